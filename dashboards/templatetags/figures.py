@@ -1,0 +1,176 @@
+"""Numbers, shares and instants as a page shows them.
+
+Everything takes Decimal, int or None (shown as a dash) and refuses float: what was rounded twice does not
+add up. Rounding is half up, as on an invoice. Negative numbers carry an ASCII minus, so that they paste into
+a spreadsheet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from decimal import ROUND_HALF_UP, Decimal, localcontext
+
+from django import template
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+register = template.Library()
+
+Number = Decimal | int | None
+
+ABSENT = "\N{EN DASH}"
+GAP = "\N{NO-BREAK SPACE}"
+UNITS = ((Decimal(10) ** 12, "T"), (Decimal(10) ** 9, "B"), (Decimal(10) ** 6, "M"), (Decimal(10) ** 3, "K"))
+
+
+def _decimal(value: Decimal | int) -> Decimal:
+    if isinstance(value, bool) or not isinstance(value, Decimal | int):
+        raise TypeError(f"a figure is Decimal, int or None, not {type(value).__name__}: {value!r}")
+    return Decimal(value)
+
+
+def _rounded(value: Decimal, places: int) -> Decimal:
+    with localcontext() as context:
+        context.prec = 80  # a sum over a big ledger has more digits than the default context keeps
+        rounded = value.quantize(Decimal(1).scaleb(-places), rounding=ROUND_HALF_UP)
+    return rounded.copy_abs() if rounded == 0 else rounded  # no "-0.00"
+
+
+def _signed(text: str, *, negative: bool, symbol: str = "") -> str:
+    return f"{'-' if negative else ''}{symbol}{text}"
+
+
+def _short(value: Decimal) -> str | None:
+    """Return the magnitude with its unit, or None below a thousand."""
+    size = value.copy_abs()  # abs() would round to the context's digits
+    for position, (unit, letter) in enumerate(UNITS):
+        scaled = size / unit
+        if scaled >= 1 or _rounded(size, 0) >= unit:
+            places = 0 if scaled >= 100 else 1
+            rounded = _rounded(scaled, places)
+            if rounded >= 1000 and position > 0:  # 999,950 is 1.0M, not 1000K
+                return f"1.0{UNITS[position - 1][1]}"
+            return f"{rounded:,}{letter}"
+    return None
+
+
+@register.filter
+def usd(value: Number) -> str:
+    """Return dollars with cents; below ten cents, three significant digits: "$12,345.67", "$0.000240"."""
+    if value is None:
+        return ABSENT
+    amount = _decimal(value)
+    rounded = _rounded(amount, 2)
+    if amount != 0 and amount.copy_abs() < Decimal("0.1"):
+        first = _rounded(amount, 2 - amount.adjusted())  # may carry into the next digit: 0.009999 is 0.0100
+        rounded = _rounded(first, 2 - first.adjusted())
+    return _signed(f"{rounded.copy_abs():,f}", negative=rounded < 0, symbol="$")
+
+
+@register.filter
+def usd_short(value: Number) -> str:
+    """Return dollars for a card or an axis: "$1.2M", "$12.3K", "$123K"; below a thousand as `usd`."""
+    if value is None:
+        return ABSENT
+    amount = _decimal(value)
+    text = _short(amount)
+    return usd(amount) if text is None else _signed(text, negative=amount < 0, symbol="$")
+
+
+@register.filter
+def tokens(value: Number) -> str:
+    """Return a count for a card or an axis: "1.2M", "85.3K", "850"."""
+    if value is None:
+        return ABSENT
+    count = _decimal(value)
+    text = _short(count)
+    return exact(_rounded(count, 0)) if text is None else _signed(text, negative=count < 0)
+
+
+@register.filter
+def exact(value: Number) -> str:
+    """Return every digit, with separators of thousands and no trailing zeros: "1,234,567"."""
+    if value is None:
+        return ABSENT
+    text = f"{_decimal(value):,f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+@register.filter
+def percent(value: Number, places: int = 1) -> str:
+    """Return a share as per cent: "71.4 %".
+
+    Nearly all is not all and nearly nothing is not nothing: what would round to 100 or 0 says "> 99.9 %" or
+    "< 0.1 %".
+    """
+    if value is None:
+        return ABSENT
+    share = _decimal(value) * 100
+    rounded = _rounded(share, places)
+    step = Decimal(1).scaleb(-places)
+    if rounded == 100 and share < 100:
+        return f">{GAP}{100 - step}{GAP}%"
+    if rounded == 0 and share > 0:
+        return f"<{GAP}{step}{GAP}%"
+    return f"{rounded:,f}{GAP}%"
+
+
+SHORT: dict[str, Callable[[Number], str]] = {"tokens": tokens, "usd": usd_short}
+
+
+@register.simple_tag
+def exactly(value: Number, kind: str = "tokens") -> str | SafeString:
+    """Render a short figure that shows the exact one when pointed at; kind is "tokens" or "usd"."""
+    short = SHORT[kind](value)
+    if value is None:
+        return short
+    full = exact(value) if kind == "tokens" else _full_usd(_decimal(value))
+    return format_html('<span class="tk-number" title="{}">{}</span>', full, short)
+
+
+def _full_usd(amount: Decimal) -> str:
+    whole, _, fraction = exact(amount.copy_abs()).partition(".")
+    return _signed(f"{whole}.{fraction:0<2}", negative=amount < 0, symbol="$")
+
+
+AGES = ((timedelta(days=1), "day"), (timedelta(hours=1), "hour"), (timedelta(minutes=1), "minute"))
+
+
+def relative(instant: datetime, now: datetime) -> str:
+    """Return how far away an instant is, in whole units rounded down: "3 minutes ago", "in 2 days"."""
+    distance = abs(now - instant)
+    for unit, name in AGES:
+        count = distance // unit
+        if count:
+            words = f"{count} {name}" if count == 1 else f"{count} {name}s"
+            return f"in {words}" if instant > now else f"{words} ago"
+    if distance < timedelta(seconds=10):
+        return "just now"
+    return f"in {distance.seconds} seconds" if instant > now else f"{distance.seconds} seconds ago"
+
+
+@register.simple_tag
+def ago(instant: datetime | None, now: datetime | None = None) -> str | SafeString:
+    """Render an instant as a distance from now, exact in the current zone when pointed at."""
+    if instant is None:
+        return ABSENT
+    return _time(instant, relative(instant, now or timezone.now()))
+
+
+@register.simple_tag
+def at(instant: datetime | None) -> str | SafeString:
+    """Render an instant in the current zone: "20 Nov 2026, 12:00 UTC"."""
+    if instant is None:
+        return ABSENT
+    local = timezone.localtime(instant)
+    return _time(instant, f"{local.day} {local:%b %Y, %H:%M %Z}")
+
+
+def _time(instant: datetime, words: str) -> SafeString:
+    local = timezone.localtime(instant)
+    machine = instant.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    return format_html(
+        '<time datetime="{}" title="{}">{}</time>', machine, f"{local:%Y-%m-%d %H:%M:%S %Z}", words
+    )

@@ -1,0 +1,129 @@
+"""Names and labels: what text from outside may become part of an event.
+
+PostgreSQL stores no NUL, a console shows no control characters, and an index wants an end. A sender that
+speaks our own format is told (`label`, `name`); one that does not know us, and would lose the usage, is put
+right (`tidy`, `tidy_name`). Either way a label that holds an e-mail address becomes a keyed hash: stable
+within an installation, and nobody's address.
+"""
+
+from __future__ import annotations
+
+import hmac
+import re
+from functools import lru_cache
+
+from usage.formats.contract import Refused
+
+MAX_LABEL = 128
+MAX_ID = 200
+MAX_KEYS = 32
+MAX_KEY = 64
+MAX_VALUE = 256
+
+_NAME = re.compile(r"[A-Za-z0-9._:/@-]{1,128}")
+_NOT_IN_A_NAME = re.compile(r"[^A-Za-z0-9._:/@-]+")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_EMAIL = re.compile(r"[^\s@<>,;]@[^\s@<>,;]+\.[^\W\d_]{2,}")
+# A provider's or LiteLLM's API key that strayed into a label. With a digit, so that `sk-learn-...` stays what
+# it is.
+_SECRET = re.compile(r"\bsk-(?=[A-Za-z_-]*\d)[A-Za-z0-9_-]{12,}")
+
+
+def pseudonym(text: str, key: bytes) -> str:
+    """Return a name for `text` that does not tell it: stable under one key, blind to case and margins."""
+    return "h:" + hmac.digest(key, text.strip().lower().encode(errors="replace"), "sha256").hex()[:32]
+
+
+def holds_an_email_address(text: str) -> bool:
+    """Say whether `text` is, or contains, what looks like somebody's e-mail address."""
+    return "@" in text and _EMAIL.search(text) is not None
+
+
+@lru_cache(maxsize=4096)  # models, providers and tiers are few, and the pattern costs more than the look-up
+def is_name(text: str) -> bool:
+    """Say whether `text` can name a model, provider or offering."""
+    return _NAME.fullmatch(text) is not None
+
+
+def label(field: str, text: str | None, limit: int, user_key: bytes) -> str:
+    """Return the trimmed label, pseudonymous if it holds an e-mail address; empty where none was given.
+
+    Raises:
+        Refused: it is too long or holds control characters.
+    """
+    if not text:
+        return ""
+    text = text.strip()
+    if len(text) > limit:
+        raise Refused(f"{field}: longer than {limit} characters")
+    if not text.isprintable() and _CONTROL.search(text):
+        raise Refused(f"{field}: holds control characters")
+    if "@" in text and holds_an_email_address(text):
+        return pseudonym(text, user_key)
+    return text
+
+
+def name(field: str, text: str | None) -> str:
+    """Return the trimmed name; empty where none was given.
+
+    Raises:
+        Refused: it is not a name.
+    """
+    if not text:
+        return ""
+    text = text.strip()
+    if text and not is_name(text):
+        raise Refused(f"{field}: not a name of 1 to 128 characters from A-Z a-z 0-9 . _ : / @ -")
+    return text
+
+
+def labels(field: str, given: dict[str, str] | None, user_key: bytes) -> dict[str, str]:
+    """Return keys and values as labels.
+
+    Raises:
+        Refused: too many, too long, an empty key, or control characters.
+    """
+    if not given:
+        return {}
+    if len(given) > MAX_KEYS:
+        raise Refused(f"{field}: more than {MAX_KEYS} keys")
+    # The usual labels, in one look: of printable characters only the space could be trimmed.
+    text = "".join(given) + "".join(given.values())
+    if (
+        text.isprintable()
+        and " " not in text
+        and "@" not in text
+        and "" not in given
+        and max(map(len, given)) <= MAX_KEY
+        and max(map(len, given.values())) <= MAX_VALUE
+    ):
+        return given
+    kept: dict[str, str] = {}
+    for key, value in given.items():
+        clean = label(f"{field}, a key", key, MAX_KEY, user_key)
+        if not clean:
+            raise Refused(f"{field}: an empty key")
+        kept[clean] = label(f"{field}, a value", value, MAX_VALUE, user_key)
+    return kept
+
+
+def tidy(text: str | None, limit: int, user_key: bytes) -> str:
+    """Return whatever of `text` can be a label: trimmed, control characters gone, cut at the limit."""
+    if not text:
+        return ""
+    text = text[: 4 * MAX_VALUE]  # before any pattern looks at it: these fields may hold anything of any size
+    if not text.isprintable():
+        text = _CONTROL.sub(" ", text)
+    text = text.strip()
+    if ("@" in text and holds_an_email_address(text)) or ("sk-" in text and _SECRET.search(text)):
+        return pseudonym(text, user_key)
+    return text[:limit].strip()
+
+
+def tidy_name(text: str | None, user_key: bytes) -> str:
+    """Return `text` as a name, with an underscore where a character cannot be in one."""
+    if not text:
+        return ""
+    if is_name(text) and "@" not in text and "sk-" not in text:
+        return text
+    return _NOT_IN_A_NAME.sub("_", tidy(text, MAX_LABEL, user_key))

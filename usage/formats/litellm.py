@@ -1,0 +1,389 @@
+"""LiteLLM's `generic_api` callback: its StandardLoggingPayload, as 1.74 to 1.106 send it.
+
+One record is 4 to 25 KB, of which prompts, answers, headers and a price record of 200 keys are nearly all.
+They are skipped while decoding and never become objects: what is not named in the structs below cannot get
+into an event. What is named may still hold an address or a key that somebody put there, and `labels.tidy`
+sees to that.
+
+LiteLLM drops a batch that is answered with 4xx and cannot correct an event, so a reading is tolerant: only
+`id`, `status`, `startTime` and the model are required (a failed call may lack even the model), token counts
+have to be counts, and anything else of an unknown shape is left out. Where 1.74.9 and 1.106.2 differ, the
+absent `litellm_call_id` tells the older: there `prompt_tokens` holds cache reads but not cache writes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import types
+from contextlib import suppress
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any, get_args
+
+import msgspec
+
+from usage.events import Event, Parsed
+from usage.formats import usage_objects
+from usage.formats.contract import MAX_AHEAD, FormatSettings, NotJson, Refused
+from usage.formats.items import UNDECODABLE, Reader
+from usage.formats.labels import MAX_ID, MAX_KEY, MAX_KEYS, MAX_LABEL, MAX_VALUE, tidy, tidy_name
+from usage.formats.native import service_tier
+from usage.formats.numbers import DO_NOT_ADD_UP, MAX_INT4, Count, disjoint, money
+
+
+class _Requester(msgspec.Struct, gc=False):
+    use_case: str | None = None
+
+
+class _KeyMetadata(msgspec.Struct, gc=False):
+    use_case: str | None = None
+
+
+class _Routing(msgspec.Struct, gc=False):
+    router_model_name: str | None = None
+    cause: str | None = None
+
+
+class _Metadata(msgspec.Struct, gc=False):
+    user_api_key_alias: str | None = None
+    user_api_key_team_id: str | None = None
+    user_api_key_team_alias: str | None = None
+    user_api_key_user_id: str | None = None
+    user_api_key_end_user_id: str | None = None
+    requester_metadata: _Requester | None = None
+    user_api_key_auth_metadata: _KeyMetadata | None = None
+    routing_decision: _Routing | None = None
+    usage_object: msgspec.Raw = msgspec.Raw()
+
+
+class _Headers(msgspec.Struct, gc=False):
+    fallbacks: int | None = msgspec.field(default=None, name="x-litellm-attempted-fallbacks")
+
+
+class _Hidden(msgspec.Struct, gc=False):
+    litellm_model_name: str | None = None
+    additional_headers: _Headers | None = None
+
+
+class _StatusFields(msgspec.Struct, gc=False):
+    guardrail_status: str | None = None
+
+
+class _Breakdown(msgspec.Struct, gc=False):
+    service_tier: str | None = None
+
+
+class _Response(msgspec.Struct, gc=False):
+    service_tier: str | None = None
+
+
+class _Record(msgspec.Struct, gc=False):
+    id: str
+    status: str
+    start: float = msgspec.field(name="startTime")
+    end: float | None = msgspec.field(default=None, name="endTime")
+    litellm_call_id: str | None = None
+    trace_id: str | None = None
+    session_id: str | None = None
+    model: str | None = None
+    model_group: str | None = None
+    model_id: str | None = None
+    custom_llm_provider: str | None = None
+    prompt_tokens: Count | None = None
+    completion_tokens: Count | None = None
+    response_cost: Decimal | None = None
+    cache_hit: bool | None = None
+    request_tags: list[str] | None = None
+    end_user: str | None = None
+    status_fields: _StatusFields | None = None
+    metadata: _Metadata | None = None
+    hidden_params: _Hidden | None = None
+    cost_breakdown: _Breakdown | None = None
+    response: msgspec.Raw = msgspec.Raw()  # text, a list or the whole answer; only its tier is looked at
+
+
+# Without these there is no event to speak of; a guess at a count would be a wrong figure for good.
+_REQUIRED = frozenset(("id", "status", "startTime", "prompt_tokens", "completion_tokens"))
+
+_response = msgspec.json.Decoder(_Response)
+_usage_object = msgspec.json.Decoder(dict[str, Any] | None)
+_STATUSES = frozenset(("success", "failure"))
+_RULE = re.compile(r"(?P<rule>.*?)(?:@v(?P<version>[0-9]{1,9}))?", re.DOTALL)
+_NOISE = ("user-agent:", "tollkeeper_")
+_UNKNOWN_COST = "reported-cost-unreadable"
+
+
+def parse(body: bytes, *, content_type: str, received_at: datetime, settings: FormatSettings) -> Parsed:
+    """Read a body of LiteLLM's records. See `contract.Format`."""
+    latest = (received_at.astimezone(UTC) + MAX_AHEAD).timestamp()
+    return _reader.read(body, lambda record: _event(record, latest, settings), settings.max_events)
+
+
+def _event(record: _Record, latest: float, settings: FormatSettings) -> Event:
+    key = settings.user_key
+    metadata = record.metadata or _Metadata()
+    hidden = record.hidden_params or _Hidden()
+    flags: list[str] = []
+
+    if not record.id.strip():
+        raise Refused("id: empty")
+    if record.status not in _STATUSES:
+        raise Refused("status: neither success nor failure")
+    if not record.model and not record.model_group and record.status != "failure":
+        raise Refused("model: required and missing, as is model_group")
+    started, ended = record.start, record.end or record.start
+    if ended > latest:
+        raise Refused("endTime: more than a day ahead of its arrival")
+    try:
+        occurred_at = datetime.fromtimestamp(ended, UTC)
+    except (OverflowError, ValueError, OSError):
+        raise Refused("endTime: outside the calendar") from None
+    seconds = ended - started
+    latency = round(seconds * 1000) if 0 <= seconds <= MAX_INT4 // 1000 else None
+
+    counts = _counts(record, metadata.usage_object, flags)
+    uncached, output, fits = disjoint(counts)
+    if not fits:
+        flags.append(DO_NOT_ADD_UP)
+    used = bool(counts.input_tokens or counts.output_tokens) or not fits
+    status = _status(record, used)
+    counted = status != "usage_missing"
+
+    cost = _cost(record.response_cost, flags)
+    if not cost and status != "cache_hit" and (used or not counted):
+        cost = None  # LiteLLM says 0 where it has no price, and where it saw no usage
+
+    provider = tidy_name(record.custom_llm_provider, key)
+    team = tidy(metadata.user_api_key_team_id or metadata.user_api_key_team_alias, MAX_LABEL, key)
+    tags, use_case, rule, rules_version = _tags(record.request_tags, key)
+    routing = metadata.routing_decision
+    call = record.litellm_call_id or record.trace_id or ""
+
+    return Event(
+        # The id alone repeats: a failed attempt and its fallback share a call id, a cached answer its
+        # response id.
+        event_id=_event_id(call, record),
+        occurred_at=occurred_at,
+        use_case=_use_case(use_case, metadata, team, settings),
+        team=team,
+        provider=provider,
+        model=_bare(tidy_name(hidden.litellm_model_name or record.model, key), provider),
+        requested_model=tidy_name(record.model_group or record.model, key),
+        status=status,
+        counted=counted,
+        uncached_input_tokens=uncached,
+        cache_read_tokens=counts.cache_read_input_tokens or 0,
+        cache_write_5m_tokens=counts.cache_write_5m_input_tokens or 0,
+        cache_write_1h_tokens=counts.cache_write_1h_input_tokens or 0,
+        output_tokens=output,
+        audio_input_tokens=counts.audio_input_tokens or 0,
+        audio_output_tokens=counts.audio_output_tokens or 0,
+        image_input_tokens=counts.image_input_tokens or 0,
+        image_output_tokens=counts.image_output_tokens or 0,
+        web_searches=counts.web_searches or 0,
+        reasoning_tokens=counts.reasoning_tokens,
+        service_tier=_tier(record, counts, key),
+        reported_cost_usd=cost,
+        latency_ms=latency,
+        call_group=tidy(call, MAX_ID, key),
+        rules_version=rules_version,
+        rule=rule or (tidy(routing.router_model_name, MAX_LABEL, key) if routing else ""),
+        route_reason=tidy(routing.cause, MAX_LABEL, key) if routing else "",
+        fallback_index=_fallbacks(hidden),
+        session=tidy(record.session_id, MAX_ID, key),
+        user=tidy(
+            metadata.user_api_key_user_id or record.end_user or metadata.user_api_key_end_user_id, MAX_ID, key
+        ),
+        tags=tags,
+        flags=flags,
+    )
+
+
+def _event_id(call: str, record: _Record) -> str:
+    parts = (call, record.id, record.status, record.model_id or "", repr(record.start))
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+
+def _status(record: _Record, used: bool) -> str:
+    guardrail = record.status_fields.guardrail_status if record.status_fields else None
+    failed = record.status == "failure"
+    # A guardrail that masks a prompt and lets it pass has intervened as well, but that call was served.
+    if guardrail == "guardrail_intervened" and (failed or not used):
+        return "blocked"
+    if failed:
+        return "error"
+    if record.cache_hit:
+        return "cache_hit"
+    return "ok" if used else "usage_missing"
+
+
+def _counts(record: _Record, usage: msgspec.Raw, flags: list[str]) -> usage_objects.Usage:
+    try:
+        counts = usage_objects.openai_chat((_usage_object.decode(usage) if usage else None) or {})
+    except UNDECODABLE:  # Refused is one of them
+        counts = usage_objects.Usage()
+        flags.append("usage-object-unreadable")
+    # The record's own figures are the documented ones; the object is the provider's answer, in LiteLLM's
+    # words.
+    prompt = record.prompt_tokens or counts.input_tokens or 0
+    if not record.litellm_call_id:
+        prompt += (counts.cache_write_5m_input_tokens or 0) + (counts.cache_write_1h_input_tokens or 0)
+    counts.input_tokens = prompt
+    counts.output_tokens = record.completion_tokens or counts.output_tokens or 0
+    return counts
+
+
+def _cost(cost: Decimal | None, flags: list[str]) -> Decimal | None:
+    try:
+        return money("response_cost", cost)
+    except Refused:
+        flags.append(_UNKNOWN_COST)
+        return None
+
+
+def _tier(record: _Record, counts: usage_objects.Usage, key: bytes) -> str:
+    tier = counts.service_tier or (record.cost_breakdown and record.cost_breakdown.service_tier)
+    if not tier:
+        with suppress(*UNDECODABLE):
+            tier = _response.decode(record.response).service_tier
+    return service_tier(tidy_name(tier, key)) if tier else ""
+
+
+def _bare(model: str, provider: str) -> str:
+    """Return the model without its provider's prefix, not another's: OpenRouter's `anthropic/x` stays."""
+    return model.removeprefix(provider + "/") if provider else model
+
+
+def _fallbacks(hidden: _Hidden) -> int:
+    fallbacks = hidden.additional_headers.fallbacks if hidden.additional_headers else None
+    return min(max(fallbacks or 0, 0), 1000)
+
+
+def _tags(given: list[str] | None, key: bytes) -> tuple[dict[str, str], str, str, int]:
+    """Return tags, use case, rule, rules version; of tags with one name the first (the request's) holds."""
+    tags: dict[str, str] = {}
+    use_case = rule = ""
+    version = 0
+    for tag in given or ():
+        head = tag[:32].lstrip().lower()
+        if head.startswith("use_case:"):
+            use_case = use_case or tidy(tag.lstrip()[len("use_case:") :], MAX_LABEL, key)
+        elif head.startswith("tollkeeper_rule:"):
+            found = _RULE.fullmatch(tag.strip()[len("tollkeeper_rule:") : 400])
+            if found and not rule:
+                rule = tidy(found["rule"], MAX_LABEL, key)
+                version = min(int(found["version"] or 0), MAX_INT4)
+        elif not head.startswith(_NOISE):
+            name, _, value = tag.partition(":")
+            name = tidy(name, MAX_KEY, key)
+            if name and name not in tags and len(tags) < MAX_KEYS:
+                tags[name] = tidy(value, MAX_VALUE, key)
+    return tags, use_case, rule, version
+
+
+def _use_case(tagged: str, metadata: _Metadata, team: str, settings: FormatSettings) -> str:
+    for source in settings.use_case_from:
+        found: str | None = ""
+        if source == "tag":
+            found = tagged
+        elif source == "request" and metadata.requester_metadata:
+            found = metadata.requester_metadata.use_case
+        elif source == "key" and metadata.user_api_key_auth_metadata:
+            found = metadata.user_api_key_auth_metadata.use_case
+        elif source == "key-alias":
+            found = settings.use_case_by_key_alias.get(metadata.user_api_key_alias or "")
+        elif source == "team":
+            found = settings.use_case_by_team.get(team)
+        label = tidy(found, MAX_LABEL, settings.user_key)
+        if label:
+            return label
+    return ""
+
+
+# What a body may hold that is not JSON, or not text, though Python's json writes and reads it: NaN (in a log
+# probability, say) and half a surrogate pair (an emoji that a cut-off stream tore apart).
+_PIECE = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|-?Infinity|NaN', re.DOTALL)
+_ESCAPE = re.compile(rb"\\u[dD][89abAB]..\\u[dD][c-fC-F]..|\\u[dD][89a-fA-F]..|\\.", re.DOTALL)
+_RAW_CONTROL = re.compile(rb"[\x00-\x1f]")
+
+
+def _repaired(item: bytes) -> bytes:
+    def piece(found: re.Match[bytes]) -> bytes:
+        text = found[0]
+        if not text.startswith(b'"'):
+            return b"null"
+        if b"\\u" in text:
+            text = _ESCAPE.sub(escape, text)
+        return _RAW_CONTROL.sub(b" ", text)
+
+    def escape(found: re.Match[bytes]) -> bytes:
+        return rb"\ufffd" if len(found[0]) == 6 else found[0]
+
+    return _PIECE.sub(piece, item.decode(errors="replace").encode())
+
+
+def _rescued(item: bytes, refusal: Refused) -> _Record:
+    """Return the record with what is unreadable in it left out."""
+    try:
+        fields = msgspec.json.decode(item, type=dict[str, msgspec.Raw])
+    except UNDECODABLE:
+        item = _repaired(item)
+        try:
+            fields = msgspec.json.decode(item, type=dict[str, msgspec.Raw])
+        except msgspec.ValidationError:
+            raise Refused("the item: expected an object") from None
+        except UNDECODABLE:
+            raise refusal if isinstance(refusal, NotJson) else NotJson("not JSON") from None
+    record: _Record = _salvaged(_Record, fields)
+    return record
+
+
+def _salvaged(kind: Any, fields: dict[str, msgspec.Raw]) -> Any:
+    """Return a struct of `kind` from whichever fields are of the right type."""
+    given: dict[str, Any] = {}
+    for field in msgspec.structs.fields(kind):
+        raw = fields.get(field.encode_name)
+        if raw is None:
+            if field.required:
+                raise Refused(f"{field.encode_name}: required and missing")
+            continue
+        try:
+            given[field.name] = msgspec.json.decode(raw, type=field.type)
+        except UNDECODABLE:
+            if field.encode_name in _REQUIRED:
+                raise Refused(f"{field.encode_name}: {_WANTED[field.encode_name]}") from None
+            nested = _struct_in(field.type)
+            if nested is not None:
+                try:
+                    inner = msgspec.json.decode(raw, type=dict[str, msgspec.Raw])
+                except UNDECODABLE:
+                    continue
+                given[field.name] = _salvaged(nested, inner)
+            elif field.name == "request_tags":
+                given[field.name] = _texts(raw)
+    return kind(**given)
+
+
+_WANTED = {
+    "id": "expected text",
+    "status": "expected text",
+    "startTime": "expected seconds since 1970",
+    "prompt_tokens": "expected a whole number from 0 to 2**53 - 1",
+    "completion_tokens": "expected a whole number from 0 to 2**53 - 1",
+}
+
+
+def _struct_in(kind: Any) -> Any:
+    kinds = get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
+    return next((k for k in kinds if isinstance(k, type) and issubclass(k, msgspec.Struct)), None)
+
+
+def _texts(raw: msgspec.Raw) -> list[str]:
+    try:
+        return [tag for tag in msgspec.json.decode(raw, type=list) if isinstance(tag, str)]
+    except UNDECODABLE:
+        return []
+
+
+_reader = Reader(_Record, marker=b'"startTime"', rescue=_rescued)

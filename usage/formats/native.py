@@ -1,0 +1,174 @@
+"""Tollkeeper's own events: one object, an array of them, or NDJSON.
+
+Required are `id`, `time` (RFC 3339 with an offset) and `model`. Fields not known here are ignored, so that a
+newer client can speak to an older installation; null says "not given". A wrong value in a known field refuses
+the event: its sender can be told, and a guess would be a wrong figure for good.
+
+`input_tokens` counts all input, cached and audio included, and `output_tokens` all output. An event with
+neither, and without a `usage` object that has them, was not counted: its status `ok` becomes `usage_missing`.
+One that failed, was blocked or came from a cache used nothing, and is counted.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Annotated, Any
+
+import msgspec
+
+from usage.events import STATUSES, Event, Parsed
+from usage.formats import usage_objects
+from usage.formats.contract import MAX_AHEAD, FormatSettings, Refused
+from usage.formats.items import Reader
+from usage.formats.labels import MAX_ID, MAX_LABEL, is_name, label, labels, name
+from usage.formats.numbers import DO_NOT_ADD_UP, MAX_COUNT, MAX_INT4, Count, disjoint, money
+
+_STATUSES = frozenset(STATUSES)
+_STANDARD_TIERS = frozenset(("", "standard", "default", "auto"))
+
+_Number = Annotated[int, msgspec.Meta(ge=0, le=MAX_COUNT)] | Annotated[float, msgspec.Meta(ge=0)]
+_Int4 = Annotated[int, msgspec.Meta(ge=0, le=MAX_INT4)]
+
+
+class _Record(msgspec.Struct, gc=False):
+    id: str
+    time: Annotated[datetime, msgspec.Meta(tz=True)]
+    model: str
+    use_case: str | None = None
+    team: str | None = None
+    provider: str | None = None
+    requested_model: str | None = None
+    input_tokens: Count | None = None
+    cache_read_input_tokens: Count | None = None
+    cache_write_5m_input_tokens: Count | None = None
+    cache_write_1h_input_tokens: Count | None = None
+    audio_input_tokens: Count | None = None
+    image_input_tokens: Count | None = None
+    output_tokens: Count | None = None
+    reasoning_tokens: Count | None = None
+    audio_output_tokens: Count | None = None
+    image_output_tokens: Count | None = None
+    web_searches: Count | None = None
+    usage: dict[str, Any] | None = None
+    service_tier: str | None = None
+    reported_cost_usd: Decimal | None = None
+    latency_ms: _Number | None = None
+    status: str | None = None
+    call_group: str | None = None
+    rules_version: _Int4 | None = None
+    state_revision: Count | None = None
+    rule_id: str | None = None
+    fallback_index: Annotated[int, msgspec.Meta(ge=0, le=1000)] | None = None
+    route_reason: str | None = None
+    session: str | None = None
+    user: str | None = None
+    context: dict[str, str] | None = None
+    tags: dict[str, str] | None = None
+
+
+_reader = Reader(_Record, marker=b'"time"')
+
+
+def parse(body: bytes, *, content_type: str, received_at: datetime, settings: FormatSettings) -> Parsed:
+    """Read a body of native events. See `contract.Format`."""
+    key = settings.user_key
+    latest = received_at.astimezone(UTC) + MAX_AHEAD
+    return _reader.read(body, lambda record: _event(record, latest, key), settings.max_events)
+
+
+def service_tier(text: str) -> str:
+    """Return a service tier as events have it: lower case, and empty for the standard one."""
+    text = text.lower()
+    return "" if text in _STANDARD_TIERS else text
+
+
+def _event(record: _Record, latest: datetime, key: bytes) -> Event:
+    event_id = record.id.strip()
+    if not 0 < len(event_id) <= MAX_ID:
+        raise Refused(f"id: not 1 to {MAX_ID} characters")
+    if not event_id.isprintable():
+        # As a label, save that an id stays what it is, even one that looks like an address: it is what makes
+        # an event come once.
+        label("id", event_id.replace("@", ""), MAX_ID, key)
+
+    occurred_at = record.time
+    if occurred_at.tzinfo is not UTC:
+        try:
+            occurred_at = occurred_at.astimezone(UTC)
+        except OverflowError:
+            raise Refused("time: outside the calendar") from None
+    if occurred_at > latest:
+        raise Refused("time: more than a day ahead of its arrival")
+
+    model = record.model
+    if not is_name(model):
+        model = name("model", model)
+        if not model:
+            raise Refused("model: empty")
+
+    status = record.status or "ok"
+    if status not in _STATUSES:
+        raise Refused(f"status: not one of {', '.join(STATUSES)}")
+
+    counts: _Record | usage_objects.Usage = record
+    tier = record.service_tier
+    if record.usage:
+        if record.input_tokens is not None or record.output_tokens is not None:
+            raise Refused("usage: give either token fields or a usage object, not both")
+        counts = usage_objects.read(record.usage)
+        tier = tier or counts.service_tier
+    uncached, output, fits = disjoint(counts)
+    counted = True
+    if counts.input_tokens is None and counts.output_tokens is None and fits and not counts.web_searches:
+        # Parts without a whole do not fit, and so are counted and flagged.
+        if status == "ok":
+            status = "usage_missing"
+        counted = status != "usage_missing"
+    elif status == "usage_missing":
+        # Its sender knows that this is no full count: an estimate is kept, zeros are none.
+        counted = bool(counts.input_tokens or counts.output_tokens or not fits or counts.web_searches)
+
+    cost = record.reported_cost_usd
+    latency = record.latency_ms
+    if latency is not None:
+        latency = round(latency)
+        if latency > MAX_INT4:
+            raise Refused("latency_ms: more than three weeks")
+
+    return Event(
+        event_id=event_id,
+        occurred_at=occurred_at,
+        use_case=label("use_case", record.use_case, MAX_LABEL, key),
+        team=label("team", record.team, MAX_LABEL, key),
+        provider=name("provider", record.provider),
+        model=model,
+        requested_model=name("requested_model", record.requested_model),
+        status=status,
+        counted=counted,
+        uncached_input_tokens=uncached,
+        cache_read_tokens=counts.cache_read_input_tokens or 0,
+        cache_write_5m_tokens=counts.cache_write_5m_input_tokens or 0,
+        cache_write_1h_tokens=counts.cache_write_1h_input_tokens or 0,
+        output_tokens=output,
+        audio_input_tokens=counts.audio_input_tokens or 0,
+        audio_output_tokens=counts.audio_output_tokens or 0,
+        image_input_tokens=counts.image_input_tokens or 0,
+        image_output_tokens=counts.image_output_tokens or 0,
+        web_searches=counts.web_searches or 0,
+        reasoning_tokens=counts.reasoning_tokens,
+        service_tier=service_tier(name("service_tier", tier)) if tier else "",
+        reported_cost_usd=None if cost is None else money("reported_cost_usd", cost),
+        latency_ms=latency,
+        call_group=label("call_group", record.call_group, MAX_ID, key),
+        rules_version=record.rules_version or 0,
+        state_revision=record.state_revision or 0,
+        rule=label("rule_id", record.rule_id, MAX_LABEL, key),
+        route_reason=label("route_reason", record.route_reason, MAX_LABEL, key),
+        fallback_index=record.fallback_index or 0,
+        session=label("session", record.session, MAX_ID, key),
+        user=label("user", record.user, MAX_ID, key),
+        context=labels("context", record.context, key),
+        tags=labels("tags", record.tags, key),
+        flags=[] if fits else [DO_NOT_ADD_UP],
+    )

@@ -1,0 +1,1 @@
+"""What booking decides and computes, in plain Python: rating, postings, sums."""

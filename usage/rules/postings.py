@@ -1,0 +1,227 @@
+"""Lines of the ledger and the sums that derive from them, before they reach the database.
+
+A `Posting` is one line with a value for every column. Events become postings of usage; a reversal is a posting with the
+opposite sign. Sums are made from postings alone, so rollups cannot say anything that the ledger does not.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterable
+from datetime import date, datetime
+from typing import NamedTuple
+
+import msgspec
+
+USAGE, REVERSAL, ADJUSTMENT = 1, 2, 3
+STATUS_NUMBERS = {"ok": 1, "error": 2, "blocked": 3, "cache_hit": 4, "usage_missing": 5}
+STATUS_NAMES = {number: name for name, number in STATUS_NUMBERS.items()}
+
+# Upper bounds (inclusive, ms) of the first 15 latency buckets; the 16th is what takes longer than a minute.
+LATENCY_BOUNDS_MS = (25, 50, 100, 200, 350, 500, 750, 1000, 1500, 2000, 3000, 5000, 10_000, 20_000, 60_000)
+
+QUARTER_HOUR_S = 900
+
+COLUMNS = (
+    "use_case_id", "booked_at", "id", "kind", "occurred_at", "source_id", "gateway_id", "environment", "team_id",
+    "offering_id", "tier", "status", "requested_model",
+    "uncached_input_tokens", "cache_read_tokens", "cache_write_5m_tokens", "cache_write_1h_tokens", "output_tokens",
+    "audio_input_tokens", "audio_output_tokens", "image_input_tokens", "image_output_tokens", "requests",
+    "web_searches",
+    "reasoning_tokens", "counted", "service_tier", "cost_usd", "list_cost_usd", "avoided_usd", "reported_cost_usd",
+    "rate_id", "unpriced", "latency_ms", "task", "context_id", "sticky_key", "user_key", "rules_version",
+    "state_revision", "rule", "reason", "fallback_index", "call_group", "tags", "flags", "event_id", "receipt_id",
+    "corrects_use_case_id", "corrects_booked_at", "corrects_id", "correction_of", "restatement_id",
+)  # fmt: skip
+
+
+class Posting(msgspec.Struct, gc=False):
+    """One line of the ledger. Costs are whole attodollars; `meters` are in the order of `catalog.rules.METERS`."""
+
+    use_case_id: int
+    booked_at: datetime
+    id: int
+    kind: int
+    occurred_at: datetime
+    source_id: int
+    gateway_id: int
+    environment: str
+    team_id: int
+    offering_id: int
+    tier: int
+    status: int
+    requested_model: str
+    meters: tuple[int, ...]
+    reasoning_tokens: int | None
+    counted: bool
+    service_tier: str
+    cost: int | None
+    list_cost: int | None
+    avoided: int
+    reported: int | None
+    rate_id: int | None
+    unpriced: int
+    latency_ms: int | None
+    task: str
+    context_id: int | None
+    sticky_key: str
+    user_key: str
+    rules_version: int
+    state_revision: int
+    rule: str
+    reason: str
+    fallback_index: int
+    call_group: str
+    tags: dict[str, str]
+    flags: list[str]
+    event_id: str
+    receipt_id: int | None
+    corrects: tuple[int, datetime, int] | None = None
+    correction_of: date | None = None
+    restatement_id: int | None = None
+
+
+_ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
+
+
+def _text(value: str) -> str:
+    """Escape a value for COPY's text format; nearly none needs it."""
+    return value if value.isprintable() and "\\" not in value else value.translate(_ESCAPES)
+
+
+_NULL = "\\N"
+
+
+def _or_null(value: int | None) -> str:
+    return _NULL if value is None else str(value)
+
+
+def _money(value: int | None) -> str:
+    return _NULL if value is None else f"{value}e-18"
+
+
+def _array(values: list[str]) -> str:
+    return "{" + ",".join('"' + v.replace("\\", "\\\\").replace('"', '\\"') + '"' for v in values) + "}"
+
+
+def copy_line(p: Posting) -> str:
+    """Return the posting as a line of COPY's text format, columns as in `COLUMNS`."""
+    if p.corrects is None:
+        corrects = f"{_NULL}\t{_NULL}\t{_NULL}"
+    else:
+        corrects = f"{p.corrects[0]}\t{p.corrects[1].isoformat()}\t{p.corrects[2]}"
+    occurred = p.occurred_at.isoformat()
+    booked = occurred if p.booked_at is p.occurred_at else p.booked_at.isoformat()
+    tags = _text(msgspec.json.encode(p.tags).decode()) if p.tags else _NULL
+    flags = _text(_array(p.flags)) if p.flags else _NULL
+    meters = "\t".join(map(str, p.meters))
+    correction_of = _NULL if p.correction_of is None else p.correction_of.isoformat()
+    return (
+        f"{p.use_case_id}\t{booked}\t{p.id}\t{p.kind}\t{occurred}\t{p.source_id}\t{p.gateway_id}\t"
+        f"{_text(p.environment)}\t{p.team_id}\t{p.offering_id}\t{p.tier}\t{p.status}\t{_text(p.requested_model)}\t"
+        f"{meters}\t{_or_null(p.reasoning_tokens)}\t{'t' if p.counted else 'f'}\t"
+        f"{_text(p.service_tier)}\t{_money(p.cost)}\t{_money(p.list_cost)}\t{p.avoided}e-18\t{_money(p.reported)}\t"
+        f"{_or_null(p.rate_id)}\t{p.unpriced}\t{_or_null(p.latency_ms)}\t{_text(p.task)}\t{_or_null(p.context_id)}\t"
+        f"{_text(p.sticky_key)}\t{_text(p.user_key)}\t{p.rules_version}\t{p.state_revision}\t{_text(p.rule)}\t"
+        f"{_text(p.reason)}\t{p.fallback_index}\t{_text(p.call_group)}\t{tags}\t{flags}\t{_text(p.event_id)}\t"
+        f"{_or_null(p.receipt_id)}\t{corrects}\t{correction_of}\t{_or_null(p.restatement_id)}\n"
+    )
+
+
+def reversal(p: Posting, *, id_: int, booked_at: datetime, correction_of: date | None, restatement_id: int) -> Posting:
+    """Return the line that takes a posting back."""
+    return msgspec.structs.replace(
+        p,
+        id=id_,
+        kind=REVERSAL,
+        booked_at=booked_at,
+        meters=tuple([-n for n in p.meters]),
+        reasoning_tokens=None if p.reasoning_tokens is None else -p.reasoning_tokens,
+        cost=None if p.cost is None else -p.cost,
+        list_cost=None if p.list_cost is None else -p.list_cost,
+        avoided=-p.avoided,
+        reported=None if p.reported is None else -p.reported,
+        corrects=(p.use_case_id, p.booked_at, p.id),
+        correction_of=correction_of,
+        restatement_id=restatement_id,
+    )
+
+
+class GroupKey(NamedTuple):
+    """What a rollup row is about; `bucket` is the quarter hour in POSIX seconds."""
+
+    use_case_id: int
+    bucket: int
+    offering_id: int
+    team_id: int
+    gateway_id: int
+    tier: int
+    status: int
+    rules_version: int
+    correction_of: int
+    environment: str
+    rule: str
+    reason: str
+    task: str
+    requested_model: str
+
+
+# A group's sums: 11 meters, then these, then 16 buckets of latency.
+REASONING, COST, LIST_COST, AVOIDED, REPORTED = 11, 12, 13, 14, 15
+UNPRICED_TOKENS, UNPRICED_REQUESTS, UNCOUNTED_REQUESTS, FALLBACK_REQUESTS, LATENCY = 16, 17, 18, 19, 20
+HISTOGRAM = 21
+WIDTH = HISTOGRAM + 16
+_ZEROS = [0] * WIDTH
+_REQUESTS, _WEB_SEARCHES = 9, 10
+
+Groups = dict[GroupKey, list[int]]
+
+
+def month_number(correction_of: date | None) -> int:
+    """Return a closed month as 202610, and 0 for what is no correction."""
+    return 0 if correction_of is None else correction_of.year * 100 + correction_of.month
+
+
+def add(groups: Groups, p: Posting) -> None:
+    """Add a posting to the sums of its group."""
+    bucket = int(p.booked_at.timestamp()) // QUARTER_HOUR_S * QUARTER_HOUR_S
+    key = GroupKey(
+        p.use_case_id, bucket, p.offering_id, p.team_id, p.gateway_id, p.tier, p.status, p.rules_version,
+        0 if p.correction_of is None else month_number(p.correction_of), p.environment, p.rule, p.reason, p.task,
+        p.requested_model,
+    )  # fmt: skip
+    sums = groups.get(key)
+    if sums is None:
+        sums = groups[key] = _ZEROS.copy()
+    meters = p.meters
+    requests = meters[_REQUESTS]
+    for index, count in enumerate(meters):
+        if count:
+            sums[index] += count
+    if p.reasoning_tokens:
+        sums[REASONING] += p.reasoning_tokens
+    if p.cost is not None:
+        sums[COST] += p.cost
+        sums[LIST_COST] += p.list_cost or 0
+    else:
+        sums[UNPRICED_TOKENS] += sum(meters[:_REQUESTS])
+        sums[UNPRICED_REQUESTS] += requests
+    if p.avoided:
+        sums[AVOIDED] += p.avoided
+    if p.reported is not None:
+        sums[REPORTED] += p.reported
+    if not p.counted:
+        sums[UNCOUNTED_REQUESTS] += requests
+    if p.fallback_index:
+        sums[FALLBACK_REQUESTS] += requests
+    if p.latency_ms is not None and requests:
+        sign = 1 if requests > 0 else -1
+        sums[LATENCY] += sign * p.latency_ms
+        sums[HISTOGRAM + bisect_left(LATENCY_BOUNDS_MS, p.latency_ms)] += sign
+
+
+def sums_of(postings: Iterable[Posting]) -> Groups:
+    groups: Groups = {}
+    for posting in postings:
+        add(groups, posting)
+    return groups

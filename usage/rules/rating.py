@@ -1,0 +1,69 @@
+"""From meters and list prices to a cost, exactly and fast: whole attodollars (1e-18 USD), no I/O, no clock."""
+
+from __future__ import annotations
+
+from decimal import Decimal, localcontext
+from typing import NamedTuple
+
+from catalog.rules import INPUT_METERS, REQUESTS, Book, RateCard
+
+ATTO = Decimal("1e-18")
+
+# The numbers of usage.models.Unpriced, which this module cannot import.
+PRICED, NO_PRICE, METER_WITHOUT_PRICE, NOT_COUNTED, UNKNOWN_CONTEXT = range(5)
+
+
+class Rated(NamedTuple):
+    """What an event cost in attodollars at list price, with the card it was rated with; or why nobody knows."""
+
+    cost: int | None
+    card: RateCard | None
+    unpriced: int
+
+
+_NOTHING_USED = Rated(0, None, PRICED)
+
+
+def rate(*, book: Book, offering: int, service_tier: str, timestamp: float, meters: tuple[int, ...]) -> Rated:
+    """Price one call with the list prices in force at its time.
+
+    `meters` are counts by meter index (`catalog.rules.METERS`), `timestamp` is POSIX seconds. A call that used nothing
+    cost nothing. A call that used a meter without a price is unpriced as a whole: a part of a cost would look like all
+    of it. A request itself costs only where its price is listed.
+    """
+    table = book.prices.get((offering, service_tier))
+    if table is None:
+        if not any(meters[:REQUESTS]) and not meters[REQUESTS + 1]:
+            return _NOTHING_USED
+        return Rated(None, None, UNKNOWN_CONTEXT if offering in book.priced_offerings else NO_PRICE)
+    span = table.at(timestamp)
+    if span is None:
+        if not any(meters[:REQUESTS]) and not meters[REQUESTS + 1]:
+            return _NOTHING_USED
+        return Rated(None, None, NO_PRICE)
+    card = span.card
+    if span.cliffs:
+        card = span.card_for(sum([meters[i] for i in INPUT_METERS]))
+    total = 0
+    for index, count in enumerate(meters):
+        if count:
+            per_unit = card.per_unit[index]
+            if per_unit is not None:
+                total += count * per_unit
+            elif index != REQUESTS:  # every call counts as a request; most price lists do not charge for it
+                return Rated(None, None, METER_WITHOUT_PRICE)
+    return Rated(total, card, PRICED)
+
+
+def usd(atto: int) -> Decimal:
+    """Return attodollars as dollars, exactly."""
+    with localcontext() as context:
+        context.prec = 60
+        return Decimal(atto) * ATTO
+
+
+def atto(usd_: Decimal) -> int:
+    """Return dollars as whole attodollars; places beyond the 18th are rounded half to even."""
+    with localcontext() as context:
+        context.prec = 60
+        return int((usd_ / ATTO).to_integral_value())

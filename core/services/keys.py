@@ -1,0 +1,81 @@
+"""Bearer keys: a secret of 256 bits that is shown once, and its SHA-256, which is all that is kept."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Sequence
+from datetime import datetime
+
+from django.db import transaction
+
+from core.errors import Invalid
+from core.models import SCOPES, ApiKey
+from core.services import audit
+
+PREFIX = "tk_"  # lets secret scanners find a key that got into a repository
+_SHOWN = 10  # characters that the console may show: the prefix and 42 of the 256 bits
+
+
+def digest_of(secret: str) -> bytes:
+    """Return what is kept of a secret and looked up by."""
+    return hashlib.sha256(secret.encode()).digest()
+
+
+def check_scopes(scopes: Sequence[str]) -> list[str]:
+    """Return the scopes in their usual order, each once.
+
+    Raises:
+        Invalid: none is given, or one is not known.
+    """
+    unknown = sorted(set(scopes) - set(SCOPES))
+    if unknown:
+        raise Invalid(
+            f"There is no scope {', '.join(map(repr, unknown))}. The scopes are {', '.join(SCOPES)}.",
+            [("scopes", f"unknown: {name}") for name in unknown],
+        )
+    if not scopes:
+        raise Invalid(f"A key needs a scope: {', '.join(SCOPES)}.", [("scopes", "none given")])
+    return [name for name in SCOPES if name in set(scopes)]
+
+
+@transaction.atomic
+def issue(
+    *, name: str, scopes: Sequence[str], by: str, at: datetime, expires_at: datetime | None = None
+) -> tuple[ApiKey, str]:
+    """Make a key and return it with its secret, which nobody can read again afterwards.
+
+    Raises:
+        Invalid: no name, an unknown scope, or an expiry that is over already.
+    """
+    audit.acting(by=by)
+    name = name.strip()
+    if not name or len(name) > 128:
+        raise Invalid("A key needs a name of 1 to 128 characters.", [("name", "1 to 128 characters")])
+    if expires_at is not None and expires_at <= at:
+        raise Invalid("The key would have expired before it is made.", [("expires_at", "in the past")])
+    checked = check_scopes(scopes)
+
+    secret = PREFIX + secrets.token_urlsafe(32)
+    key = ApiKey.objects.create(
+        name=name,
+        prefix=secret[:_SHOWN],
+        digest=digest_of(secret),
+        scopes=checked,
+        created_at=at,
+        created_by=by,
+        expires_at=expires_at,
+    )
+    return key, secret
+
+
+@transaction.atomic
+def revoke(*, key: ApiKey, by: str, at: datetime, reason: str = "") -> bool:
+    """End a key. Says whether this call did it; ending it again changes nothing.
+
+    Processes keep keys in memory for a few seconds, so a revoked key may pass that long.
+    """
+    audit.acting(by=by, reason=reason)
+    ended = ApiKey.objects.filter(pk=key.pk, revoked_at__isnull=True).update(revoked_at=at)
+    key.refresh_from_db(fields=["revoked_at"])
+    return ended == 1

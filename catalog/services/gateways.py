@@ -1,0 +1,119 @@
+"""Gateways and the keys that stand for them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from django.db import transaction
+
+from catalog.models import Gateway, GatewayKey
+from catalog.services.labels import checked_name
+from core.errors import Conflict, Invalid, NotFound
+from core.models import ApiKey
+from core.services import audit, keys
+
+
+class GatewayExists(Conflict):
+    """A gateway has that name already."""
+
+
+def get(name: str) -> Gateway:
+    """Return the gateway of a name.
+
+    Raises:
+        NotFound: there is none.
+    """
+    found = Gateway.objects.filter(name__iexact=name.strip()).first()
+    if found is None:
+        raise NotFound(f"There is no gateway {name!r}.")
+    return found
+
+
+@transaction.atomic
+def create(
+    *, name: str, by: str, at: datetime, kind: str = "native", settings: dict[str, Any] | None = None
+) -> Gateway:
+    """Make a gateway. `settings` tell the wire formats of its kind what this one does its own way.
+
+    Raises:
+        Invalid: the name cannot be one.
+        GatewayExists: another has it.
+    """
+    audit.acting(by=by)
+    name = checked_name(name)
+    if Gateway.objects.filter(name__iexact=name).exists():
+        raise GatewayExists(f"There is a gateway {name!r} already.")
+    facts = {"kind": kind, "settings": settings or {}, "created_at": at}
+    gateway, made = Gateway.objects.get_or_create(name=name, defaults=facts)
+    if not made:
+        raise GatewayExists(f"There is a gateway {name!r} already.")
+    return gateway
+
+
+@transaction.atomic
+def create_key(
+    *,
+    name: str,
+    gateway: str,
+    environment: str = "production",
+    scopes: Sequence[str],
+    by: str,
+    at: datetime,
+    expires_at: datetime | None = None,
+) -> str:
+    """Make a key for a gateway, and the gateway where it is new. Return the secret, which is never shown again.
+
+    Raises:
+        Invalid: a name or scope cannot be; nothing is made.
+        Conflict: the gateway is retired.
+    """
+    audit.acting(by=by)
+    environment = checked_name(environment, field="environment", length=64)
+    stands_for = Gateway.objects.filter(name__iexact=gateway.strip()).first()
+    if stands_for is None:
+        stands_for = create(name=gateway, by=by, at=at)
+    if stands_for.retired_at is not None:
+        raise Conflict(f"The gateway {stands_for.name} is retired: it takes no new key.")
+    key, secret = keys.issue(name=name, scopes=scopes, by=by, at=at, expires_at=expires_at)
+    GatewayKey.objects.create(key=key, gateway=stands_for, environment=environment)
+    return secret
+
+
+@transaction.atomic
+def rotate_key(*, key: ApiKey, by: str, at: datetime, expires_at: datetime | None = None, reason: str = "") -> str:
+    """Put a new key in the place of one, for the same gateway and environment, with its name and scopes.
+
+    The old one stops at once; the source of events stays the same, so an event sent again with the new key is still a
+    duplicate. Who needs both for a while makes a second key instead.
+
+    Raises:
+        Invalid: the key stands for no gateway.
+        Conflict: the key is revoked already.
+    """
+    audit.acting(by=by, reason=reason)
+    link = GatewayKey.objects.select_related("gateway").filter(key=key).first()
+    if link is None:
+        raise Invalid(f"The key {key.name} stands for no gateway.")
+    if not keys.revoke(key=key, by=by, at=at, reason=reason):
+        raise Conflict(f"The key {key.name} is revoked already.")
+    return create_key(
+        name=key.name,
+        gateway=link.gateway.name,
+        environment=link.environment,
+        scopes=key.scopes,
+        by=by,
+        at=at,
+        expires_at=expires_at,
+    )
+
+
+@transaction.atomic
+def retire(*, gateway: Gateway, by: str, at: datetime, reason: str = "") -> None:
+    """End a gateway and all its keys. What it reported stays; repeating changes nothing."""
+    audit.acting(by=by, reason=reason)
+    Gateway.objects.filter(pk=gateway.pk, retired_at__isnull=True).update(retired_at=at)
+    for key in ApiKey.objects.filter(gateway_key__gateway=gateway, revoked_at__isnull=True):
+        keys.revoke(key=key, by=by, at=at, reason=reason)
+    gateway.refresh_from_db(fields=["retired_at"])

@@ -1,0 +1,137 @@
+"""Providers, models, and models at providers: what has a price and a tier."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+
+from django.db import transaction
+
+from catalog.models import ClaimState, Model, Offering, OfferingTier, Provider, Tier
+from catalog.rules import offering_name
+from catalog.services.labels import checked_name, since
+from core.errors import Conflict, Invalid, NotFound
+from core.services import audit
+
+
+class TierIsKnown(Conflict):
+    """A later tier is recorded already: set a tier from an instant after it begins."""
+
+
+def get(name: str) -> Offering:
+    """Return the offering written `model@provider`, or the default one of a model named alone. Two queries at most.
+
+    Raises:
+        NotFound: the catalogue has no such offering.
+    """
+    wanted = name.strip()
+    found = Offering.objects.filter(name__iexact=wanted).first()
+    if found is None:
+        found = Offering.objects.filter(default_of__name__iexact=wanted).first()
+    if found is None:
+        raise NotFound(f"The catalogue has no offering {name!r}. Offerings are written model@provider.")
+    return found
+
+
+@transaction.atomic
+def ensure_provider(*, name: str, title: str = "", by: str) -> Provider:
+    """Return the provider of a name, made if it is new. Repeating changes nothing."""
+    audit.acting(by=by)
+    name = checked_name(name, field="provider", length=64)
+    found = Provider.objects.filter(name__iexact=name).first()
+    return found or Provider.objects.get_or_create(name=name, defaults={"title": title or name})[0]
+
+
+@transaction.atomic
+def ensure_model(
+    *,
+    name: str,
+    by: str,
+    lab: str = "",
+    open_weights: bool = False,
+    licence: str = "",
+    context_tokens: int | None = None,
+    released_on: date | None = None,
+    known_for: str = "",
+) -> Model:
+    """Return the model of a name, made with these facts if it is new. What a known one says of itself stays."""
+    audit.acting(by=by)
+    name = checked_name(name, field="model")
+    found = Model.objects.filter(name__iexact=name).first()
+    if found is not None:
+        return found
+    facts = {
+        "lab": lab,
+        "open_weights": open_weights,
+        "licence": licence,
+        "context_tokens": context_tokens,
+        "released_on": released_on,
+        "known_for": known_for,
+    }
+    return Model.objects.get_or_create(name=name, defaults=facts)[0]
+
+
+@transaction.atomic
+def ensure(
+    *,
+    model: str,
+    provider: str,
+    by: str,
+    region: str = "",
+    data_class: str = "",
+    gateway_names: dict[str, str] | None = None,
+    default: bool = False,
+) -> Offering:
+    """Return the offering of a model at a provider; whatever is missing of the three is made.
+
+    One that was made on sight and waits is claimed. `default` makes it what the model named alone means, unless the
+    model has such an offering already. Repeating changes nothing.
+    """
+    audit.acting(by=by)
+    of, at = ensure_model(name=model, by=by), ensure_provider(name=provider, by=by)
+    offering, _ = Offering.objects.get_or_create(
+        model=of,
+        provider=at,
+        defaults={
+            "name": offering_name(of.name, at.name),
+            "region": region,
+            "data_class": data_class,
+            "gateway_names": gateway_names or {},
+        },
+    )
+    Offering.objects.filter(pk=offering.pk, state=ClaimState.WAITING).update(state=ClaimState.CLAIMED)
+    if default:
+        Model.objects.filter(pk=of.pk, default_offering__isnull=True).update(default_offering=offering)
+    offering.refresh_from_db()
+    return offering
+
+
+@transaction.atomic
+def set_tier(*, offering: Offering, tier: Tier | int, since_at: datetime, by: str, reason: str = "") -> OfferingTier:
+    """Give an offering a tier from an instant on. Entries from before keep theirs; repeating changes nothing.
+
+    Raises:
+        Invalid: there is no such tier.
+        TierIsKnown: a tier is recorded that begins at or after the instant and is another one.
+    """
+    audit.acting(by=by, reason=reason)
+    if tier not in (Tier.FRONTIER, Tier.MIDDLE, Tier.ECONOMY, Tier.SELF_HOSTED):
+        raise Invalid("The tiers are frontier, middle, economy and self-hosted.", [("tier", "unknown")])
+    Offering.objects.select_for_update().get(pk=offering.pk)
+
+    held = OfferingTier.objects.filter(offering=offering, valid__contains=since_at).first()
+    if held is not None and held.tier == tier:
+        return held
+    if OfferingTier.objects.filter(offering=offering, valid__startswith__gte=since_at).exists():
+        raise TierIsKnown(f"{offering.name} has a tier recorded from {since_at:%Y-%m-%d %H:%M} or later on.")
+    if held is not None:
+        held.valid = since(held.valid.lower, since_at)
+        held.save(update_fields=["valid"])
+    return OfferingTier.objects.create(offering=offering, tier=tier, valid=since(since_at))
+
+
+@transaction.atomic
+def retire(*, offering: Offering, by: str, at: datetime, reason: str = "") -> None:
+    """Say that an offering is no longer to be used. Its events are still booked; repeating changes nothing."""
+    audit.acting(by=by, reason=reason)
+    Offering.objects.filter(pk=offering.pk, retired_at__isnull=True).update(retired_at=at)
+    offering.refresh_from_db(fields=["retired_at"])

@@ -1,0 +1,101 @@
+"""Teams: who pays. Made by people, or on sight by an event that names one; then they wait for an owner."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from django.db import transaction
+
+from catalog.models import UNASSIGNED_ID, ClaimState, Team, TeamAlias
+from catalog.services.labels import checked_label, since
+from core.errors import Conflict, Invalid, NotFound
+from core.services import audit
+
+
+class LabelIsTaken(Conflict):
+    """The label means another team."""
+
+
+def get(name: str, *, at: datetime | None = None) -> Team:
+    """Return the team of a label: its own name, or with `at` an alias in force then. Two queries at most.
+
+    Raises:
+        NotFound: no team has it.
+    """
+    _, folded = checked_label(name, field="team")
+    found = Team.objects.filter(folded=folded).first()
+    if found is None and at is not None:
+        found = Team.objects.filter(aliases__folded=folded, aliases__valid__contains=at).first()
+    if found is None:
+        raise NotFound(f"There is no team {name!r}.")
+    return found
+
+
+@transaction.atomic
+def create(*, name: str, by: str, at: datetime) -> Team:
+    """Make a team.
+
+    Raises:
+        Invalid: the name cannot be a label.
+        LabelIsTaken: a team is called so, or is known by that alias.
+    """
+    audit.acting(by=by)
+    tidy, folded = checked_label(name)
+    if TeamAlias.objects.filter(folded=folded, valid__contains=at).exists():
+        raise LabelIsTaken(f"{tidy!r} is another label of a team already.")
+    team, made = Team.objects.get_or_create(folded=folded, defaults={"name": tidy})
+    if not made:
+        raise LabelIsTaken(f"There is a team {team.name!r} already.")
+    return team
+
+
+@transaction.atomic
+def change(*, team: Team, name: str, by: str, at: datetime, reason: str = "") -> Team:
+    """Give a team another name. The old one stays known as an alias, so that events that carry it still belong here.
+
+    Raises:
+        Invalid: the name cannot be a label, or the team is the one of events that name none.
+        LabelIsTaken: another team has the name.
+    """
+    audit.acting(by=by, reason=reason)
+    tidy, folded = checked_label(name)
+    if team.pk == UNASSIGNED_ID:
+        raise Invalid("The team of events that name none keeps its name.", [("name", "cannot change")])
+    team = Team.objects.select_for_update().get(pk=team.pk)
+    if Team.objects.filter(folded=folded).exclude(pk=team.pk).exists():
+        raise LabelIsTaken(f"There is a team {tidy!r} already.")
+    before = team.folded
+    team.name, team.folded = tidy, folded
+    team.save(update_fields=["name", "folded"])
+    if before != folded:
+        TeamAlias.objects.create(folded=before, team=team, valid=since(None))
+    return team
+
+
+@transaction.atomic
+def add_alias(*, team: Team, label: str, since_at: datetime, by: str, reason: str = "") -> TeamAlias:
+    """Let another label mean this team from an instant on. Repeating changes nothing.
+
+    Raises:
+        Invalid: it cannot be a label.
+        LabelIsTaken: it is a team's own name, or an alias of another one.
+    """
+    audit.acting(by=by, reason=reason)
+    tidy, folded = checked_label(label, field="alias")
+    if Team.objects.filter(folded=folded).exists():
+        raise LabelIsTaken(f"{tidy!r} is a team's own name.")
+    held = TeamAlias.objects.filter(folded=folded, valid__overlap=since(since_at)).first()
+    if held is not None:
+        if held.team_id == team.pk and held.valid.upper is None:
+            return held
+        raise LabelIsTaken(f"{tidy!r} means another team, or this one for a time.")
+    return TeamAlias.objects.create(folded=folded, team=team, valid=since(since_at))
+
+
+@transaction.atomic
+def claim(*, team: Team, by: str, reason: str = "") -> bool:
+    """Say that a team made on sight is a real one. Says whether this call did it."""
+    audit.acting(by=by, reason=reason)
+    claimed = Team.objects.filter(pk=team.pk, state=ClaimState.WAITING).update(state=ClaimState.CLAIMED)
+    team.refresh_from_db(fields=["state"])
+    return claimed == 1

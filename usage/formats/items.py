@@ -97,11 +97,9 @@ class Reader(Generic[R]):
             try:
                 records.append(self._record(item))
                 hopeless = False
-            except NotJson as refusal:
-                records.append(refusal)
             except Refused as refusal:
                 records.append(refusal)
-                hopeless = False
+                hopeless &= isinstance(refusal, NotJson) or not item.startswith(b"{")
         if records and hopeless:
             raise UnreadableBody("the body is neither a JSON object, an array of them, nor NDJSON")
         return records
@@ -134,8 +132,8 @@ def _items(body: bytes) -> Iterator[bytes]:
 
 
 def _elements(body: bytes) -> Iterator[bytes]:
-    # A well-formed array, in which only some record is wrong, is cut ten times faster by msgspec. It makes an object
-    # of each element, hence not where they could be millions.
+    # A well-formed array, in which only some record is wrong, is cut ten times faster by msgspec. It makes an
+    # object of each element, hence not where they could be millions.
     if body.count(b",") <= _MANY:
         try:
             raws: list[Any] = msgspec.json.decode(body, type=list[msgspec.Raw])
@@ -181,7 +179,7 @@ def _refusal(item: bytes, error: Exception) -> Refused:
     return NotJson("not JSON")
 
 
-_PATH = re.compile(r"(?P<what>.*?) - at `(?:\$|key in \$)\.?(?P<path>[^`]*)`", re.DOTALL)
+_PATH = re.compile(r"(?P<what>.*?) - at `(?P<key>key` in `)?\$\.?(?P<path>[^`]*)`", re.DOTALL)
 _MISSING = re.compile(r"Object missing required field `(\w+)`")
 _EXPECTED = re.compile(r"Expected `(?P<type>[^`]*)`(?P<rest>.*)", re.DOTALL)
 _TYPES = {
@@ -204,6 +202,7 @@ def _reason(message: str) -> str:
         return f"{missing[1]}: required and missing"
     found = _PATH.fullmatch(message)
     what, path = (found["what"], found["path"]) if found else (message, "")
+    path = path.replace("[...]", ", a value") + (", a key" if found and found["key"] else "")
     expected = _EXPECTED.fullmatch(what)
     if expected:
         rest = re.sub(r"`(\w+)`", lambda kind: _TYPES.get(kind[1], kind[1]), expected["rest"])

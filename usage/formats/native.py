@@ -21,13 +21,19 @@ from usage.events import STATUSES, Event, Parsed
 from usage.formats import usage_objects
 from usage.formats.contract import MAX_AHEAD, FormatSettings, Refused
 from usage.formats.items import Reader
-from usage.formats.labels import MAX_ID, MAX_LABEL, is_name, label, labels, name
+from usage.formats.labels import MAX_ID, MAX_KEY, MAX_LABEL, MAX_VALUE, is_name, label, labels, name
 from usage.formats.numbers import DO_NOT_ADD_UP, MAX_COUNT, MAX_INT4, Count, disjoint, money
 
 _STATUSES = frozenset(STATUSES)
 _STANDARD_TIERS = frozenset(("", "standard", "default", "auto"))
 
 _Number = Annotated[int, msgspec.Meta(ge=0, le=MAX_COUNT)] | Annotated[float, msgspec.Meta(ge=0)]
+_Label = Annotated[str, msgspec.Meta(max_length=MAX_LABEL)]
+_Id = Annotated[str, msgspec.Meta(max_length=MAX_ID)]
+_Labels = dict[
+    Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_KEY)],
+    Annotated[str, msgspec.Meta(max_length=MAX_VALUE)],
+]
 _Int4 = Annotated[int, msgspec.Meta(ge=0, le=MAX_INT4)]
 
 
@@ -35,8 +41,8 @@ class _Record(msgspec.Struct, gc=False):
     id: str
     time: Annotated[datetime, msgspec.Meta(tz=True)]
     model: str
-    use_case: str | None = None
-    team: str | None = None
+    use_case: _Label | None = None
+    team: _Label | None = None
     provider: str | None = None
     requested_model: str | None = None
     input_tokens: Count | None = None
@@ -55,17 +61,19 @@ class _Record(msgspec.Struct, gc=False):
     reported_cost_usd: Decimal | None = None
     latency_ms: _Number | None = None
     status: str | None = None
-    call_group: str | None = None
+    call_group: _Id | None = None
     rules_version: _Int4 | None = None
     state_revision: Count | None = None
-    rule_id: str | None = None
+    rule_id: _Label | None = None
     fallback_index: Annotated[int, msgspec.Meta(ge=0, le=1000)] | None = None
-    route_reason: str | None = None
-    session: str | None = None
-    user: str | None = None
-    context: dict[str, str] | None = None
-    tags: dict[str, str] | None = None
+    route_reason: _Label | None = None
+    session: _Id | None = None
+    user: _Id | None = None
+    context: _Labels | None = None
+    tags: _Labels | None = None
 
+
+_COUNTS = tuple(field for field in _Record.__struct_fields__ if field.endswith("_tokens"))
 
 _reader = Reader(_Record, marker=b'"time"')
 
@@ -114,7 +122,7 @@ def _event(record: _Record, latest: datetime, key: bytes) -> Event:
     counts: _Record | usage_objects.Usage = record
     tier = record.service_tier
     if record.usage:
-        if record.input_tokens is not None or record.output_tokens is not None:
+        if any(getattr(record, field) is not None for field in _COUNTS):
             raise Refused("usage: give either token fields or a usage object, not both")
         counts = usage_objects.read(record.usage)
         tier = tier or counts.service_tier
@@ -129,6 +137,20 @@ def _event(record: _Record, latest: datetime, key: bytes) -> Event:
         # Its sender knows that this is no full count: an estimate is kept, zeros are none.
         counted = bool(counts.input_tokens or counts.output_tokens or not fits or counts.web_searches)
 
+    use_case, team, rule = record.use_case or "", record.team or "", record.rule_id or ""
+    reason, group = record.route_reason or "", record.call_group or ""
+    session, user = record.session or "", record.user or ""
+    # The usual labels, in one look: of printable characters only the space could be trimmed.
+    text = f"{use_case}{team}{rule}{reason}{group}{session}{user}"
+    if " " in text or "@" in text or not text.isprintable():
+        use_case = label("use_case", use_case, MAX_LABEL, key)
+        team = label("team", team, MAX_LABEL, key)
+        rule = label("rule_id", rule, MAX_LABEL, key)
+        reason = label("route_reason", reason, MAX_LABEL, key)
+        group = label("call_group", group, MAX_ID, key)
+        session = label("session", session, MAX_ID, key)
+        user = label("user", user, MAX_ID, key)
+
     cost = record.reported_cost_usd
     latency = record.latency_ms
     if latency is not None:
@@ -139,9 +161,9 @@ def _event(record: _Record, latest: datetime, key: bytes) -> Event:
     return Event(
         event_id=event_id,
         occurred_at=occurred_at,
-        use_case=label("use_case", record.use_case, MAX_LABEL, key),
-        team=label("team", record.team, MAX_LABEL, key),
-        provider=name("provider", record.provider),
+        use_case=use_case,
+        team=team,
+        provider=name("provider", record.provider) if record.provider else "",
         model=model,
         requested_model=name("requested_model", record.requested_model),
         status=status,
@@ -160,15 +182,15 @@ def _event(record: _Record, latest: datetime, key: bytes) -> Event:
         service_tier=service_tier(name("service_tier", tier)) if tier else "",
         reported_cost_usd=None if cost is None else money("reported_cost_usd", cost),
         latency_ms=latency,
-        call_group=label("call_group", record.call_group, MAX_ID, key),
+        call_group=group,
         rules_version=record.rules_version or 0,
         state_revision=record.state_revision or 0,
-        rule=label("rule_id", record.rule_id, MAX_LABEL, key),
-        route_reason=label("route_reason", record.route_reason, MAX_LABEL, key),
+        rule=rule,
+        route_reason=reason,
         fallback_index=record.fallback_index or 0,
-        session=label("session", record.session, MAX_ID, key),
-        user=label("user", record.user, MAX_ID, key),
-        context=labels("context", record.context, key),
-        tags=labels("tags", record.tags, key),
+        session=session,
+        user=user,
+        context=labels("context", record.context, key) if record.context else {},
+        tags=labels("tags", record.tags, key) if record.tags else {},
         flags=[] if fits else [DO_NOT_ADD_UP],
     )

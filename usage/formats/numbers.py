@@ -15,6 +15,7 @@ MAX_INT4 = 2**31 - 1
 Count = Annotated[int, msgspec.Meta(ge=0, le=MAX_COUNT)]
 
 _TOO_MUCH = Decimal(10) ** 12
+_TEN = Decimal(10)
 _LEDGER_SCALE = Decimal("1e-18")
 _EXACT = Context(prec=60, rounding=ROUND_HALF_EVEN, traps=[])
 
@@ -41,11 +42,10 @@ def money(field: str, amount: Decimal | None) -> Decimal | None:
         return Decimal(0)
     if amount.is_signed():
         raise Refused(f"{field}: negative")
-    exponent = amount.as_tuple().exponent
-    if isinstance(exponent, int) and exponent < -18:
-        amount = _EXACT.quantize(amount, _LEDGER_SCALE)
-    amount = _EXACT.normalize(amount)
-    return _EXACT.quantize(amount, Decimal(1)) if amount == amount.to_integral_value() else amount
+    amount = _EXACT.normalize(_EXACT.quantize(amount, _LEDGER_SCALE))
+    if amount >= _TEN and amount == amount.to_integral_value():
+        amount = _EXACT.quantize(amount, Decimal(1))  # 1E+2 is 100
+    return amount
 
 
 class Counts(Protocol):

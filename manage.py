@@ -4,8 +4,17 @@
 import os
 import sys
 
+if sys.version_info < (3, 11):  # noqa: UP036
+    sys.exit("Tollkeeper needs Python 3.11 or later, and this is {}.{}.".format(*sys.version_info))
+
 
 def main() -> None:
+    # The demo starts the servers whose addresses the settings need, so it comes before Django reads them.
+    if sys.argv[1:2] == ["demo"]:
+        from controlplane import demo
+
+        sys.exit(demo.main(sys.argv[2:]))
+
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "controlplane.settings")
     from django.core.management import execute_from_command_line
 

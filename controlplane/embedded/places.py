@@ -89,30 +89,21 @@ def prepare_data_dir(data_dir: Path, *, account: Account | None) -> None:
             place.chmod(0o700 if account is None else 0o711)
         empty = not any(data_dir.iterdir())
     except NotADirectoryError as error:
-        raise Refused(
-            f"The data directory {data_dir} cannot be used: {error.filename} is not a directory."
-        ) from None
+        raise Refused(f"The data directory {data_dir} cannot be used: {error.filename} is not a directory.") from None
     except OSError as error:
-        raise Refused(
-            f"The data directory {data_dir} cannot be used: {error.strerror} ({error.filename})."
-        ) from None
+        raise Refused(f"The data directory {data_dir} cannot be used: {error.strerror} ({error.filename}).") from None
     if not empty and not (data_dir / "run" / "lock").exists():
-        raise Refused(
-            f"The data directory {data_dir} holds other files; choose an empty one with --data-dir."
-        )
-    if not os.access(data_dir, os.W_OK | os.X_OK) or (
-        os.geteuid() != 0 and data_dir.stat().st_uid != os.geteuid()
-    ):
-        raise Refused(
-            f"The data directory {data_dir} belongs to another user; choose another with --data-dir."
-        )
+        raise Refused(f"The data directory {data_dir} holds other files; choose an empty one with --data-dir.")
+    if not os.access(data_dir, os.W_OK | os.X_OK) or (os.geteuid() != 0 and data_dir.stat().st_uid != os.geteuid()):
+        raise Refused(f"The data directory {data_dir} belongs to another user; choose another with --data-dir.")
     if empty and account is not None and obstacle(data_dir.parent, account) is None:
         data_dir.chmod(0o711)
     blocked = obstacle(data_dir, account)
     if blocked is not None and account is not None:
         raise Refused(
-            f"{account.name}, which may not enter {blocked}; choose another place with --data-dir."
-            f"{account.name}, which may not enter {blocked}; choose another place with --data-dir."
+            f"The data directory {data_dir} cannot be used: PostgreSQL refuses to run as root, and "
+            f"{account.name}, whom it would run as, may not enter {blocked}; "
+            "choose another place with --data-dir."
         )
     for name in ("run", "log"):
         place = data_dir / name
@@ -181,9 +172,7 @@ def socket_dir(data_dir: Path) -> Path:
         if stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid():
             place.chmod(0o711 if os.geteuid() == 0 else 0o700)
             return place
-    raise Refused(
-        f"The data directory {data_dir} has too long a path for Unix sockets; choose a shorter one."
-    )
+    raise Refused(f"The data directory {data_dir} has too long a path for Unix sockets; choose a shorter one.")
 
 
 def owned_dir(path: Path, account: Account | None) -> Path:

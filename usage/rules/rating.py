@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from decimal import Decimal, localcontext
 from typing import NamedTuple
 
@@ -53,6 +54,17 @@ def rate(*, book: Book, offering: int, service_tier: str, timestamp: float, mete
             elif index != REQUESTS:  # every call counts as a request; most price lists do not charge for it
                 return Rated(None, None, METER_WITHOUT_PRICE)
     return Rated(total, card, PRICED)
+
+
+def price_of(
+    *, book: Book, offering: int, service_tier: str, occurred_at: datetime, meters: tuple[int, ...], counted: bool
+) -> Rated:
+    """Rate a call as of its time; one whose tokens nobody counted has no known cost."""
+    if not counted:
+        return Rated(None, None, NOT_COUNTED)
+    return rate(
+        book=book, offering=offering, service_tier=service_tier, timestamp=occurred_at.timestamp(), meters=meters
+    )
 
 
 def usd(atto: int) -> Decimal:

@@ -1,0 +1,192 @@
+"""The ingest edge: bodies in, receipts out.
+
+A body is read in one go from memory, bounded after decompression; nothing is looked up but the key and the source, and
+what was answered with 202 is committed. Prompts and the like end here: a format keeps only what an event holds.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import datetime
+from functools import lru_cache
+from typing import Any, ClassVar
+
+from django.conf import settings
+from django.utils import timezone
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiResponse, extend_schema, inline_serializer
+from rest_framework import serializers, status
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from catalog.models import Gateway
+from core import nudges
+from core.access import Caller
+from core.errors import Invalid, NotFound, TooLarge
+from usage.events import UnreadableBody
+from usage.formats import FORMATS
+from usage.formats.body import BodyTooLarge, decompress
+from usage.formats.contract import FormatSettings
+from usage.models import Receipt
+from usage.services import intake
+from usage.tasks import BOOK
+
+
+class Unreadable(Invalid):
+    """The body as a whole cannot be read; nothing of it was kept."""
+
+
+@lru_cache(maxsize=1)
+def _user_key() -> bytes:
+    # Pseudonyms must stay the same for as long as the installation does, and tell nothing about its secret.
+    return hashlib.sha256(b"tollkeeper user pseudonyms:" + settings.SECRET_KEY.encode()).digest()
+
+
+def _format_settings(gateway: dict[str, Any]) -> FormatSettings:
+    mapping = {name: gateway[name] for name in ("use_case_by_key_alias", "use_case_by_team") if name in gateway}
+    order = {"use_case_from": tuple(gateway["use_case_from"])} if gateway.get("use_case_from") else {}
+    return FormatSettings(user_key=_user_key(), max_events=intake.MOST_EVENTS, **mapping, **order)
+
+
+_Accepted = inline_serializer(
+    "Accepted",
+    {
+        "receipt": serializers.CharField(help_text="What became of the body: GET usage/receipts/{receipt}"),
+        "accepted": serializers.IntegerField(help_text="Events kept; the receipt later says how many of them counted."),
+        "rejected": inline_serializer(
+            "RejectedItem", {"index": serializers.IntegerField(), "error": serializers.CharField()}, many=True
+        ),
+    },
+)
+
+
+def _schema(summary: str, description: str) -> Any:
+    return extend_schema(
+        summary=summary,
+        description=description + " Bodies may be compressed with gzip or zstd.",
+        request={"application/json": OpenApiTypes.OBJECT, "application/x-ndjson": OpenApiTypes.STR},
+        responses={
+            202: _Accepted,
+            400: OpenApiResponse(description="The body cannot be read; nothing of it was kept."),
+            413: OpenApiResponse(description="The body is over the limit, after decompression."),
+            429: OpenApiResponse(description="Too much waits to be booked; come again after Retry-After seconds."),
+        },
+        tags=["usage"],
+    )
+
+
+class _IntakeApi(APIView):
+    """Takes a body of one format for the gateway that the key stands for."""
+
+    actions: ClassVar[dict[str, str]] = {"POST": "usage.send"}
+    format_name: ClassVar[str]
+    most_waiting: ClassVar[int]
+    refuse_with_503 = False
+
+    def take(self, request: Request) -> Response:
+        caller = request.user
+        if not isinstance(caller, Caller) or caller.gateway_id is None:
+            raise Invalid("This key stands for no gateway: make one with manage.py create_key NAME --gateway GATEWAY.")
+        intake.check_room(most_waiting=self.most_waiting, refuse_with_503=self.refuse_with_503)
+        received_at = timezone.now()
+        try:
+            body = decompress(
+                request._request.body, request.headers.get("Content-Encoding", ""), settings.MAX_BODY_BYTES
+            )
+            parsed = FORMATS[self.format_name](
+                body,
+                content_type=request.content_type or "",
+                received_at=received_at,
+                settings=_format_settings(_gateway_settings(caller.gateway_id, received_at)),
+            )
+        except BodyTooLarge as error:
+            raise TooLarge(str(error)) from error
+        except UnreadableBody as error:
+            raise Unreadable(str(error)) from error
+        receipt_id = intake.take(
+            source_id=intake.live_source(gateway_id=caller.gateway_id, at=received_at),
+            environment=caller.environment,
+            format=self.format_name,
+            events=parsed.events,
+            rejected=parsed.rejected,
+            received_at=received_at,
+        )
+        if parsed.events:
+            nudges.nudge(BOOK, queue="intake")
+        answer = {
+            "receipt": str(receipt_id),
+            "accepted": len(parsed.events),
+            "rejected": [{"index": item.index, "error": item.error} for item in parsed.rejected],
+        }
+        return Response(answer, status=status.HTTP_202_ACCEPTED)
+
+
+_gateway_kept: dict[int, tuple[datetime, dict[str, Any]]] = {}
+
+
+def _gateway_settings(gateway_id: int, at: datetime) -> dict[str, Any]:
+    """Return a gateway's settings, looked up at most every five seconds."""
+    kept = _gateway_kept.get(gateway_id)
+    if kept is None or (at - kept[0]).total_seconds() > 5:
+        found = Gateway.objects.filter(pk=gateway_id).values_list("settings", flat=True).first() or {}
+        kept = _gateway_kept[gateway_id] = (at, found)
+    return kept[1]
+
+
+@_schema("Report usage", "Native events: one object, an array, or NDJSON. One bad event never fails a body.")
+class UsageEventsApi(_IntakeApi):
+    format_name = "native"
+    most_waiting = settings.BACKLOG_EVENTS
+
+    def post(self, request: Request) -> Response:
+        return self.take(request)
+
+
+@_schema("Report usage from LiteLLM", "Bodies of LiteLLM's `generic_api` callback, unmodified.")
+class UsageLiteLLMApi(_IntakeApi):
+    format_name = "litellm"
+    most_waiting = settings.BACKLOG_EVENTS_LITELLM
+    refuse_with_503 = True  # LiteLLM drops its queue on 4xx and comes again only after 5xx
+
+    def post(self, request: Request) -> Response:
+        return self.take(request)
+
+
+class ReceiptApi(APIView):
+    """What became of a body."""
+
+    actions: ClassVar[dict[str, str]] = {"GET": "receipts.read"}
+
+    class OutputSerializer(serializers.Serializer[Receipt]):
+        receipt = serializers.CharField(source="pk")
+        state = serializers.ChoiceField(choices=["pending", "done", "failed"])
+        format = serializers.CharField()
+        received_at = serializers.DateTimeField()
+        done_at = serializers.DateTimeField(allow_null=True)
+        accepted = serializers.IntegerField(source="booked", help_text="Events that counted.")
+        waiting = serializers.SerializerMethodField(help_text="Events still to be booked.")
+        duplicates = serializers.IntegerField(help_text="Events that had counted before.")
+        conflicts = serializers.IntegerField(help_text="Events with a known id and other content; kept for a look.")
+        quarantined = serializers.IntegerField(help_text="Events too old to be told from repeats; kept for a look.")
+        shadowed = serializers.IntegerField(help_text="Events kept aside because another source counts them.")
+        rejected = serializers.JSONField()
+        error = serializers.CharField()
+
+        def get_waiting(self, receipt: Receipt) -> int:
+            return 0 if receipt.state == "done" else receipt.event_count
+
+    @extend_schema(summary="What became of a body", responses={200: OutputSerializer}, tags=["usage"])
+    def get(self, request: Request, receipt_id: int) -> Response:
+        receipts = Receipt.objects.defer("events")
+        if (
+            isinstance(request.user, Caller)
+            and "read" not in request.user.scopes
+            and "admin" not in request.user.scopes
+        ):
+            # A gateway's key sees what it sent itself.
+            receipts = receipts.filter(source__gateway_id=request.user.gateway_id)
+        receipt = receipts.filter(pk=receipt_id).first()
+        if receipt is None:
+            raise NotFound(f"There is no receipt {receipt_id}.")
+        return Response(self.OutputSerializer(receipt).data)

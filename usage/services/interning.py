@@ -1,0 +1,88 @@
+"""Small immutable things that many entries share: request contexts and rates. Part of the booking's transaction."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+import psycopg
+
+from catalog.rules import METERS, RateCard
+from usage.rules.postings import Posting
+from usage.selectors import world as worlds
+
+_json = msgspec.json.Encoder(order="deterministic")
+
+
+def digest_of(content: object) -> bytes:
+    return hashlib.sha256(_json.encode(content)).digest()[:16]
+
+
+def _intern(cursor: psycopg.Cursor[Any], sql: str, table: str, wanted: Mapping[bytes, str]) -> dict[bytes, int]:
+    ordered = sorted(wanted)
+    cursor.execute(sql, [ordered, [wanted[digest] for digest in ordered]])
+    # A row that another booking made meanwhile was waited for, and is found here.
+    cursor.execute(f"SELECT digest, id FROM {table} WHERE digest = ANY(%b)", [ordered])
+    return {bytes(digest): int(id_) for digest, id_ in cursor.fetchall()}
+
+
+def context_ids(cursor: psycopg.Cursor[Any], contexts: Mapping[bytes, Mapping[str, str]]) -> dict[bytes, int]:
+    """Return ids of request contexts by digest; two statements where some are new, else none."""
+    known = {digest: id_ for digest in contexts if (id_ := worlds.contexts.look(digest)) is not None}
+    new = {digest: _json.encode(content).decode() for digest, content in contexts.items() if digest not in known}
+    if new:
+        made = _intern(
+            cursor,
+            "INSERT INTO usage_context (digest, content) SELECT d, c::jsonb FROM unnest(%b::bytea[], %s::text[]) "
+            "AS t(d, c) ON CONFLICT (digest) DO NOTHING",
+            "usage_context",
+            new,
+        )
+        worlds.contexts.learn(made)
+        known |= made
+    return known
+
+
+def rate_digest(card: RateCard) -> bytes:
+    """Identify a card by its prices: `id(card)` would do for a process, this does for all of them."""
+    return digest_of([None if p is None else p.id for p in card.prices])
+
+
+def rate_ids(cursor: psycopg.Cursor[Any], cards: Mapping[bytes, RateCard]) -> dict[bytes, int]:
+    """Return ids of rates by digest; two statements where some are new, else none."""
+    known = {digest: id_ for digest in cards if (id_ := worlds.rates.look(digest)) is not None}
+    new = {
+        digest: _json.encode(
+            {
+                METERS[p.meter]: {"price": p.id, "usd_per_1m": format(p.usd_per_1m.normalize(), "f")}
+                for p in card.prices
+                if p is not None
+            }
+        ).decode()
+        for digest, card in cards.items()
+        if digest not in known
+    }
+    if new:
+        made = _intern(
+            cursor,
+            "INSERT INTO usage_rate (digest, prices) SELECT d, c::jsonb FROM unnest(%b::bytea[], %s::text[]) "
+            "AS t(d, c) ON CONFLICT (digest) DO NOTHING",
+            "usage_rate",
+            new,
+        )
+        worlds.rates.learn(made)
+        known |= made
+    return known
+
+
+def set_rates(cursor: psycopg.Cursor[Any], postings: Sequence[Posting], cards: Mapping[int, RateCard]) -> None:
+    """Replace the keys of cards that postings carry as `rate_id` by the ids of their interned rates."""
+    if not cards:
+        return
+    digests = {key: rate_digest(card) for key, card in cards.items()}
+    ids = rate_ids(cursor, {digests[key]: card for key, card in cards.items()})
+    for posting in postings:
+        if posting.rate_id is not None:
+            posting.rate_id = ids[digests[posting.rate_id]]

@@ -1,0 +1,216 @@
+"""Pricing what had to wait: entries that were booked without a price are reversed and booked anew when one arrives.
+
+Each batch is one transaction that also moves the job's checkpoint, so a crash repeats nothing and skips nothing, and
+the restatement at the end adds up to exactly what was booked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+import msgspec
+import psycopg
+from django.db import connection, transaction
+
+from catalog.rules import RateCard
+from catalog.selectors import snapshot
+from core.models import Job, JobState
+from core.money import plain
+from core.services import barrier
+from usage.models import Restatement
+from usage.rules.postings import COLUMNS, USAGE, Posting, reversal
+from usage.rules.rating import atto, price_of, usd
+from usage.selectors import world as worlds
+from usage.selectors.world import World
+from usage.services import interning, ledger, partitions
+
+KIND = "price_arrived"
+BATCH = 1000
+
+_CACHE_HIT = 4
+
+# Whatever waits for a price and was not taken back since. `unpriced` 3 (not counted) waits for nothing.
+_WAITS = (
+    "e.kind = 1 AND e.unpriced IN (1, 2, 4) "
+    "AND NOT EXISTS (SELECT 1 FROM ledger c WHERE c.corrects_id = e.id AND c.kind = 2)"
+)
+
+
+def offerings_with_prices() -> list[int]:
+    """Return offerings with entries that wait for a price, and with some price now.
+
+    Reads the partial index of unpriced entries, an offering at a time; for when the catalogue changed, not for pages.
+    """
+    priced = sorted(worlds.current().book.priced_offerings)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT o.id FROM unnest(%s::bigint[]) AS o(id) "
+            f"WHERE EXISTS (SELECT 1 FROM ledger e WHERE e.offering_id = o.id AND {_WAITS})",
+            [priced],
+        )
+        return [int(id_) for (id_,) in cursor.fetchall()]
+
+
+def ask_for(*, offering_id: int, by: str, at: datetime) -> None:
+    """Put the work for one offering in line, once while it waits."""
+    Job.objects.bulk_create(
+        [
+            Job(
+                kind=KIND,
+                arguments={"offering": offering_id},
+                dedupe_key=f"{KIND}:{offering_id}",
+                run_after=at,
+                created_at=at,
+                created_by=by,
+            )
+        ],
+        ignore_conflicts=True,
+    )
+
+
+def run(job: Job, *, at: datetime) -> bool:
+    """Book one batch; True when nothing is left. Call it again until then.
+
+    Whoever holds the job's row goes on; a second runner waits for it and then sees the checkpoint moved.
+    """
+    # Whatever was booked before the price was known to bookings is in the ledger from here on.
+    barrier.pass_through()
+    try:
+        return _batch(job.pk, at)
+    except partitions.Missing as missing:
+        for month in missing.months:
+            partitions.make(first=month, last=month)
+        return False
+    except BaseException:
+        worlds.forget()
+        raise
+
+
+@transaction.atomic(durable=True)
+def _batch(job_id: int, at: datetime) -> bool:
+    barrier.hold_shared()
+    job = Job.objects.select_for_update().get(pk=job_id)
+    if job.state in (JobState.DONE, JobState.CANCELLED):
+        return True
+    mark = job.checkpoint or _first_mark()
+    cursor = ledger.raw_cursor()
+    world = worlds.current()
+    partitions.require([at])
+    entries = _waiting(cursor, offering=job.arguments["offering"], after=mark["after"])
+    postings: list[Posting] = []
+    cards: dict[int, RateCard] = {}
+    ids = iter(ledger.take_ids(cursor, 2 * len(entries)))
+    for entry in entries:
+        mark["after"] = entry.id
+        anew = _rated_anew(entry, world, cards)
+        if anew is None:
+            continue
+        closed = world.closed_month(entry.occurred_at)
+        booked_at = entry.occurred_at if closed is None else at
+        taken_back = reversal(
+            entry, id_=next(ids), booked_at=booked_at, correction_of=closed, restatement_id=mark["restatement"]
+        )
+        anew = msgspec.structs.replace(
+            anew, id=next(ids), booked_at=booked_at, correction_of=closed, restatement_id=mark["restatement"]
+        )
+        postings += [taken_back, anew]
+        mark["entries"] += 1
+        mark["tokens"] += sum(entry.meters[:9])
+        mark["cost"] = str(int(mark["cost"]) + (anew.cost or 0))
+    interning.set_rates(cursor, [p for p in postings if p.kind == USAGE], cards)
+    ledger.post(cursor, postings=postings, world=world, at=at)
+    job.checkpoint = mark
+    job.done = mark["entries"]
+    finished = len(entries) < BATCH
+    if finished:
+        _restate(job, mark, at)
+    job.save(update_fields=["checkpoint", "done", "state", "result", "finished_at"])
+    return finished
+
+
+def _first_mark() -> dict[str, Any]:
+    """Start at the first entry, with the restatement's number taken ahead: entries name it."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT nextval(pg_get_serial_sequence('usage_restatement', 'id'))")
+        row = cursor.fetchone()
+    return {"after": 0, "entries": 0, "tokens": 0, "cost": "0", "restatement": int(row[0]) if row else 0}
+
+
+def _waiting(cursor: psycopg.Cursor[Any], *, offering: int, after: int) -> list[Posting]:
+    cursor.execute(
+        f"SELECT {', '.join(f'e.{name}' for name in COLUMNS)} FROM ledger e "
+        f"WHERE e.offering_id = %s AND e.id > %s AND {_WAITS} ORDER BY e.id LIMIT {BATCH}",
+        [offering, after],
+    )
+    return [posting_of(row) for row in cursor.fetchall()]
+
+
+def posting_of(row: Sequence[Any]) -> Posting:
+    """Make the posting that a row of the ledger, columns as in `COLUMNS`, was written from."""
+    named = dict(zip(COLUMNS, row, strict=True))
+    corrects = (named.pop("corrects_use_case_id"), named.pop("corrects_booked_at"), named.pop("corrects_id"))
+    meters = tuple(named.pop(name) for name in COLUMNS[13:24])
+    money = {name: named.pop(f"{name}_usd") for name in ("cost", "list_cost", "avoided", "reported_cost")}
+    tags, flags = named.pop("tags"), named.pop("flags")
+    if isinstance(tags, str):  # Django reads jsonb as text and leaves the decoding to its fields
+        tags = msgspec.json.decode(tags)
+    return Posting(
+        **named,
+        meters=meters,
+        cost=None if money["cost"] is None else atto(money["cost"]),
+        list_cost=None if money["list_cost"] is None else atto(money["list_cost"]),
+        avoided=atto(money["avoided"]),
+        reported=None if money["reported_cost"] is None else atto(money["reported_cost"]),
+        tags=tags or {},
+        flags=flags or [],
+        corrects=None if corrects[2] is None else corrects,
+    )
+
+
+def _rated_anew(entry: Posting, world: World, cards: dict[int, RateCard]) -> Posting | None:
+    """Price an entry with what holds for its time now; None where that is still nothing."""
+    cost, card, unpriced = price_of(
+        book=world.book, offering=entry.offering_id, service_tier=entry.service_tier, occurred_at=entry.occurred_at,
+        meters=entry.meters, counted=entry.counted,
+    )  # fmt: skip
+    if cost is None:
+        return None
+    avoided = 0
+    if entry.status == _CACHE_HIT:
+        avoided, cost = cost, 0
+    key = None
+    if card is not None:
+        key = id(card)
+        cards[key] = card
+    return msgspec.structs.replace(
+        entry, kind=USAGE, cost=cost, list_cost=cost, avoided=avoided, rate_id=key, unpriced=unpriced, corrects=None
+    )
+
+
+def _restate(job: Job, mark: dict[str, Any], at: datetime) -> None:
+    job.state, job.finished_at, job.result = JobState.DONE, at, {"entries": mark["entries"]}
+    if not mark["entries"]:
+        return
+    Restatement.objects.create(
+        id=mark["restatement"],
+        kind=KIND,
+        reason="A price arrived for entries that were booked without one.",
+        by=job.created_by,
+        at=at,
+        subject={"offering": job.arguments["offering"]},
+        before={"entries": mark["entries"], "cost_usd": "0", "unpriced_tokens": mark["tokens"]},
+        after={"entries": mark["entries"], "cost_usd": plain(usd(int(mark["cost"]))), "unpriced_tokens": 0},
+        job_id=job.pk,
+    )
+
+
+def look_for_prices(*, since_revision: int, at: datetime) -> int:
+    """Ask for the pricing of whatever waits and can be priced now, if the catalogue changed; returns its revision."""
+    revision = snapshot.revision()
+    if revision != since_revision:
+        barrier.pass_through()
+        for offering_id in offerings_with_prices():
+            ask_for(offering_id=offering_id, by="price book", at=at)
+    return revision

@@ -1,0 +1,51 @@
+"""Celery's way in: each task makes one call inwards and may run twice, late, or at the same time as another."""
+
+from __future__ import annotations
+
+from celery import shared_task
+from django.db import OperationalError
+from django.utils import timezone
+
+from alerts.models import Delivery, DeliveryState
+from budgets.services import building
+from core import nudges
+from usage.selectors import drivers
+from usage.services import booking, housekeeping, jobs, rerating
+
+BOOK = "usage.tasks.book_pending"
+JOBS = "usage.tasks.run_jobs"
+
+_looked_at_revision = -1
+
+
+@shared_task(name=BOOK, queue="intake", autoretry_for=(OperationalError,), retry_backoff=True, max_retries=3)
+def book_pending() -> None:
+    """Book whatever waits, until nothing does."""
+    nudges.begun(BOOK)
+    booked = 0
+    while done := booking.book_pending(at=timezone.now()):
+        booked += done
+    if booked and Delivery.objects.filter(state=DeliveryState.WAITING, due_at__lte=timezone.now()).exists():
+        nudges.nudge("alerts.tasks.deliver_due", queue="alerts")
+
+
+@shared_task(name=JOBS, queue="background", autoretry_for=(OperationalError,), retry_backoff=True, max_retries=3)
+def run_jobs() -> None:
+    """Build budgets' counters, look for prices that arrived, and run the jobs that are due."""
+    nudges.begun(JOBS)
+    for counter_id in building.waiting_to_build():
+        building.build(counter_id=counter_id, summed=drivers.sum_so_far, at=timezone.now(), explain=drivers.explain)
+    _look_for_prices()
+    while jobs.run_next(clock=timezone.now):
+        pass
+
+
+def _look_for_prices() -> None:
+    """Where the catalogue changed since this process last looked, price what was waiting for it."""
+    global _looked_at_revision
+    _looked_at_revision = rerating.look_for_prices(since_revision=_looked_at_revision, at=timezone.now())
+
+
+@shared_task(name="usage.tasks.keep_house", queue="background", autoretry_for=(OperationalError,), retry_backoff=True)
+def keep_house() -> None:
+    housekeeping.keep(at=timezone.now())

@@ -3,12 +3,13 @@
 # Note [Cached definitions]
 Any change of a budget or a limit moves `budgets_change.definitions` in its own transaction (a trigger does it), so one
 small query tells whether what is in memory still holds. The number alone is not enough: a change that is rolled back
-gives its number to the next one. The row's `xmin`, the transaction that wrote it last, tells the two apart.
+gives its number to the next one. The row's `xmin`, the transaction that wrote it last, tells the two apart. The same
+holds for the catalogue's revision: scopes go by its names, and a team may get another one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -16,16 +17,19 @@ from django.db import connection
 
 from budgets.models import Budget, BudgetLimit
 from budgets.rules import TAG, Consumption, Definition, Limit, concerns, values_of
+from budgets.selectors import names
 from core.periods import Period
 
 _MOST_REMEMBERED = 50_000
+
+Mark = tuple[int | str, ...]  # the numbers of the present definitions and catalogue, see Note [Cached definitions]
 
 
 @dataclass(frozen=True, slots=True)
 class Definitions:
     """All budgets that are not retired, by id, with what was worked out about them so far."""
 
-    mark: tuple[int, int]
+    mark: Mark
     by_id: dict[int, Definition]
     tag_names: frozenset[str]
     _tags: tuple[str, ...]
@@ -63,12 +67,16 @@ _cached: Definitions | None = None  # replaced as a whole, never changed: thread
 
 
 def current() -> Definitions:
-    """Return the definitions in force. One query while nothing has changed, three after a change."""
+    """Return the definitions in force. One query while nothing has changed, up to seven after a change."""
     global _cached
     with connection.cursor() as cursor:
-        cursor.execute("SELECT definitions, xmin::text::bigint FROM budgets_change WHERE id = 1")
-        row = cursor.fetchone()
-    mark = (int(row[0]), int(row[1]))
+        cursor.execute(
+            """
+            SELECT budgets.definitions, budgets.xmin::text, catalogue.number, catalogue.xmin::text
+            FROM budgets_change budgets, catalog_revision catalogue
+            """
+        )
+        mark = tuple(cursor.fetchone())
     known = _cached
     if known is None or known.mark != mark:
         # Read after the mark: what is newer than it is at worst read once more.
@@ -81,12 +89,18 @@ def tag_names() -> frozenset[str]:
     return current().tag_names
 
 
-def of(budget: Budget, limits: Iterable[BudgetLimit]) -> Definition:
-    """Return a budget's row and those of its limits as one value. No query."""
+def of(
+    budget: Budget, limits: Iterable[BudgetLimit], called: Mapping[tuple[str, str], str] | None = None
+) -> Definition:
+    """Return a budget's row and those of its limits as one value; `called` has present names. No query."""
+    called = called or {}
     return Definition(
         id=budget.pk,
         name=budget.name,
-        scope={dimension: frozenset(names) for dimension, names in budget.scope.items()},
+        scope={
+            dimension: frozenset(called.get((dimension, name), name) for name in listed)
+            for dimension, listed in budget.scope.items()
+        },
         unit=budget.unit,
         period=budget.period,
         zone=budget.zone,
@@ -103,12 +117,27 @@ def of(budget: Budget, limits: Iterable[BudgetLimit]) -> Definition:
     )
 
 
-def _load(mark: tuple[int, int]) -> Definitions:
+def _called_now(budgets: Iterable[Budget]) -> dict[tuple[str, str], str]:
+    # Only labels are ever renamed; a model, an offering, a provider and a gateway keep their names.
+    wanted: dict[str, set[str]] = {"use_case": set(), "team": set()}
+    for budget in budgets:
+        for dimension in wanted.keys() & budget.scope.keys():
+            wanted[dimension].update(budget.scope[dimension])
+    return {
+        (dimension, name): now
+        for dimension, labels in wanted.items()
+        if labels
+        for name, now in names.resolved(dimension, labels).items()
+    }
+
+
+def _load(mark: Mark) -> Definitions:
     budgets = list(Budget.objects.filter(retired_at__isnull=True).order_by("id"))
     # Limits are read second: a budget committed between the two reads is left out whole, never met without its limit.
     limits: dict[int, list[BudgetLimit]] = {budget.pk: [] for budget in budgets}
     for limit in BudgetLimit.objects.filter(budget__in=limits):
         limits[limit.budget_id].append(limit)
-    by_id = {budget.pk: of(budget, limits[budget.pk]) for budget in budgets}
+    called = _called_now(budgets)
+    by_id = {budget.pk: of(budget, limits[budget.pk], called) for budget in budgets}
     tags = {name[len(TAG) :] for one in by_id.values() for name in one.scope if name.startswith(TAG)}
     return Definitions(mark=mark, by_id=by_id, tag_names=frozenset(tags), _tags=tuple(sorted(tags)))

@@ -78,7 +78,7 @@ class BudgetRow:
 
 
 def rows(*, at: datetime, daily: Daily | None = None, retired: bool = False) -> list[BudgetRow]:
-    """Return every budget by name, retired ones only where asked for. Four queries.
+    """Return every budget by name, retired ones only where asked for. Five queries, more after a change of budgets.
 
     `daily` makes forecasts follow the days used (see `rules.forecast`); budgets left out of it get the plain pace.
     """
@@ -87,7 +87,7 @@ def rows(*, at: datetime, daily: Daily | None = None, retired: bool = False) -> 
 
 
 def one(*, budget_id: int, at: datetime, daily: Mapping[date, Decimal] | None = None) -> BudgetRow | None:
-    """Return one budget, retired or not, or None. Four queries."""
+    """Return one budget, retired or not, or None. Five queries, more after a change."""
     found = _rows(Budget.objects.filter(pk=budget_id), at, {} if daily is None else {budget_id: daily})
     return found[0] if found else None
 
@@ -109,6 +109,7 @@ def past_periods(*, budget_id: int, most: int = 24) -> list[tuple[Period, Decima
 def _rows(budgets: Iterable[Budget], at: datetime, daily: Daily) -> list[BudgetRow]:
     wanted = list(budgets)
     ids = [budget.pk for budget in wanted]
+    known = definitions.current().by_id
     limits: dict[int, list[BudgetLimit]] = defaultdict(list)
     for limit in BudgetLimit.objects.filter(budget__in=ids).order_by("-version"):
         limits[limit.budget_id].append(limit)
@@ -123,7 +124,7 @@ def _rows(budgets: Iterable[Budget], at: datetime, daily: Daily) -> list[BudgetR
     return [
         _row(
             budget,
-            definitions.of(budget, limits[budget.pk]),
+            known.get(budget.pk) or definitions.of(budget, limits[budget.pk]),
             limits[budget.pk],
             counters.get(budget.pk),
             crossed[budget.pk],
@@ -157,7 +158,7 @@ def _row(
     return BudgetRow(
         id=budget.pk,
         name=budget.name,
-        scope={dimension: tuple(names) for dimension, names in budget.scope.items()},
+        scope={dimension: tuple(sorted(names)) for dimension, names in definition.scope.items()},
         unit=budget.unit,
         period_kind=budget.period,
         zone=budget.zone,

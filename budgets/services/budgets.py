@@ -22,10 +22,8 @@ from budgets.models import (
     PeriodKind,
     Unit,
 )
-from budgets.selectors import definitions
+from budgets.selectors import definitions, names
 from budgets.services import crossings, looking
-from catalog.models import Gateway, Model, Offering, Provider, Team, UseCase
-from catalog.rules import fold
 from core.errors import Conflict, Invalid
 from core.services import barrier
 from core.services.audit import acting
@@ -399,19 +397,8 @@ def _checked_scope(scope: Mapping[str, Sequence[str]], problems: Problems) -> di
 
 
 def _known_names(dimension: str, values: Sequence[str], problems: Problems) -> list[str]:
-    if dimension == "tier":
-        known = {tier: tier for tier in rules.TIERS}
-        keys = {value: value for value in values}
-    elif dimension in ("use_case", "team"):
-        keys = {value: fold(value) for value in values}
-        table = UseCase if dimension == "use_case" else Team
-        known = dict(table.objects.filter(folded__in=keys.values()).values_list("folded", "name"))
-    else:
-        keys = {value: value.strip() for value in values}
-        tables: dict[str, Any] = {"model": Model, "offering": Offering, "provider": Provider, "gateway": Gateway}
-        named = tables[dimension]
-        known = {one: one for one in named.objects.filter(name__in=keys.values()).values_list("name", flat=True)}
-    for value, key in keys.items():
-        if key not in known:
-            problems.append(("scope", f"{dimension}: {value!r} is not in the catalogue."))
-    return sorted({known[key] for key in keys.values() if key in known})
+    known = names.resolved(dimension, values)
+    problems.extend(
+        ("scope", f"{dimension}: {value!r} is not in the catalogue.") for value in values if value not in known
+    )
+    return sorted(set(known.values()))

@@ -63,12 +63,14 @@ def build(
     Safe to repeat, to break off anywhere and to run twice at once: a counter that is live is left as it is. Waits for
     the bookings that are open. Call it outside of a transaction; `summed` is called outside of one too.
     """
-    counter = Counter.objects.filter(pk=counter_id, state=CounterState.BUILDING).select_related("budget").first()
-    if counter is None or counter.budget.retired_at is not None:
+    counter = Counter.objects.filter(pk=counter_id, state=CounterState.BUILDING).first()
+    if counter is None:
         return []
     barrier.pass_through()
 
-    definition = definitions.of(counter.budget, counter.budget.limits.all())
+    definition = definitions.current().by_id.get(counter.budget_id)
+    if definition is None:  # retired meanwhile
+        return []
     scope = dict(definition.scope)
     if definition.unit == rules.FRONTIER_TOKENS:
         scope.pop("tier", None)

@@ -7,6 +7,7 @@ what was answered with 202 is committed. Prompts and the like end here: a format
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from datetime import datetime
 from functools import lru_cache
 from typing import Any, ClassVar
@@ -44,9 +45,13 @@ def _user_key() -> bytes:
 
 
 def _format_settings(gateway: dict[str, Any]) -> FormatSettings:
-    mapping = {name: gateway[name] for name in ("use_case_by_key_alias", "use_case_by_team") if name in gateway}
-    order = {"use_case_from": tuple(gateway["use_case_from"])} if gateway.get("use_case_from") else {}
-    return FormatSettings(user_key=_user_key(), max_events=intake.MOST_EVENTS, **mapping, **order)
+    known = FormatSettings(user_key=_user_key(), max_events=intake.MOST_EVENTS)
+    return replace(
+        known,
+        use_case_from=tuple(gateway.get("use_case_from") or known.use_case_from),
+        use_case_by_key_alias=gateway.get("use_case_by_key_alias") or {},
+        use_case_by_team=gateway.get("use_case_by_team") or {},
+    )
 
 
 _Accepted = inline_serializer(

@@ -38,7 +38,7 @@ _TIER_NUMBERS = {str(tier.label): tier.value for tier in Tier}
 
 
 def _tokens() -> Any:
-    total = F(INPUT[0])
+    total: Any = F(INPUT[0])
     for name in (*INPUT[1:], *OUTPUT):
         total = total + F(name)
     return total

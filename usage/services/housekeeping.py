@@ -28,7 +28,7 @@ def prune_keys(*, at: datetime) -> int:
                 "ON s.id = k.source_id AND s.kind = 'live' WHERE k.first_received_at < %s LIMIT %s)",
                 [at - KEEP_KEYS, _AT_ONCE],
             )
-            deleted = cursor.rowcount
+            deleted = int(cursor.rowcount)
         pruned += deleted
         if deleted < _AT_ONCE:
             return pruned

@@ -94,7 +94,7 @@ def meter(
 
 
 @register.filter
-def control(field: BoundField, extra: str = "") -> SafeString:
+def control(field: BoundField, focus: bool = False) -> SafeString:
     """Render a form field's control with our classes, tied to its help text and its errors."""
     widget = field.field.widget
     if isinstance(widget, forms.CheckboxInput):
@@ -103,7 +103,7 @@ def control(field: BoundField, extra: str = "") -> SafeString:
         kind = "form-select"
     else:
         kind = "form-control"
-    attributes: dict[str, Any] = {"class": f"{kind}{' is-invalid' if field.errors else ''} {extra}".strip()}
+    attributes: dict[str, Any] = {"class": f"{kind}{' is-invalid' if field.errors else ''}"}
     about = [f"{field.auto_id}_errors"] if field.errors else []
     if field.help_text:
         about.append(f"{field.auto_id}_help")
@@ -111,5 +111,7 @@ def control(field: BoundField, extra: str = "") -> SafeString:
         attributes["aria-describedby"] = " ".join(about)
     if field.errors:
         attributes["aria-invalid"] = "true"
+    if focus:
+        attributes["autofocus"] = True
     attributes["placeholder"] = ""  # a placeholder is no label, and repeats ours
     return field.as_widget(attrs=attributes)

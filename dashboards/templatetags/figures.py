@@ -22,7 +22,8 @@ Number = Decimal | int | None
 
 ABSENT = "\N{EN DASH}"
 GAP = "\N{NO-BREAK SPACE}"
-UNITS = ((Decimal(10) ** 12, "T"), (Decimal(10) ** 9, "B"), (Decimal(10) ** 6, "M"), (Decimal(10) ** 3, "K"))
+# Letters as on the axes of a chart.
+UNITS = ((Decimal(10) ** 12, "T"), (Decimal(10) ** 9, "B"), (Decimal(10) ** 6, "M"), (Decimal(10) ** 3, "k"))
 
 
 def _decimal(value: Decimal | int) -> Decimal:
@@ -50,7 +51,7 @@ def _short(value: Decimal) -> str | None:
         if scaled >= 1 or _rounded(size, 0) >= unit:
             places = 0 if scaled >= 100 else 1
             rounded = _rounded(scaled, places)
-            if rounded >= 1000 and position > 0:  # 999,950 is 1.0M, not 1000K
+            if rounded >= 1000 and position > 0:  # 999,950 is 1.0M, not 1000k
                 return f"1.0{UNITS[position - 1][1]}"
             return f"{rounded:,}{letter}"
     return None
@@ -71,7 +72,7 @@ def usd(value: Number) -> str:
 
 @register.filter
 def usd_short(value: Number) -> str:
-    """Return dollars for a card or an axis: "$1.2M", "$12.3K", "$123K"; below a thousand as `usd`."""
+    """Return dollars for a card or an axis: "$1.2M", "$12.3k", "$123k"; below a thousand as `usd`."""
     if value is None:
         return ABSENT
     amount = _decimal(value)
@@ -81,7 +82,7 @@ def usd_short(value: Number) -> str:
 
 @register.filter
 def tokens(value: Number) -> str:
-    """Return a count for a card or an axis: "1.2M", "85.3K", "850"."""
+    """Return a count for a card or an axis: "1.2M", "85.3k", "850"."""
     if value is None:
         return ABSENT
     count = _decimal(value)
@@ -171,6 +172,4 @@ def at(instant: datetime | None) -> str | SafeString:
 def _time(instant: datetime, words: str) -> SafeString:
     local = timezone.localtime(instant)
     machine = instant.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-    return format_html(
-        '<time datetime="{}" title="{}">{}</time>', machine, f"{local:%Y-%m-%d %H:%M:%S %Z}", words
-    )
+    return format_html('<time datetime="{}" title="{}">{}</time>', machine, f"{local:%Y-%m-%d %H:%M:%S %Z}", words)

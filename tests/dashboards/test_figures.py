@@ -41,10 +41,10 @@ def test_dollars(value, shown):
     [
         (None, figures.ABSENT),
         (Decimal("942.4"), "$942.40"),
-        (Decimal("999.996"), "$1.0K"),
-        (1000, "$1.0K"),
-        (Decimal("12345.67"), "$12.3K"),
-        (123_456, "$123K"),
+        (Decimal("999.996"), "$1.0k"),
+        (1000, "$1.0k"),
+        (Decimal("12345.67"), "$12.3k"),
+        (123_456, "$123k"),
         (999_950, "$1.0M"),
         (Decimal("1234567.89"), "$1.2M"),
         (Decimal("-1234567.89"), "-$1.2M"),
@@ -63,9 +63,9 @@ def test_dollars_of_a_card(value, shown):
         (0, "0"),
         (850, "850"),
         (999, "999"),
-        (85_340, "85.3K"),
+        (85_340, "85.3k"),
         (1_234_567, "1.2M"),
-        (-1_500, "-1.5K"),
+        (-1_500, "-1.5k"),
     ],
 )
 def test_tokens_of_a_card(value, shown):
@@ -107,9 +107,7 @@ def test_nearly_all_is_not_shown_as_all_and_nearly_nothing_not_as_nothing():
     assert figures.percent(Decimal("0.999"), 0) == f">{NBSP}99{NBSP}%"
 
 
-@pytest.mark.parametrize(
-    "show", [figures.usd, figures.usd_short, figures.tokens, figures.exact, figures.percent]
-)
+@pytest.mark.parametrize("show", [figures.usd, figures.usd_short, figures.tokens, figures.exact, figures.percent])
 @pytest.mark.parametrize("value", [0.1, "12.00", True])
 def test_a_float_a_text_or_a_truth_is_refused(show, value):
     with pytest.raises(TypeError):

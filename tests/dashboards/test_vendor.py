@@ -9,9 +9,7 @@ from pathlib import Path
 
 DASHBOARDS = Path(__file__).resolve().parents[2] / "dashboards"
 VENDOR = DASHBOARDS / "static" / "vendor"
-ROW = re.compile(
-    r"^\| (?P<file>\S+) \| .+ \| (?P<version>\S+) \| \S+ \| `(?P<sum>[0-9a-f]{64})` \|$", re.MULTILINE
-)
+ROW = re.compile(r"^\| (?P<file>\S+) \| .+ \| (?P<version>\S+) \| \S+ \| `(?P<sum>[0-9a-f]{64})` \|$", re.MULTILINE)
 
 
 def listed() -> dict[str, tuple[str, str]]:

@@ -9,6 +9,8 @@
   var source = document.currentScript.dataset.plotly;
   var charts = new Map(); // element -> { figure, width }
   var loading = null;
+  var NARROW = 520; // px of the chart itself
+  var PHONE = 400;
 
   function plotly() {
     if (!loading) {
@@ -57,7 +59,15 @@
     return value;
   }
 
-  function template(colour, narrow) {
+  // What the axes count: names stay all on the axis, numbers and dates may be thinned out.
+  function named(data, axis) {
+    return data.some(function (trace) {
+      var first = (trace[axis] || [])[0];
+      return typeof first === 'string' && !/^\d{4}-\d\d/.test(first) && isNaN(first);
+    });
+  }
+
+  function template(colour, narrow, data) {
     var text = colour('--tk-text');
     var muted = colour('--tk-text-muted');
     var surface = colour('--tk-surface');
@@ -69,6 +79,7 @@
     var axis = {
       automargin: true, fixedrange: true, color: muted, gridcolor: grid, zerolinecolor: colour('--tk-line'),
       linecolor: colour('--tk-line'), tickfont: { size: 12, color: muted }, ticks: '', ticklabelstandoff: 6,
+      exponentformat: 'B', spikecolor: muted, spikethickness: 1, spikedash: 'solid',
       title: { font: { size: 12, color: muted }, standoff: 12 },
     };
     var bar = { size: 12, color: muted };
@@ -78,9 +89,10 @@
         title: { font: { size: 14, color: text } },
         colorway: series, treemapcolorway: series,
         paper_bgcolor: 'rgba(0,0,0,0)', plot_bgcolor: 'rgba(0,0,0,0)',
-        margin: { l: 8, r: 8, t: 8, b: 8, pad: 0 },
-        xaxis: Object.assign({}, axis, { showgrid: false, zeroline: false }, narrow ? { nticks: 5 } : {}),
-        yaxis: Object.assign({}, axis, { zeroline: true, rangemode: 'tozero', nticks: narrow ? 5 : 6 }),
+        margin: { l: 4, r: 4, t: 4, b: 4, pad: 0 },
+        xaxis: Object.assign({}, axis, { showgrid: false, zeroline: false }, narrow && !named(data, 'x') ? { nticks: 5 } : {}),
+        yaxis: Object.assign({}, axis, { zeroline: true, rangemode: 'tozero' },
+          named(data, 'y') ? { showgrid: false } : { nticks: narrow ? 5 : 6 }),
         bargap: 0.28, barcornerradius: 2, separators: '.,',
         hoverlabel: {
           bgcolor: surface, bordercolor: colour('--tk-line'), align: 'left', namelength: -1,
@@ -111,7 +123,8 @@
           node: { pad: 18, thickness: 14, line: { width: 0 } }, link: { color: colour('--tk-link') },
         }],
         treemap: [{
-          tiling: { pad: 2 }, marker: { line: { color: surface, width: 1 }, cornerradius: 3, pad: { t: 22 } },
+          tiling: { pad: 2 },
+          marker: { line: { color: surface, width: 1 }, cornerradius: 3, pad: { t: 20, l: 3, r: 3, b: 3 } },
           pathbar: { visible: false }, root: { color: 'rgba(0,0,0,0)' },
         }],
       },
@@ -130,7 +143,7 @@
     var paint = palette(scheme);
     var data = resolved(figure.data || [], paint.colour);
     var layout = resolved(figure.layout || {}, paint.colour);
-    layout.template = template(paint.colour, width < 520);
+    layout.template = template(paint.colour, width < NARROW, data);
     layout.autosize = true;
     if (layout.hovermode === undefined) layout.hovermode = hovermode(data);
     if (layout.dragmode === undefined) layout.dragmode = false;
@@ -149,6 +162,15 @@
     });
   });
 
+  // On a phone the names of many series stand below each other, and the drawing keeps its height.
+  function makeRoom(element, chart) {
+    element.style.height = '';
+    var data = chart.figure.data || [];
+    var legend = data.length > 1 && (chart.figure.layout || {}).showlegend !== false;
+    if (!legend || chart.width >= PHONE) return;
+    element.style.height = element.clientHeight + 14 * data.length + 'px';
+  }
+
   function render(element, scheme) {
     var chart = charts.get(element);
     if (!chart) return Promise.resolve();
@@ -156,6 +178,7 @@
     if (chart.width === 0) return Promise.resolve(); // hidden for now; its size will tell when it is not
     return plotly().then(function (Plotly) {
       if (!charts.has(element)) return null;
+      makeRoom(element, chart);
       var look = dressed(chart.figure, chart.width, scheme);
       look.layout.width = element.clientWidth;
       look.layout.height = element.clientHeight;

@@ -1,0 +1,37 @@
+"""Templates keep to the Content-Security-Policy and name files that exist."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+STATIC = ROOT / "dashboards" / "static"
+TEMPLATES = sorted((ROOT / "templates").rglob("*.html"))
+
+
+@pytest.mark.parametrize("path", TEMPLATES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_nothing_is_inline(path):
+    text = path.read_text()
+
+    assert not re.search(r"<style|\sstyle=|\son[a-z]+=|javascript:", text)
+    assert not [tag for tag in re.findall(r"<script[^>]*>", text) if " src=" not in tag]
+
+
+@pytest.mark.parametrize("path", TEMPLATES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_files_and_icons_that_are_named_exist(path):
+    text = path.read_text()
+    (sprite,) = (STATIC / "vendor").glob("icons-*.svg")
+    drawn = set(re.findall(r'<symbol id="([a-z]+)"', sprite.read_text()))
+
+    assert [name for name in re.findall(r"{% static '([^']+)'", text) if not (STATIC / name).is_file()] == []
+    assert set(re.findall(r'{% icon "([a-z]+)"', text)) <= drawn
+
+
+def test_the_sprite_of_the_icon_tag_exists():
+    source = (ROOT / "dashboards" / "templatetags" / "console.py").read_text()
+    (name,) = re.findall(r'^SPRITE = "(.+)"$', source, re.MULTILINE)
+
+    assert (STATIC / name).is_file()

@@ -98,7 +98,10 @@ class RateCard:
 
     @classmethod
     def of(cls, prices: Sequence[ListedPrice | None]) -> RateCard:
-        return cls(tuple(prices), tuple(None if p is None else p.scaled * ATTO_PER_UNIT for p in prices))
+        per_unit = [None if p is None else p.scaled * ATTO_PER_UNIT for p in prices]
+        if per_unit[REQUESTS] is None:
+            per_unit[REQUESTS] = 0  # every call is a request, and most price lists charge only for what it used
+        return cls(tuple(prices), tuple(per_unit))
 
 
 @dataclass(frozen=True, slots=True)

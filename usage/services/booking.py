@@ -342,16 +342,20 @@ def _keep_new(batch: Batch, cursor: psycopg.Cursor[Any]) -> None:
     ordered = [first[key] for key in sorted(first)]
     cursor.execute(
         "INSERT INTO event_key (source_id, digest, content, use_case_id, booked_at, entry_id, first_received_at) "
-        "SELECT * FROM unnest(%s::bigint[], %b::bytea[], %b::bytea[], %s::bigint[], %b::timestamptz[], %s::bigint[], "
-        "%b::timestamptz[]) ON CONFLICT DO NOTHING RETURNING source_id, digest",
+        # Hashes come as one string of bytes that is cut up there: an array of them takes ten times as long to write.
+        "SELECT t.source_id, substring(%b::bytea FROM (16 * t.i - 15)::int FOR 16), "
+        "substring(%b::bytea FROM (16 * t.i - 15)::int FOR 16), t.use_case_id, t.booked_at, t.entry_id, r.received_at "
+        "FROM unnest(%s::bigint[], %s::bigint[], %s::timestamptz[], %s::bigint[], %s::bigint[]) WITH ORDINALITY "
+        "AS t(source_id, use_case_id, booked_at, entry_id, receipt_id, i) JOIN receipt r ON r.id = t.receipt_id "
+        "ORDER BY t.i ON CONFLICT DO NOTHING RETURNING source_id, digest",
         [
+            b"".join([line.digest for line in ordered]),
+            b"".join([line.content for line in ordered]),
             _numbers([line.source.id for line in ordered]),
-            [line.digest for line in ordered],
-            [line.content for line in ordered],
             _numbers([line.use_case for line in ordered]),
-            [line.booked_at for line in ordered],
+            "{" + ",".join([line.booked_at.isoformat() for line in ordered]) + "}",
             _numbers([line.id for line in ordered]),
-            [line.receipt.received_at for line in ordered],
+            _numbers([line.receipt.id for line in ordered]),
         ],
     )
     if cursor.rowcount < len(ordered):
@@ -395,7 +399,7 @@ def _postings(lines: Sequence[Line], world: World, cursor: psycopg.Cursor[Any]) 
     context_digests: list[bytes | None] = []
     for line in lines:
         context = line.event.context
-        digest = interning.digest_of(context) if context else None
+        digest = interning.context_digest(context) if context else None
         context_digests.append(digest)
         if digest is not None:
             contexts[digest] = context

@@ -16,8 +16,22 @@ from usage.selectors import world as worlds
 _json = msgspec.json.Encoder(order="deterministic")
 
 
+_digests: dict[tuple[tuple[str, str], ...], bytes] = {}
+
+
 def digest_of(content: object) -> bytes:
     return hashlib.sha256(_json.encode(content)).digest()[:16]
+
+
+def context_digest(context: Mapping[str, str]) -> bytes:
+    """Return a context's digest, remembering: gateways send few distinct ones, again and again."""
+    items = tuple(context.items())
+    digest = _digests.get(items)
+    if digest is None:
+        if len(_digests) >= 50_000:
+            _digests.clear()
+        digest = _digests[items] = digest_of(context)
+    return digest
 
 
 def _intern(cursor: psycopg.Cursor[Any], sql: str, table: str, wanted: Mapping[bytes, str]) -> dict[bytes, int]:

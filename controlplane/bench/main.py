@@ -1,0 +1,111 @@
+"""Runs the measurements on servers of its own and prints them as a table and as `bench.json`.
+
+Nothing here is a test: figures depend on the machine, so what counts are ratios of two things measured together.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from controlplane.embedded.servers import Servers, temporary_dir
+
+DATABASE_SETTINGS = (
+    "server_version", "fsync", "synchronous_commit", "shared_buffers", "max_wal_size", "wal_compression", "jit",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figure:
+    """One line of the table. `limit` is what a release needs, `aim` where we are going; `better` says which way."""
+
+    what: str
+    value: float
+    unit: str
+    limit: float
+    aim: float
+    better: str  # "more" or "less"
+    note: str = ""
+
+    @property
+    def meets(self) -> bool:
+        return self.value >= self.limit if self.better == "more" else self.value <= self.limit
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measure; 0 where every figure meets its limit, else 1."""
+    parser = argparse.ArgumentParser(prog="manage.py bench", description=__doc__)
+    parser.add_argument("--events", type=int, default=100_000, help="events per round of the ingest measurement")
+    parser.add_argument("--rounds", type=int, default=3, help="rounds; the median counts")
+    parser.add_argument("--only", choices=["ingest", "rating"], help="measure this alone")
+    parser.add_argument("--out", type=Path, default=Path("bench.json"))
+    options = parser.parse_args(argv)
+
+    with ExitStack() as stack:
+        servers = stack.enter_context(Servers(stack.enter_context(temporary_dir("tollkeeper-bench-"))))
+        os.environ.update(servers.environment())
+        os.environ |= {
+            "TOLLKEEPER_SECRET_KEY": "bench-only-and-thrown-away-with-its-servers",
+            "TOLLKEEPER_LOG_LEVEL": "WARNING",
+            "DJANGO_SETTINGS_MODULE": "controlplane.settings",
+        }
+        import django
+
+        django.setup()
+        figures, settings = _measure(options)
+
+    _print(figures, settings)
+    report = {
+        "python": platform.python_version(),
+        "cores": os.cpu_count(),
+        "database": settings,
+        "figures": [asdict(figure) | {"meets": figure.meets} for figure in figures],
+    }
+    options.out.write_text(json.dumps(report, indent=2) + "\n")
+    return 0 if all(figure.meets for figure in figures) else 1
+
+
+def _measure(options: argparse.Namespace) -> tuple[list[Figure], dict[str, str]]:
+    from django.core.management import call_command
+    from django.db import connection
+
+    from controlplane.bench import ingest, rating
+
+    call_command("migrate", verbosity=0)
+    parts: dict[str, Callable[[], list[Figure]]] = {
+        "rating": rating.measure,
+        "ingest": lambda: ingest.measure(events=options.events, rounds=options.rounds),
+    }
+    figures = [figure for name, part in parts.items() if options.only in (None, name) for figure in part()]
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT name, current_setting(name) FROM unnest(%s::text[]) AS t(name)", [list(DATABASE_SETTINGS)]
+        )
+        settings: dict[str, str] = dict(cursor.fetchall())
+    connection.close()
+    return figures, settings
+
+
+def _print(figures: list[Figure], settings: dict[str, Any]) -> None:
+    width = max(len(figure.what) for figure in figures)
+    lines = [f"{'':{width}}  {'measured':>12}  {'needs':>8}  {'aims at':>8}"]
+    for figure in figures:
+        measured = f"{figure.value:,.3g} {figure.unit}".strip()
+        mark = "" if figure.meets else "  <- misses its limit"
+        lines.append(f"{figure.what:{width}}  {measured:>12}  {figure.limit:>8g}  {figure.aim:>8g}{mark}")
+        if figure.note:
+            lines.append(f"{'':{width}}  {figure.note}")
+    lines.append("")
+    lines.append(
+        f"{os.cpu_count()} cores, Python {platform.python_version()}, PostgreSQL with "
+        + ", ".join(f"{name} {value}" for name, value in settings.items())
+    )
+    sys.stdout.write("\n".join(lines) + "\n")

@@ -9,12 +9,12 @@ from alerts.services import deliveries
 from core import nudges
 
 DELIVER_DUE = "alerts.tasks.deliver_due"
-QUEUE = "alerts"
+QUEUE = "alerts"  # named by whoever sends: the sweep of the settings, and nudges
 
 _ATTEMPTS_PER_CALL = 500
 
 
-@shared_task(name=DELIVER_DUE, queue=QUEUE)  # type: ignore[untyped-decorator]
+@shared_task(name=DELIVER_DUE)  # type: ignore[untyped-decorator]  # Celery has no types
 def deliver_due() -> None:
     """Send until nothing is due; running twice at once sends nothing twice."""
     nudges.begun(DELIVER_DUE)

@@ -59,7 +59,7 @@ class Email:
             problems.append(("recipients", f"Enter {_RECIPIENTS} addresses at most, or a mailing list."))
         for recipient in recipients:
             try:
-                validate_email(recipient)
+                validate_email(recipient if isinstance(recipient, str) else "")
             except ValidationError:
                 problems.append(("recipients", f"{one_line(recipient)[:80]!r} is not an e-mail address."))
         return problems

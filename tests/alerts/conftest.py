@@ -1,0 +1,26 @@
+from collections.abc import Iterator
+
+import pytest
+
+from tests.alerts.far_sides import MailServer, Webhook
+
+
+@pytest.fixture
+def webhook(settings) -> Iterator[Webhook]:
+    settings.ALLOW_INTERNAL_WEBHOOKS = True
+    server = Webhook()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def mail_server(settings) -> Iterator[MailServer]:
+    server = MailServer()
+    settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
+    settings.EMAIL_HOST = "127.0.0.1"
+    settings.EMAIL_PORT = server.port
+    settings.EMAIL_USE_TLS = settings.EMAIL_USE_SSL = False
+    settings.EMAIL_HOST_USER = settings.EMAIL_HOST_PASSWORD = ""
+    settings.DEFAULT_FROM_EMAIL = "Tollkeeper <tollkeeper@example.com>"
+    yield server
+    server.stop()

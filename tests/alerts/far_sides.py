@@ -1,0 +1,135 @@
+"""Far sides that are real servers on this machine, scripted to behave well or badly."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+import time
+from collections import deque
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+from aiosmtpd.controller import Controller
+
+
+@dataclass
+class Reply:
+    status: int = 200
+    body: str = "ok"
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+class Hang:
+    """Takes the request and says nothing until the client goes away."""
+
+
+class CloseEarly:
+    """Takes the request and closes the connection."""
+
+
+class Drip:
+    """Sends a header byte by byte, each well within any time-out of a single read."""
+
+
+class Webhook:
+    """An HTTP server that keeps what was posted; replies come from the script, then 200 for ever."""
+
+    def __init__(self) -> None:
+        self.script: deque[Any] = deque()
+        self.posts: list[dict[str, Any]] = []
+        self.headers: list[dict[str, str]] = []
+        self.paths: list[str] = []
+        self._over = threading.Event()
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                outer.posts.append(json.loads(body))
+                outer.headers.append(dict(self.headers))
+                outer.paths.append(self.path)
+                outer.answer(self, outer.script.popleft() if outer.script else Reply())
+
+            def log_message(self, *args: Any) -> None:
+                pass
+
+        class Server(ThreadingHTTPServer):
+            daemon_threads = True
+
+            def handle_error(self, request: Any, client_address: Any) -> None:
+                pass
+
+        self._server = Server(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self._server.server_port}/services/T000/B000/very-secret"
+        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01})
+        self._thread.start()
+
+    def answer(self, handler: BaseHTTPRequestHandler, reply: Any) -> None:
+        if isinstance(reply, Hang):
+            self._over.wait(30)
+            handler.close_connection = True
+        elif isinstance(reply, CloseEarly):
+            handler.connection.shutdown(socket.SHUT_RDWR)
+            handler.close_connection = True
+        elif isinstance(reply, Drip):
+            handler.connection.sendall(b"HTTP/1.1 200 OK\r\nX-Slow: ")
+            until = time.monotonic() + 30
+            while time.monotonic() < until and not self._over.wait(0.02):
+                handler.connection.sendall(b"x")
+        else:
+            data = reply.body.encode()
+            handler.send_response(reply.status)
+            for name, value in {"Content-Length": str(len(data)), **reply.headers}.items():
+                handler.send_header(name, value)
+            handler.end_headers()
+            handler.wfile.write(data)
+
+    def stop(self) -> None:
+        self._over.set()
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join(5)
+
+
+class MailServer:
+    """An SMTP server that keeps what it took; `at_rcpt` and `at_data` are scripted replies, None takes the mail."""
+
+    def __init__(self) -> None:
+        self.letters: list[Any] = []
+        self.at_rcpt: dict[str, str] = {}
+        self.at_data: str | None = None  # a reply, "drop" or "drop-after-taking"
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        self._controller = Controller(self, hostname="127.0.0.1", port=self.port)
+        self._controller.start()
+
+    async def handle_RCPT(self, server: Any, session: Any, envelope: Any, address: str, options: Any) -> str:
+        if address in self.at_rcpt:
+            return self.at_rcpt[address]
+        envelope.rcpt_tos.append(address)
+        return "250 OK"
+
+    async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:
+        if self.at_data == "drop":
+            server.transport.abort()
+            return "451 gone"
+        if self.at_data == "drop-after-taking":
+            self.letters.append(envelope)
+            server.transport.abort()
+            return "250 OK"
+        if self.at_data:
+            return self.at_data
+        self.letters.append(envelope)
+        return "250 taken as 42"
+
+    def stop(self) -> None:
+        self._controller.stop()
+
+
+def closed_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

@@ -76,7 +76,10 @@ def current() -> Definitions:
             FROM budgets_change budgets, catalog_revision catalogue
             """
         )
-        mark = tuple(cursor.fetchone())
+        row = cursor.fetchone()
+    if row is None:
+        raise RuntimeError("budgets_change or catalog_revision has lost its one row")
+    mark: Mark = tuple(row)
     known = _cached
     if known is None or known.mark != mark:
         # Read after the mark: what is newer than it is at worst read once more.

@@ -2,7 +2,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.alerts.far_sides import MailServer, Webhook
+from alerts.channels import slack
+from tests.alerts.far_sides import MailServer, Webhook, tls_for
 
 
 @pytest.fixture
@@ -11,6 +12,19 @@ def webhook(settings) -> Iterator[Webhook]:
     server = Webhook()
     yield server
     server.stop()
+
+
+@pytest.fixture
+def tls_webhook(settings, tmp_path, monkeypatch) -> Iterator[Webhook]:
+    """Has a certificate for `localhost`, which is trusted, and none for its address."""
+    settings.ALLOW_INTERNAL_WEBHOOKS = True
+    context, certificate = tls_for("localhost", tmp_path)
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    slack._trust.cache_clear()
+    server = Webhook(context)
+    yield server
+    server.stop()
+    slack._trust.cache_clear()
 
 
 @pytest.fixture

@@ -187,3 +187,30 @@ def test_a_sound_address_is_no_problem_even_while_its_name_cannot_be_resolved(se
 
 def test_a_setting_that_slack_does_not_have_is_a_problem(webhook):
     assert KIND.check({"channel": "#general"}, webhook.url) == [("config", "Slack has no setting 'channel'.")]
+
+
+def test_the_certificate_is_checked_against_the_name_though_the_connection_goes_to_a_checked_address(tls_webhook):
+    outcome = send(f"https://localhost:{tls_webhook.port}/x")
+
+    assert outcome == Delivered(answer="200 ok")
+    assert tls_webhook.headers[0]["Host"] == f"localhost:{tls_webhook.port}"
+
+
+def test_a_certificate_for_another_name_means_that_nothing_was_sent(tls_webhook):
+    outcome = send(f"https://127.0.0.1:{tls_webhook.port}/x")
+
+    assert isinstance(outcome, RetryLater)
+    assert not outcome.maybe_received
+    assert tls_webhook.posts == []
+
+
+@pytest.mark.parametrize("behaviour", [Hang(), Drip()])
+def test_a_far_side_behind_tls_that_hangs_or_drips_is_cut_off_in_time(tls_webhook, monkeypatch, behaviour):
+    monkeypatch.setattr(slack, "TOTAL_SECONDS", 0.4)
+    tls_webhook.script.append(behaviour)
+    began = time.monotonic()
+
+    outcome = send(f"https://localhost:{tls_webhook.port}/x")
+
+    assert outcome == RetryLater(reason="no answer in time", maybe_received=True)
+    assert time.monotonic() - began < 2

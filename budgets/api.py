@@ -14,7 +14,8 @@ from budgets.models import Action, Basis, Budget, PeriodKind, Unit
 from budgets.selectors import overview
 from budgets.services import budgets
 from core import nudges
-from core.api import Api, InstantField, MoneyField, PageQuery, acting_as, body, page_of, paged, read_cursor
+from core.api import InstantField, MoneyField, PageQuery, acting_as, body, page_of, paged, read_cursor
+from core.api_views import Api
 from core.errors import NotFound
 from core.models import Organisation
 

@@ -1,10 +1,26 @@
-"""Addresses of the house."""
+"""Every address of the house: health, the API, sign-in, the console."""
 
-from django.urls import path
+from importlib.util import find_spec
 
-from controlplane.health import healthz, readyz
+from django.contrib import admin
+from django.urls import include, path, re_path
+from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
+
+from controlplane import health
+from core.api import no_such_path
+from core.api_metrics import MetricsApi
 
 urlpatterns = [
-    path("healthz", healthz),
-    path("readyz", readyz),
+    path("healthz", health.healthz, name="healthz"),
+    path("readyz", health.readyz, name="readyz"),
+    path("metrics", MetricsApi.as_view(), name="metrics"),
+    path("api/v1/", include("controlplane.api_urls")),
+    # The description of the API is no secret, and whoever connects a gateway reads it before she has a key.
+    path("api/schema/", SpectacularAPIView.as_view(), name="schema"),
+    path("api/docs/", SpectacularSwaggerSplitView.as_view(template_name="core/api_docs.html"), name="api-docs"),
+    re_path(r"^api(/.*)?$", no_such_path),
+    path("accounts/", include("allauth.urls")),
+    path("admin/", admin.site.urls),
 ]
+if find_spec("dashboards.urls"):
+    urlpatterns.append(path("", include("dashboards.urls")))

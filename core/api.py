@@ -7,6 +7,9 @@
 # Note [Declared actions]
 A view names the action of each of its methods, `actions = {"GET": "view", "POST": "budgets.edit"}`; what a view does
 not declare is refused to everybody, so a forgotten line closes a door instead of leaving it open.
+
+REST framework loads this module while it makes its own views (the settings name it), so it imports none of them; what
+views are made of stands in `core/api_views.py`.
 """
 
 from __future__ import annotations
@@ -17,7 +20,7 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import django.core.exceptions
 import msgspec
@@ -25,16 +28,16 @@ from django.core.signals import got_request_exception
 from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse
 from django.utils import timezone
-from drf_spectacular.extensions import OpenApiAuthenticationExtension
-from drf_spectacular.openapi import AutoSchema
 from rest_framework import exceptions, serializers, status
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import APIView
 
 from core import access, errors, keys, money
+
+if TYPE_CHECKING:
+    from rest_framework.views import APIView
 
 log = logging.getLogger(__name__)
 
@@ -80,21 +83,6 @@ class KeyAuthentication(BaseAuthentication):
         return secret
 
 
-class KeyScheme(OpenApiAuthenticationExtension):
-    """How the OpenAPI document describes keys."""
-
-    target_class = "core.api.KeyAuthentication"
-    name = "key"
-
-    def get_security_definition(self, auto_schema: AutoSchema) -> dict[str, Any]:
-        return {
-            "type": "http",
-            "scheme": "bearer",
-            "description": "A key made with `manage.py create_key NAME --scope SCOPE` or in the console. "
-            "Where `Authorization` cannot be set, `X-API-Key: KEY` does the same.",
-        }
-
-
 class Allowed(BasePermission):
     """Let through who may do what the view declares for the method. See Note [Declared actions]."""
 
@@ -118,6 +106,26 @@ def acting_as(request: Request) -> str:
     return access.label(request.user)
 
 
+class NoQuery(serializers.Serializer):
+    """Of a view that takes no parameters."""
+
+
+def body(serializer: type[serializers.Serializer], request: Request) -> dict[str, Any]:
+    """Return the body as the serializer reads it; a field that nobody knows is refused like a wrong one.
+
+    Raises:
+        ValidationError: with everything that is wrong.
+    """
+    reads = serializer(data=request.data)
+    reads.is_valid(raise_exception=True)
+    known = [name for name, field in reads.fields.items() if not field.read_only]
+    unknown = [name for name in request.data if name not in known]
+    if unknown:
+        sentence = f"Unknown; known are {', '.join(known)}."
+        raise exceptions.ValidationError({name: [sentence] for name in unknown})
+    return dict(reads.validated_data)
+
+
 # --- what went wrong ---
 
 
@@ -135,6 +143,7 @@ class BadQuery(exceptions.APIException):
 # By kind of failure: status, and the last part of the problem's type.
 _KINDS: tuple[tuple[type[Exception], int, str], ...] = (
     (errors.NotFound, 404, "not-found"),
+    (errors.Malformed, 400, "malformed"),
     (errors.Invalid, 422, "invalid"),
     (errors.Conflict, 409, "conflict"),
     (errors.LimitReached, 429, "limit-reached"),
@@ -315,10 +324,6 @@ def parameters(
     return dict(reads.validated_data)
 
 
-class NoQuery(serializers.Serializer):
-    """Of a view that takes no parameters."""
-
-
 class PageQuery(serializers.Serializer):
     """`after` and `limit` of every list."""
 
@@ -352,6 +357,13 @@ def read_cursor(after: str | None, types: Sequence[type]) -> list[Any] | None:
     return values
 
 
+def next_page(request: Request, cursor: str) -> str:
+    """Return the address of the page that begins after a cursor, with the same filters."""
+    query = request.query_params.copy()
+    query["after"] = cursor
+    return request.build_absolute_uri(f"{request.path}?{query.urlencode()}")
+
+
 def paged(
     request: Request, rows: Sequence[Row], *, limit: int, key: Callable[[Row], Sequence[str | int]]
 ) -> dict[str, Any]:
@@ -362,9 +374,7 @@ def paged(
     shown = list(rows[:limit])
     following = None
     if len(rows) > limit:
-        query = request.query_params.copy()
-        query["after"] = written_cursor(key(shown[-1]))
-        following = request.build_absolute_uri(f"{request.path}?{query.urlencode()}")
+        following = next_page(request, written_cursor(key(shown[-1])))
     return {"results": shown, "next": following}
 
 
@@ -408,22 +418,6 @@ def instant(value: datetime | None) -> str | None:
     if value is None:
         return None
     return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
-
-
-class ProblemSerializer(serializers.Serializer):
-    """RFC 9457, for the OpenAPI document."""
-
-    class ErrorSerializer(serializers.Serializer):
-        pointer = serializers.CharField(required=False, help_text="JSON pointer into the body.")
-        parameter = serializers.CharField(required=False, help_text="Name of the query parameter.")
-        detail = serializers.CharField()
-
-    type = serializers.CharField()
-    title = serializers.CharField()
-    status = serializers.IntegerField()
-    detail = serializers.CharField()
-    instance = serializers.CharField()
-    errors = ErrorSerializer(many=True, required=False)
 
 
 def page_of(item: type[serializers.Serializer], name: str) -> type[serializers.Serializer]:

@@ -22,6 +22,10 @@ class Invalid(TollkeeperError):
         self.problems = problems or []
 
 
+class Malformed(TollkeeperError):
+    """What was sent cannot be read at all, so nothing in it can be named; `Invalid` is for what can be read."""
+
+
 class Conflict(TollkeeperError):
     """The request is sound but somebody else was first, or the present state forbids it."""
 

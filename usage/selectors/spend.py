@@ -210,6 +210,14 @@ def spend(*, ask: SpendAsk) -> Spend:
     return _answered(ask, slices)
 
 
+def spend_or_none(*, ask: SpendAsk) -> Spend | None:
+    """Return the sums from rollups, or None where only the ledger can tell. Raises Invalid as `spend`."""
+    try:
+        return spend(ask=ask)
+    except NeedsLedger:
+        return None
+
+
 def ledger_spend(*, ask: SpendAsk) -> Spend:
     """Return the same sums from the ledger, for whatever instants and tags. It reads every entry: not for pages.
 
@@ -218,6 +226,16 @@ def ledger_spend(*, ask: SpendAsk) -> Spend:
     Raises:
         Invalid: as `spend`; the range is longer than 31 days.
     """
+    check_for_ledger(ask=ask)
+    return _answered(ask, [_Slice(table=_LEDGER, lower=ask.starts_at, upper=ask.ends_at)])
+
+
+def check_for_ledger(*, ask: SpendAsk) -> None:
+    """Look at everything that can be seen without the database.
+
+    Raises:
+        Invalid: as `check`; the range is longer than 31 days.
+    """
     check(ask=ask)
     if ask.ends_at - ask.starts_at > LONGEST_IN_LEDGER + timedelta(hours=2):  # a month may gain an hour or two
         raise Invalid(
@@ -225,7 +243,6 @@ def ledger_spend(*, ask: SpendAsk) -> Spend:
             "days and declared tags.",
             [("to", "more than 31 days after `from`")],
         )
-    return _answered(ask, [_Slice(table=_LEDGER, lower=ask.starts_at, upper=ask.ends_at)])
 
 
 def check(*, ask: SpendAsk) -> None:
@@ -263,7 +280,7 @@ def _tags(ask: SpendAsk) -> set[str]:
     return {tag for tag in map(_tag_name, (*ask.group_by, *ask.filters)) if tag}
 
 
-def as_json(answer: Spend) -> dict[str, Any]:
+def as_json(answer: Spend, *, complete_through: datetime | None) -> dict[str, Any]:
     """Return the answer as `GET spend` writes it: money as decimal strings, instants in UTC."""
     share = answer.total.priced_share
     return {
@@ -274,6 +291,7 @@ def as_json(answer: Spend) -> dict[str, Any]:
         "rows": [{**row.keys, **_sums_as_json(row.sums)} for row in answer.rows],
         "total": _sums_as_json(answer.total),
         "priced_share": None if share is None else money.plain(share),
+        "complete_through": None if complete_through is None else written_instant(complete_through),
     }
 
 

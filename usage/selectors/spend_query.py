@@ -55,8 +55,9 @@ def run(arguments: Mapping[str, Any]) -> dict[str, Any]:
         group_by=tuple(arguments["group_by"]),
         filters={name: tuple(values) for name, values in arguments["filters"].items()},
     )
-    answer = spend.as_json(spend.ledger_spend(ask=ask))
-    return answer | {"complete_through": arguments["complete_through"]}
+    through = arguments["complete_through"]
+    complete_through = datetime.fromisoformat(through) if through else None
+    return spend.as_json(spend.ledger_spend(ask=ask), complete_through=complete_through)
 
 
 def get(*, query_id: int) -> Query:

@@ -1,0 +1,36 @@
+"""Everything below /api/v1/: one line per thing, in the order of the contract."""
+
+from django.urls import path
+
+from alerts import api as alerts
+from budgets import api as budgets
+from catalog import api as catalog
+from usage import api as usage
+from usage import api_intake as intake
+
+urlpatterns = [
+    path("usage/events", intake.UsageEventsApi.as_view(), name="api-usage-events"),
+    path("usage/litellm", intake.UsageLiteLLMApi.as_view(), name="api-usage-litellm"),
+    path("usage/receipts/<int:receipt_id>", intake.ReceiptApi.as_view(), name="api-receipt"),
+    path("spend", usage.SpendApi.as_view(), name="api-spend"),
+    path("spend/queries/<int:pk>", usage.SpendQueryApi.as_view(), name="api-spend-query"),
+    path("gateways", usage.GatewaysApi.as_view(), name="api-gateways"),
+    path("budgets", budgets.BudgetsApi.as_view(), name="api-budgets"),
+    path("budgets/<int:pk>", budgets.BudgetApi.as_view(), name="api-budget"),
+    path("budgets/<int:pk>/limits", budgets.BudgetLimitsApi.as_view(), name="api-budget-limits"),
+    path("use-cases", catalog.UseCasesApi.as_view(), name="api-use-cases"),
+    path("use-cases/<int:pk>", catalog.UseCaseApi.as_view(), name="api-use-case"),
+    path("use-cases/<int:pk>/claim", catalog.UseCaseClaimApi.as_view(), name="api-use-case-claim"),
+    path("teams", catalog.TeamsApi.as_view(), name="api-teams"),
+    path("teams/<int:pk>", catalog.TeamApi.as_view(), name="api-team"),
+    path("models", catalog.ModelsApi.as_view(), name="api-models"),
+    path("models/<int:pk>", catalog.ModelApi.as_view(), name="api-model"),
+    path("models/<int:pk>/aliases", catalog.ModelAliasesApi.as_view(), name="api-model-aliases"),
+    path("prices", catalog.PricesApi.as_view(), name="api-prices"),
+    path("alerts", alerts.AlertsApi.as_view(), name="api-alerts"),
+    path("alerts/<int:pk>", alerts.AlertApi.as_view(), name="api-alert"),
+    path("alerts/<int:pk>/acknowledge", alerts.AlertAcknowledgeApi.as_view(), name="api-alert-acknowledge"),
+    path("channels", alerts.ChannelsApi.as_view(), name="api-channels"),
+    path("channels/<int:pk>", alerts.ChannelApi.as_view(), name="api-channel"),
+    path("channels/<int:pk>/test", alerts.ChannelTestApi.as_view(), name="api-channel-test"),
+]

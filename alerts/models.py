@@ -126,9 +126,7 @@ class Delivery(models.Model):
     class Meta:
         verbose_name_plural = "deliveries"
         constraints = [
-            models.UniqueConstraint(
-                name="alerts_delivery_once", fields=["alert", "channel"], nulls_distinct=False
-            ),
+            models.UniqueConstraint(name="alerts_delivery_once", fields=["alert", "channel"], nulls_distinct=False),
             models.UniqueConstraint(name="alerts_delivery_key_once", fields=["idempotency_key"]),
             models.CheckConstraint(name="alerts_delivery_state_known", condition=Q(state__in=DeliveryState.values)),
             models.CheckConstraint(

@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from csp.constants import NONE, SELF
-from kombu import Queue
+from kombu import Queue  # type: ignore[attr-defined]
 
 from controlplane.embedded import discovery
 from controlplane.env import Environment
@@ -245,6 +245,7 @@ CELERY_RESULT_BACKEND = None
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_DEFAULT_QUEUE = "background"
 CELERY_TASK_QUEUES = [Queue("intake"), Queue("alerts"), Queue("background")]
+CELERY_TASK_ROUTES = {"usage.tasks.book_pending": {"queue": "intake"}, "alerts.tasks.*": {"queue": "alerts"}}
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_TRANSPORT_OPTIONS = {"socket_timeout": 5, "socket_connect_timeout": 2, "max_retries": 1}
@@ -253,23 +254,12 @@ CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_TIMEZONE = "UTC"
 # A nudge carries nothing: what must be done is a row, and these sweeps find the rows that no nudge reached.
 CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
-    "sweep-receipts": {"task": "usage.tasks.book_pending", "schedule": 2.0, "options": {"expires": 2, "queue": "intake"}},
-    "sweep-deliveries": {
-        "task": "alerts.tasks.deliver_due",
-        "schedule": 2.0,
-        "options": {"expires": 2, "queue": "alerts"},
-    },
-    "sweep-jobs": {"task": "usage.tasks.run_jobs", "schedule": 5.0, "options": {"expires": 5, "queue": "background"}},
-    "look-at-budgets": {
-        "task": "budgets.tasks.look_at_time",
-        "schedule": 30.0,
-        "options": {"expires": 30, "queue": "background"},
-    },
-    "keep-house": {
-        "task": "usage.tasks.keep_house",
-        "schedule": 3600.0,
-        "options": {"expires": 3600, "queue": "background"},
-    },
+    # A sweep that nobody took up in time is overtaken by the next.
+    "sweep-receipts": {"task": "usage.tasks.book_pending", "schedule": 2.0, "options": {"expires": 2}},
+    "sweep-deliveries": {"task": "alerts.tasks.deliver_due", "schedule": 2.0, "options": {"expires": 2}},
+    "sweep-jobs": {"task": "usage.tasks.run_jobs", "schedule": 5.0, "options": {"expires": 5}},
+    "look-at-budgets": {"task": "budgets.tasks.look_at_time", "schedule": 30.0, "options": {"expires": 30}},
+    "keep-house": {"task": "usage.tasks.keep_house", "schedule": 3600.0, "options": {"expires": 3600}},
 }
 
 LOGGING_CONFIG = "core.logs.configure"

@@ -18,7 +18,7 @@ JOBS = "usage.tasks.run_jobs"
 _looked_at_revision = -1
 
 
-@shared_task(name=BOOK, queue="intake", autoretry_for=(OperationalError,), retry_backoff=True, max_retries=3)
+@shared_task(name=BOOK, autoretry_for=(OperationalError,), retry_backoff=True, max_retries=3)
 def book_pending() -> None:
     """Book whatever waits, until nothing does."""
     nudges.begun(BOOK)
@@ -29,7 +29,7 @@ def book_pending() -> None:
         nudges.nudge("alerts.tasks.deliver_due", queue="alerts")
 
 
-@shared_task(name=JOBS, queue="background", autoretry_for=(OperationalError,), retry_backoff=True, max_retries=3)
+@shared_task(name=JOBS, autoretry_for=(OperationalError,), retry_backoff=True, max_retries=3)
 def run_jobs() -> None:
     """Build budgets' counters, look for prices that arrived, and run the jobs that are due."""
     nudges.begun(JOBS)
@@ -46,6 +46,6 @@ def _look_for_prices() -> None:
     _looked_at_revision = rerating.look_for_prices(since_revision=_looked_at_revision, at=timezone.now())
 
 
-@shared_task(name="usage.tasks.keep_house", queue="background", autoretry_for=(OperationalError,), retry_backoff=True)
+@shared_task(name="usage.tasks.keep_house", autoretry_for=(OperationalError,), retry_backoff=True)
 def keep_house() -> None:
     housekeeping.keep(at=timezone.now())

@@ -12,6 +12,8 @@ from budgets.rules import Consumption
 from budgets.services import budgets
 from catalog.models import Team, UseCase
 from catalog.rules import fold
+from catalog.services import gateways
+from core.models import User
 
 NOON = datetime(2026, 6, 15, 12, tzinfo=UTC)
 
@@ -69,3 +71,15 @@ def make_consumption(**overrides: Any) -> Consumption:
         "cost_usd": Decimal("0.01"),
     }
     return Consumption(**{**given, **overrides})
+
+
+def make_user(*roles: str, email: str | None = None, **overrides: Any) -> User:
+    """Make a person with roles, none where none are named."""
+    email = email or f"{'-'.join(roles) or 'nobody'}@example.com"
+    return User.objects.create_user(email, roles=list(roles), **overrides)
+
+
+def make_key(*scopes: str, gateway: str = "edge", name: str | None = None, **overrides: Any) -> str:
+    """Make a key that stands for a gateway, and return its secret."""
+    given: dict[str, Any] = {"name": name or f"key for {', '.join(scopes)}", "by": "tests", "at": NOON}
+    return gateways.create_key(**{**given, "gateway": gateway, "scopes": list(scopes), **overrides})

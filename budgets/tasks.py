@@ -10,10 +10,8 @@ from budgets.services import looking
 from core import nudges
 
 
-@shared_task(  # type: ignore[untyped-decorator]  # Celery has no types
-    queue="background", autoretry_for=(OperationalError,), retry_backoff=True, max_retries=3, ignore_result=True
-)
+@shared_task(autoretry_for=(OperationalError,), retry_backoff=True, max_retries=3, ignore_result=True)
 def look_at_time() -> None:
-    """Evaluate limits that started or ended; running twice tells nothing twice."""
+    """Evaluate limits that started or ended; running twice tells nothing twice. Default queue."""
     if looking.look_at_time(at=timezone.now()):
         nudges.nudge("alerts.tasks.deliver_due", queue="alerts")

@@ -115,6 +115,29 @@ def test_each_event_counts_once_whatever_is_open_at_each_step(ledger):
     assert asked[0].period == containing(NOON, "month", "UTC")
 
 
+def test_a_booking_that_compared_with_the_old_limit_is_waited_for_when_the_limit_is_lowered(ledger):
+    budget = make_budget()
+    let_go, consumed = Event(), Event()
+
+    def lower():
+        try:
+            budgets.set_limit(budget=budget, amount=Decimal(50), reason="r", by="a", approved_by="b", at=NOON)
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(2) as pool:
+        running = [pool.submit(book, 60, hold=let_go, consumed=consumed)]
+        assert consumed.wait(PATIENCE_S)
+        running.append(pool.submit(lower))
+        wait_for_waiting(1)
+        let_go.set()
+        for one in running:
+            one.result(PATIENCE_S)
+
+    found = Crossing.objects.values_list("threshold", "limit__version")
+    assert sorted(found) == [(70, 2), (90, 2), (100, 2)]
+
+
 def test_under_steady_traffic_the_counter_ends_equal_to_the_ledger(ledger):
     make_use_case()
     begun = Barrier(7)

@@ -412,7 +412,8 @@ def queries(call):
 def test_a_booking_that_crosses_nothing_costs_two_queries_however_many_budgets_there_are():
     for number in range(5):
         make_budget(name=f"budget {number}", amount=Decimal(10_000), action="block")
-    consume(1)
+    consume(7_500)
+    consume(1, tier="unclassified")
 
     assert len(queries(lambda: consume(1, 2, 3))) == 2
     assert len(queries(lambda: consume(1, use_case="chat"))) == 1

@@ -40,9 +40,7 @@ class FormatSettings:
 class Format(Protocol):
     """Reads bodies of one kind."""
 
-    def __call__(
-        self, body: bytes, *, content_type: str, received_at: datetime, settings: FormatSettings
-    ) -> Parsed:
+    def __call__(self, body: bytes, *, content_type: str, received_at: datetime, settings: FormatSettings) -> Parsed:
         """Read a decompressed body into events; the content type is a hint that gateways get wrong.
 
         An item that cannot become an event is in `rejected`, with its position in the body and a reason that

@@ -22,9 +22,11 @@ _BOM = b"\xef\xbb\xbf"
 
 # A string (an unfinished one reaches to the end, so that nothing is looked at twice), a bracket, a comma.
 _TOKEN = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[\[\]{},]', re.DOTALL)
+_LINE = re.compile(rb"[^ \t\r\n][^\n]*")
 _QUOTE, _COMMA = b'",'
 _OPENING = frozenset(b"[{")
 _MANY = 1_000_000
+_MAX_TOKENS = 10_000_000  # twice what 64 MB of LiteLLM's records have, and a few seconds' work
 
 # What a decoder may raise on bytes from outside: msgspec's own errors and UnicodeError are ValueErrors, and
 # RecursionError is its answer to deep nesting.
@@ -40,9 +42,7 @@ class Reader(Generic[R]):
     that is not one as it stands, or raises Refused with the reason.
     """
 
-    def __init__(
-        self, record: type[R], *, marker: bytes, rescue: Callable[[bytes, Refused], R] | None = None
-    ) -> None:
+    def __init__(self, record: type[R], *, marker: bytes, rescue: Callable[[bytes, Refused], R] | None = None) -> None:
         self._one = msgspec.json.Decoder(record)
         self._array = msgspec.json.Decoder(list[record])  # type: ignore[valid-type]
         self._marker = marker
@@ -128,7 +128,7 @@ def _items(body: bytes) -> Iterator[bytes]:
         return _elements(body)
     if is_json(body):
         return iter((body,))
-    return (line for line in map(bytes.strip, body.split(b"\n")) if line)
+    return (line[0].rstrip(_BLANK) for line in _LINE.finditer(body))
 
 
 def _elements(body: bytes) -> Iterator[bytes]:
@@ -148,7 +148,9 @@ def _elements(body: bytes) -> Iterator[bytes]:
 def _cut(body: bytes) -> Iterator[bytes]:
     depth = 0
     start = 1
-    for token in _TOKEN.finditer(body, 1):
+    for number, token in enumerate(_TOKEN.finditer(body, 1)):
+        if number > _MAX_TOKENS:
+            raise UnreadableBody("the array holds nothing but brackets and quotes")
         position = token.start()
         byte = body[position]
         if byte == _QUOTE:

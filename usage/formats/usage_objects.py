@@ -57,9 +57,7 @@ def read(usage: dict[str, Any]) -> Usage:
         return _vercel(usage)
     if "input_token_details" in usage or "output_token_details" in usage:
         return _langchain(usage)
-    if not usage.keys().isdisjoint(
-        ("cache_read_input_tokens", "cache_creation_input_tokens", "cache_creation")
-    ):
+    if not usage.keys().isdisjoint(("cache_read_input_tokens", "cache_creation_input_tokens", "cache_creation")):
         return _anthropic(usage)
     if "input_tokens" in usage or "output_tokens" in usage:
         return _openai_responses(usage)
@@ -124,9 +122,7 @@ def _openai_responses(usage: dict[str, Any]) -> Usage:
 def _anthropic(usage: dict[str, Any]) -> Usage:
     made = _details(usage, "output_tokens_details")
     read_tokens = _count(usage, "cache_read_input_tokens")
-    write_5m, write_1h = _writes(
-        _count(usage, "cache_creation_input_tokens"), _details(usage, "cache_creation")
-    )
+    write_5m, write_1h = _writes(_count(usage, "cache_creation_input_tokens"), _details(usage, "cache_creation"))
     return Usage(
         input_tokens=_sum(_count(usage, "input_tokens"), read_tokens, write_5m, write_1h),
         cache_read_input_tokens=read_tokens,

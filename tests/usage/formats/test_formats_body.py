@@ -82,6 +82,8 @@ def test_a_stream_that_is_cut_off_anywhere_is_unreadable(compress):
         (TEXT, "gzip"),
         (TEXT, "zstd"),
         (gzip.compress(TEXT) + b"and more", "gzip"),
+        (gzip.compress(TEXT) + gzip.compress(TEXT)[:-5], "gzip"),
+        (zstd(TEXT) + zstd(TEXT)[:-5], "zstd"),
         (gzip.compress(TEXT)[:-8] + b"badcrc!!", "gzip"),
         (zlib.compress(TEXT), "deflate"),
         (TEXT, "br"),

@@ -54,8 +54,7 @@ ODD = [
 def check(name, body):
     try:
         parsed = FORMATS[name](body, content_type="", received_at=NOON, settings=SETTINGS)
-    except UnreadableBody as error:
-        assert 0 < len(str(error)) <= 160
+    except UnreadableBody:
         return
     assert parsed.events or parsed.rejected
     assert all(0 < len(rejected.error) <= 160 for rejected in parsed.rejected)
@@ -70,7 +69,7 @@ def check(name, body):
         assert all(value is None or (type(value) is int and value >= 0) for value in meters)
         assert event.counted or not any(meters)
         cost = event.reported_cost_usd
-        assert cost is None or (cost.is_finite() and 0 <= cost < 10**12 and cost == round(cost, 18))
+        assert cost is None or (cost.is_finite() and 0 <= cost < 10**12 and cost.as_tuple().exponent >= -18)
     encoded = msgspec.json.encode(parsed)
     assert msgspec.json.decode(encoded, type=type(parsed)) == parsed
     assert b"\\u0000" not in encoded

@@ -288,6 +288,32 @@ def test_tags_without_end_are_cut():
 
 
 @pytest.mark.parametrize(
+    ("changes", "latency"),
+    [
+        ({}, 35),
+        ({"startTime": CACHED["endTime"]}, 0),
+        ({"startTime": CACHED["endTime"] + 1}, None),
+        ({"startTime": 0}, None),
+        ({"startTime": -1e307}, None),
+        ({"endTime": None}, 0),
+    ],
+)
+def test_a_latency_that_cannot_be_is_not_given(changes, latency):
+    assert one(**changes).latency_ms == latency
+
+
+def test_a_label_that_no_database_takes_is_put_right_instead_of_refused():
+    event = one(
+        request_tags=["use_case: a\0b\n", "k\x07:v\x1b[0m"],
+        metadata__user_api_key_user_id="u\x00" + "x" * 300,
+        session_id="\x85",
+    )
+
+    assert (event.use_case, event.tags, event.session) == ("a b", {"k": "v [0m"}, "")
+    assert event.user == "u " + "x" * 198
+
+
+@pytest.mark.parametrize(
     ("tag", "rule", "version"),
     [
         ("tollkeeper_rule:rule-7@v3", "rule-7", 3),

@@ -287,10 +287,12 @@ def test_a_broken_item_is_rejected_and_the_others_are_kept(broken):
         json.dumps(native(id=5)).encode()[:-20],
         json.dumps([native()]).encode() + b"]",
         b"[" * 1_000_000,
+        b"[" * 10_000_010,
         b'{"a":' * 100_000,
         json.dumps([native(id=f"e-{i}") for i in range(51)]).encode(),
         b"\n".join(json.dumps(native(id=f"e-{i}")).encode() for i in range(51)),
         b"[" + b"{}," * 1_000_000 + b"{}]",
+        json.dumps([native(id=f"e-{i}") for i in range(51)]).replace('"time"', '"\\u0074ime"').encode(),
     ],
 )
 def test_a_body_that_cannot_be_read_as_a_whole_is_unreadable(body):

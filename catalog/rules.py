@@ -37,17 +37,29 @@ UNASSIGNED = "unassigned"
 # integers. A price of 10 places per million units is `price * 1e10` times 100 of them per unit.
 ATTO_PER_UNIT = 100
 
+LABEL_CHARACTERS = 128
+MODEL_CHARACTERS = 128
+PROVIDER_CHARACTERS = 64
+
 _NOT_IN_NAMES = re.compile(r"[^a-z0-9._:/@-]+")
 
 
 def fold(label: str) -> str:
-    """Return the form that labels of use cases and teams are compared by: trimmed, case-folded, NFC."""
-    return unicodedata.normalize("NFC", " ".join(label.split()).casefold())
+    """Return the form that labels of use cases and teams are compared by: trimmed, case-folded, NFC.
+
+    Folding may make a label longer, a sharp s twice as long; what goes beyond the column's end is cut off.
+    """
+    folded = unicodedata.normalize("NFC", " ".join(label.split()).casefold())
+    return folded[:LABEL_CHARACTERS].rstrip()
 
 
-def clean_name(name: str) -> str:
-    """Return a name that fits `[A-Za-z0-9._:/@-]{1,128}`, in lower case; what does not fit becomes a hyphen."""
-    return _NOT_IN_NAMES.sub("-", name.strip().lower())[:128].strip("-") or UNKNOWN
+def clean_name(name: str, characters: int = MODEL_CHARACTERS) -> str:
+    """Return a name of `[A-Za-z0-9._:/@-]`, in lower case and not too long; what does not fit becomes a hyphen."""
+    return _NOT_IN_NAMES.sub("-", name.strip().lower())[:characters].strip("-") or UNKNOWN
+
+
+def _provider(name: str) -> str:
+    return clean_name(name.replace("@", "-"), PROVIDER_CHARACTERS)
 
 
 def offering_name(model: str, provider: str) -> str:
@@ -247,9 +259,9 @@ class Book:
             facts = self.offerings[aliased]
             if not provider or facts.provider.lower() == provider:
                 return aliased
-            elsewhere = offering_name(facts.model, clean_name(provider.replace("@", "-")))
+            elsewhere = offering_name(facts.model, _provider(provider))
             return self.offering_ids.get(elsewhere.lower(), elsewhere)
-        return offering_name(clean_name(model.replace("@", "-")), clean_name(provider.replace("@", "-")))
+        return offering_name(clean_name(model.replace("@", "-")), _provider(provider))
 
     def _alias(self, name: str, at: datetime) -> int | None:
         dated = self.offering_aliases.get(name)

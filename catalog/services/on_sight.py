@@ -11,7 +11,7 @@ from datetime import datetime
 
 from django.db import connection
 
-from catalog.rules import UNKNOWN, clean_name, offering_name
+from catalog.rules import UNKNOWN, offering_name
 
 # A gateway that writes a request id where a use case belongs would fill the catalogue: past this many waiting rows a
 # new name counts as none.
@@ -29,39 +29,53 @@ def _room(table: str) -> int:
     return max(0, MOST_WAITING - int(row[0])) if row else 0
 
 
-def labels(*, kind: str, names: Mapping[str, str], at: datetime) -> dict[str, int]:
-    """Make use cases (or teams) and return ids by folded label; `names` gives each label as first written.
+def labels(*, kind: str, names: Mapping[str, str], at: datetime) -> dict[str, tuple[int, str]]:
+    """Return id and name by folded label, of use cases or teams that are made where nobody made them before.
 
-    Labels for which there is no room are left out: their events belong to `unassigned`.
+    `names` gives each label as first written. Labels for which there is no room are left out: their events belong to
+    `unassigned`. One query where another process made all of them meanwhile.
     """
     table = _LABELLED[kind]
-    wanted = dict(sorted(names.items())[: _room(table)])
-    if not wanted:
-        return {}
+    found = _labelled(table, names)
+    new = sorted(names.keys() - found.keys())
+    if new:
+        new = new[: _room(table)]
+    if new:
+        with connection.cursor() as cursor:
+            cursor.execute(
+                f"INSERT INTO {table} (name, folded, state, first_seen_at{_COLUMNS[kind]}) "
+                f"SELECT n, f, 'waiting', %s{_VALUES[kind]} FROM unnest(%s::text[], %s::text[]) AS t(n, f) "
+                "ON CONFLICT (folded) DO NOTHING",
+                [at, [names[folded] for folded in new], new],
+            )
+        found |= _labelled(table, new)
+    return found
+
+
+def _labelled(table: str, folded: Collection[str]) -> dict[str, tuple[int, str]]:
     with connection.cursor() as cursor:
-        cursor.execute(
-            f"INSERT INTO {table} (name, folded, state, first_seen_at{_COLUMNS[kind]}) "
-            f"SELECT n, f, 'waiting', %s{_VALUES[kind]} FROM unnest(%s::text[], %s::text[]) AS t(n, f) "
-            "ON CONFLICT (folded) DO NOTHING",
-            [at, list(wanted.values()), list(wanted)],
-        )
-        cursor.execute(f"SELECT folded, id FROM {table} WHERE folded = ANY(%s)", [list(wanted)])
-        return {str(folded): int(id_) for folded, id_ in cursor.fetchall()}
+        cursor.execute(f"SELECT folded, id, name FROM {table} WHERE folded = ANY(%s)", [list(folded)])
+        return {str(one): (int(id_), str(name)) for one, id_, name in cursor.fetchall()}
 
 
 def offerings(*, names: Collection[str], at: datetime) -> dict[str, int]:
-    """Make offerings, with model and provider where these are new too, and return ids by name in lower case.
+    """Return ids by name in lower case, of offerings made, with model and provider, where nobody made them before.
 
     Past `MOST_WAITING`, new names share the offering `unknown@unknown`.
     """
-    wanted = {name.lower(): name for name in names}
-    room = _room("catalog_offering")
-    made = sorted(wanted)[:room] if len(wanted) > room else sorted(wanted)
-    overflow = [name for name in wanted if name not in set(made)]
+    wanted = {name.lower() for name in names}
+    found = _offered(wanted)
+    new = sorted(wanted - found.keys())
+    overflow: list[str] = []
+    if new:
+        room = _room("catalog_offering")
+        new, overflow = new[:room], new[room:]
     nowhere = offering_name(UNKNOWN, UNKNOWN)
-    if overflow and nowhere not in made:
-        made.append(nowhere)
-    pairs = sorted((clean_name(name.rpartition("@")[0]), clean_name(name.rpartition("@")[2])) for name in made)
+    if overflow and nowhere not in new:
+        new.append(nowhere)
+    if not new:
+        return found
+    pairs = sorted((model, provider) for model, _, provider in (name.rpartition("@") for name in new))
     models, providers = [model for model, _ in pairs], [provider for _, provider in pairs]
     with connection.cursor() as cursor:
         cursor.execute(
@@ -85,9 +99,11 @@ def offerings(*, names: Collection[str], at: datetime) -> dict[str, int]:
             "ORDER BY m.name, p.name ON CONFLICT DO NOTHING",
             [at, models, providers],
         )
-        cursor.execute(
-            "SELECT lower(name), id FROM catalog_offering WHERE lower(name) = ANY(%s)",
-            [[offering_name(model, provider) for model, provider in pairs]],
-        )
-        found = {str(name): int(id_) for name, id_ in cursor.fetchall()}
+    found |= _offered(new)
     return found | dict.fromkeys(overflow, found.get(nowhere, 0))
+
+
+def _offered(names: Collection[str]) -> dict[str, int]:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT lower(name), id FROM catalog_offering WHERE lower(name) = ANY(%s)", [list(names)])
+        return {str(name): int(id_) for name, id_ in cursor.fetchall()}

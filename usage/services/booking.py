@@ -286,10 +286,12 @@ def _name(batch: Batch) -> None:
     if not waiting:
         return
     made = {kind: on_sight.labels(kind=kind, names=names, at=batch.at) for kind, names in new.items() if names}
-    book.use_cases.update(made.get("use_case", {}))
-    book.use_case_names.update({id_: new["use_case"][name] for name, id_ in made.get("use_case", {}).items()})
-    book.teams.update(made.get("team", {}))
-    book.team_names.update({id_: new["team"][name] for name, id_ in made.get("team", {}).items()})
+    # Under the names that the rows have: who made one first may have written it otherwise, and budgets go by the row.
+    use_cases, teams = made.get("use_case", {}), made.get("team", {})
+    book.use_cases.update({folded: id_ for folded, (id_, _) in use_cases.items()})
+    book.use_case_names.update(use_cases.values())
+    book.teams.update({folded: id_ for folded, (id_, _) in teams.items()})
+    book.team_names.update(teams.values())
     made_offerings = on_sight.offerings(names=list(new_offerings), at=batch.at) if new_offerings else {}
     _learn_offerings(book, made_offerings)
     for line, use_case, team, offering_name in waiting:

@@ -178,7 +178,9 @@ def _channel(pk: int) -> Any:
 
 class _ChannelInput(serializers.Serializer):
     name = serializers.CharField(max_length=128)
-    config = serializers.DictField(required=False, help_text='What the kind needs, such as {"to": ["a@b.example"]}.')
+    config = serializers.DictField(
+        required=False, help_text='What the kind needs, such as {"recipients": ["lead@example.com"]}.'
+    )
     secret = serializers.CharField(
         max_length=2000, required=False, allow_blank=True, write_only=True, trim_whitespace=True,
         help_text="Such as a webhook's address. Encrypted, and never shown again.",

@@ -255,7 +255,7 @@ class PriceOutput(serializers.Serializer):
     region = serializers.CharField(allow_null=True)
     hour_window = serializers.CharField(allow_null=True)
     contract = serializers.CharField(allow_null=True, help_text="Null: the list price.")
-    source = serializers.CharField()
+    source = serializers.CharField()  # type: ignore[assignment]  # every field has an attribute of that name
     source_version = serializers.CharField()
     source_url = serializers.CharField()
     note = serializers.CharField()
@@ -417,7 +417,9 @@ class PricesApi(Api):
             "name", queryset=HourWindow.objects.all(), required=False, allow_null=True
         )
         currency = serializers.CharField(max_length=3, required=False, default="USD", help_text="USD, nothing else.")
-        source = serializers.CharField(max_length=64, help_text="Where the figure comes from.")
+        source = serializers.CharField(  # type: ignore[assignment]
+            max_length=64, help_text="Where the figure comes from."
+        )
         source_version = serializers.CharField(max_length=64, required=False, default="", allow_blank=True)
         source_url = serializers.URLField(max_length=500, required=False, default="", allow_blank=True)
         note = serializers.CharField(max_length=2000, required=False, default="", allow_blank=True)

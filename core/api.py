@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import django.core.exceptions
 import msgspec
 from django.core.signals import got_request_exception
-from django.db import InterfaceError, OperationalError
+from django.db import DataError, InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse
 from django.utils import timezone
 from rest_framework import exceptions, serializers, status
@@ -44,6 +44,8 @@ log = logging.getLogger(__name__)
 PROBLEM_TYPE = "application/problem+json"
 MOST_PER_PAGE = 500
 USUAL_PER_PAGE = 100
+# Where a year is a slip or mischief; calendars of zones end somewhere, too.
+FIRST_YEAR, LAST_YEAR = 1970, 2200
 
 Row = TypeVar("Row")
 
@@ -246,6 +248,14 @@ def problem_details(exc: Exception, context: dict[str, Any]) -> Response:
             headers={"Retry-After": "2"},
         )
 
+    # Fields check what they know; the rest of what PostgreSQL cannot keep is still the sender's, not our mistake.
+    if isinstance(exc, DataError | UnicodeEncodeError):
+        log.info("api.cannot_be_kept", exc_info=exc)
+        sentence = "Something in it cannot be kept: a number out of range, or a character that is none."
+        return problem(status=422, detail=sentence, instance=where, code="invalid")
+    if isinstance(exc, RecursionError):
+        return problem(status=400, detail="It is nested too deeply.", instance=where, code="malformed")
+
     log.error("api.failed", exc_info=exc)
     got_request_exception.send(sender=None, request=request._request)
     return problem(
@@ -318,6 +328,11 @@ def parameters(
             f"Unknown: {', '.join(unknown)}. Known: {listed}.",
             [(name, f"unknown; known are {listed}") for name in unknown],
         )
+    nothings = [
+        name for name, values in request.query_params.lists() if any("\x00" in text for text in (name, *values))
+    ]
+    if nothings:
+        raise BadQuery("A NUL character is no text.", [(name, "holds a NUL character") for name in nothings])
     if not reads.is_valid():
         found = [(each["pointer"].lstrip("#/").split("/")[0], each["detail"]) for each in _flattened(reads.errors, "")]
         raise BadQuery("; ".join(f"{name}: {sentence}" for name, sentence in found), found)
@@ -402,15 +417,20 @@ class MoneyField(serializers.Field):
 class InstantField(serializers.DateTimeField):
     """An instant, RFC 3339; read with any offset, which must be there, and written in UTC with Z."""
 
-    default_error_messages = {"naive": "Add the offset: 2026-11-20T12:00:00Z."}
+    default_error_messages = {
+        "naive": "Add the offset: 2026-11-20T12:00:00Z.",
+        "year": f"Only the years from {FIRST_YEAR} to {LAST_YEAR} can be told.",
+    }
 
     def enforce_timezone(self, value: datetime) -> datetime:
         if timezone.is_naive(value):
             self.fail("naive")
+        if not FIRST_YEAR <= value.year <= LAST_YEAR:
+            self.fail("year")
         return value.astimezone(UTC)
 
-    def to_representation(self, value: datetime | None) -> str | None:
-        return instant(value)
+    def to_representation(self, value: datetime) -> str:
+        return instant(value) or ""
 
 
 def instant(value: datetime | None) -> str | None:

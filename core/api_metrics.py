@@ -7,7 +7,7 @@ Being on the loopback is no proof: behind a proxy on the same machine everybody 
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from django.http import HttpResponse
 from django_prometheus.exports import ExportToDjangoView
@@ -20,7 +20,7 @@ from rest_framework.views import APIView
 class MetricsApi(APIView):
     actions: ClassVar[dict[str, str]] = {"GET": "metrics.read"}
 
-    def perform_content_negotiation(self, request: Request, force: bool = False) -> tuple[object, str]:
+    def perform_content_negotiation(self, request: Request, force: bool = False) -> Any:
         # Prometheus asks for text in its own words, which are not among the JSON API's.
         return super().perform_content_negotiation(request, force=True)
 

@@ -12,6 +12,9 @@ from rest_framework.request import Request
 from rest_framework.views import APIView
 
 from core.api import PROBLEM_TYPE, NoQuery, parameters
+from core.errors import TooLarge
+
+LARGEST_BODY_BYTES = 1_000_000  # usage is taken in elsewhere; no record comes near
 
 
 class Schema(AutoSchema):
@@ -42,6 +45,8 @@ class Api(APIView):
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)
+        if int(request.META.get("CONTENT_LENGTH") or 0) > LARGEST_BODY_BYTES:
+            raise TooLarge(f"A body here has {LARGEST_BODY_BYTES:,} bytes at most.")
         if request.method in ("GET", "HEAD"):
             self.query = parameters(self.QuerySerializer, request, also=self.query_pattern)
         else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zoneinfo
 from collections.abc import Sequence
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from typing import Any, ClassVar
 
 from django.utils import timezone
@@ -18,6 +18,8 @@ from rest_framework.reverse import reverse
 from catalog.models import Gateway, Tier
 from core import nudges, periods
 from core.api import (
+    FIRST_YEAR,
+    LAST_YEAR,
     BadQuery,
     InstantField,
     MoneyField,
@@ -213,11 +215,13 @@ def _asked(query: dict[str, Any], request: Request, *, at: datetime) -> spend.Sp
 
 def _instant(name: str, text: str, zone: str) -> datetime:
     try:
-        if len(text) == len("2026-11-20"):
-            return periods.day_start(date.fromisoformat(text), zone)
         read = datetime.fromisoformat(text)
-    except (ValueError, OverflowError) as error:
+    except ValueError as error:
         raise _unreadable(name, text) from error
+    if not FIRST_YEAR <= read.year <= LAST_YEAR:
+        raise _unreadable(name, text)
+    if len(text) == len("2026-11-20"):
+        return periods.day_start(read.date(), zone)
     if read.tzinfo is None:
         raise _unreadable(name, text)
     return read.astimezone(UTC)

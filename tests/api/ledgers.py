@@ -39,7 +39,10 @@ def make_names() -> Names:
         },
         teams={name: Team.objects.create(name=name, folded=name).pk for name in ("support", "platform")},
         offerings=offerings,
-        gateways={name: Gateway.objects.create(name=name, created_at=created_at).pk for name in ("edge", "batch")},
+        gateways={
+            name: Gateway.objects.get_or_create(name=name, defaults={"created_at": created_at})[0].pk
+            for name in ("edge", "batch")
+        },
     )
 
 

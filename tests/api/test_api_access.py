@@ -49,27 +49,30 @@ def test_there_are_operations_to_look_at():
     assert {"/api/v1/spend", "/api/v1/usage/events"} <= {address for address, _, _ in OPERATIONS}
 
 
+@pytest.fixture(scope="module")
+def client() -> Client:
+    """One for all: each new client loads the middleware anew, static files and all."""
+    return Client()
+
+
 @pytest.mark.parametrize(("address", "method", "action"), OPERATIONS, ids=lambda value: str(value))
-def test_whoever_may_is_let_through_and_nobody_else(address, method, action):
+def test_whoever_may_is_let_through_and_nobody_else(client, address, method, action):
     keys.forget()
     assert action in access.ACTIONS, "every method of every view declares its action"
     grant = access.ACTIONS[action]
 
-    def status(client: Client) -> int:
-        return client.generic(method.upper(), address, "{}", content_type="application/json").status_code
+    def status(*roles: str, scope: str = "", stranger: bool = False) -> int:
+        client.logout()
+        headers = {"Authorization": f"Bearer {make_key(scope)}"} if scope else {}
+        if not scope and not stranger:
+            client.force_login(make_user(*roles))
+        return client.generic(
+            method.upper(), address, "{}", content_type="application/json", headers=headers
+        ).status_code
 
-    let_in = set()
-    for role in ROLES:
-        client = Client()
-        client.force_login(make_user(role))
-        if status(client) not in (401, 403):
-            let_in.add(role)
-    for scope in SCOPES:
-        if status(Client(headers={"Authorization": f"Bearer {make_key(scope)}"})) not in (401, 403):
-            let_in.add(scope)
-    without_a_role = Client()
-    without_a_role.force_login(make_user())
+    let_in = {role for role in ROLES if status(role) not in (401, 403)}
+    let_in |= {scope for scope in SCOPES if status(scope=scope) not in (401, 403)}
 
     assert let_in == grant.roles | grant.scopes
-    assert status(without_a_role) == 403
-    assert status(Client()) == 401
+    assert status() == 403  # somebody without a role
+    assert status(stranger=True) == 401

@@ -11,6 +11,7 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
+from catalog.services import teams
 from core import periods
 from core.errors import Invalid
 from core.models import Organisation
@@ -53,7 +54,7 @@ def added(rows: list[spend.SpendRow]) -> tuple[int, Decimal, int]:
 def test_use_cases_days_hours_and_months_all_add_up_to_the_ledger_in_any_zone(zone, viewer):
     organisation_in(zone)
     names = make_names()
-    make_entries(names, starts_at=FIRST, ends_at=LAST, count=150)
+    make_entries(names, starts_at=FIRST, ends_at=LAST, count=100)
     roll_up(zone=zone)
 
     by_use_case = spend.spend(ask=asked(zone=viewer, group_by=("use_case",)))
@@ -133,6 +134,17 @@ def test_filters_pass_what_has_one_of_the_names_and_empty_passes_none():
     ):  # fmt: skip
         found = spend.spend(ask=asked(filters=filters))
         assert figures(found.total) == added([row for row in whole if passes(row.keys)]), filters
+
+
+def test_a_renamed_team_is_still_meant_by_its_old_name():
+    names = make_names()
+    make_entry(names, at=FIRST)
+    roll_up()
+    teams.change(team=teams.get("support"), name="care", by="tests", at=FIRST)
+
+    by_old_name = spend.spend(ask=asked(group_by=("team",), filters={"team": ("Support",)}))
+
+    assert [row.keys for row in by_old_name.rows] == [{"team": "care"}]
 
 
 def test_a_name_that_does_not_exist_is_refused_instead_of_answered_with_zero():

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 from django.conf import settings
-from django.db import OperationalError, connections
+from django.db import DataError, OperationalError, connections
 from django.test import Client
 from django.urls import path
 from rest_framework import serializers
@@ -39,6 +39,8 @@ RAISED = {
     "unavailable": errors.Unavailable("Come again.", retry_after_seconds=3),
     "upstream-failed": errors.UpstreamFailed("The provider's page is gone."),
     "database": OperationalError("the connection is lost: host=secret-host"),
+    "out-of-range": DataError("secret_column: bigint out of range"),
+    "surrogate": UnicodeEncodeError("utf-8", "secret \ud800", 7, 8, "surrogates not allowed"),
     "bug": ZeroDivisionError("secret internals"),
 }
 
@@ -196,6 +198,31 @@ def test_instants_come_with_any_offset_and_go_out_in_utc(caller):
 
     assert answer.json()["at"] == "2026-11-20T06:15:00Z"
     assert naive.status_code == 422
+
+
+@pytest.mark.parametrize(
+    ("data", "status"),
+    [
+        ('{"amount": "1", "at": "9999-12-31T23:59:59-12:00"}', 422),
+        ('{"amount": "1", "at": "0001-01-01T00:00:00+12:00"}', 422),
+        ('{"amount": NaN}', 400),
+        ("[" * 100_000, 400),
+        ("[]", 422),
+        ("null", 422),
+        (b"\xff", 400),
+        (" " * 1_000_001, 413),
+    ],
+)
+def test_hostile_bodies_get_an_answer_of_their_own(caller, data, status):
+    assert posted(caller, "/api/v1/echo", data=data).status_code == status
+
+
+@pytest.mark.parametrize("kind", ["out-of-range", "surrogate"])
+def test_what_the_database_cannot_keep_is_the_senders_mistake(caller, kind):
+    answer = posted(caller, f"/api/v1/raise/{kind}")
+
+    assert answer.status_code == 422
+    assert b"secret" not in answer.content
 
 
 def test_a_query_parameter_that_nobody_knows_is_400_with_those_that_are_known(caller):

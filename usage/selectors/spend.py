@@ -24,7 +24,7 @@ from django.db import connection
 from django.db.models import Max
 from django.db.models.functions import Lower
 
-from catalog.models import Gateway, Model, Offering, Provider, Team, Tier, UseCase
+from catalog.models import Gateway, Model, Offering, Provider, Team, TeamAlias, Tier, UseCase, UseCaseAlias
 from catalog.rules import fold
 from core import money, periods
 from core.errors import Invalid
@@ -604,9 +604,8 @@ def _wanted(ask: SpendAsk, parameters: dict[str, Any]) -> list[str]:
 def _resolved(name: str, values: Sequence[str]) -> tuple[list[Any], list[str]]:
     """Return what the columns hold for the values of a filter, and the values that name nothing."""
     if name in ("use_case", "team"):
-        table = UseCase if name == "use_case" else Team
         wanted = {fold(value): value for value in values}
-        pairs = table.objects.filter(folded__in=wanted).values_list("folded", "id")
+        pairs = _by_label(name, list(wanted))
     elif name in ("model", "provider", "offering", "gateway"):
         wanted = {value.strip().lower(): value for value in values}
         pairs = _BY_NAME[name](list(wanted))
@@ -622,6 +621,20 @@ def _resolved(name: str, values: Sequence[str]) -> tuple[list[Any], list[str]]:
     found = list(pairs)
     seen = {key for key, _ in found}
     return [pk for _, pk in found if pk is not None], [value for key, value in wanted.items() if key not in seen]
+
+
+def _by_label(name: str, folded: list[str]) -> list[tuple[str, int]]:
+    """Return ids by label: names first, then aliases that hold without end, as a renamed team's old name does."""
+    table, aliases = _LABELLED[name]
+    found = list(table.objects.filter(folded__in=folded).values_list("folded", "id"))
+    missing = set(folded) - {label for label, _ in found}
+    if missing:
+        held = aliases.objects.filter(folded__in=missing, valid__endswith__isnull=True)
+        found += held.values_list("folded", f"{name}_id")
+    return found
+
+
+_LABELLED: dict[str, tuple[Any, Any]] = {"use_case": (UseCase, UseCaseAlias), "team": (Team, TeamAlias)}
 
 
 def _by_name(manager: Any, names: list[str], ids: str) -> Any:

@@ -21,7 +21,7 @@ def main() -> None:
     from controlplane import seed
 
     if not seed.is_filled():
-        seed.fill(today=timezone.now().date(), progress=_progress)
+        seed.fill(now=timezone.now(), progress=_progress)
     _tell({"sign_in": list(seed.sign_in())})
 
 

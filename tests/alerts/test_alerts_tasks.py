@@ -1,4 +1,5 @@
 import pytest
+from celery import current_app
 from django.conf import settings
 
 from alerts import tasks
@@ -27,4 +28,5 @@ def test_the_task_sends_until_nothing_is_due_and_lets_the_next_nudge_through(web
 def test_the_sweep_names_the_task_and_its_queue():
     sweep = settings.CELERY_BEAT_SCHEDULE["sweep-deliveries"]
 
-    assert (sweep["task"], sweep["options"]["queue"]) == (tasks.deliver_due.name, tasks.QUEUE)
+    queue = current_app.amqp.router.route({}, sweep["task"])["queue"].name
+    assert (sweep["task"], queue) == (tasks.deliver_due.name, tasks.QUEUE)

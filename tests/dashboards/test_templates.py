@@ -14,7 +14,7 @@ TEMPLATES = sorted((ROOT / "templates").rglob("*.html"))
 
 @pytest.mark.parametrize("path", TEMPLATES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_nothing_is_inline(path):
-    text = path.read_text()
+    text = re.sub(r"{%.*?%}|{{.*?}}", "", path.read_text(), flags=re.DOTALL)  # such as {% with one=… %}
 
     assert not re.search(r"<style|\sstyle=|\son[a-z]+=|javascript:", text)
     assert not [tag for tag in re.findall(r"<script[^>]*>", text) if " src=" not in tag]

@@ -1,7 +1,8 @@
 """PostgreSQL and Redis for a run of the tests, started before Django reads its settings.
 
 Loaded by `-p tests.servers` (see pyproject.toml), so that plain `pytest` works on a fresh machine. Where DATABASE_URL
-is set, that server is used instead. Under pytest-xdist the controller starts them and its workers inherit the addresses.
+is set, that server is used instead. Under pytest-xdist the controller starts them, and its workers inherit the
+addresses.
 """
 
 from __future__ import annotations

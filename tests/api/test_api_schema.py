@@ -62,14 +62,6 @@ def test_what_goes_in_for_a_secret_is_not_in_what_comes_out(schema):
     assert "secret" not in schema["components"]["schemas"]["ChannelOutput"]["properties"]
 
 
-@pytest.fixture
-def _plain_static_files(settings) -> None:
-    """Do without collected files and their hashed names."""
-    plain = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
-    settings.STORAGES = settings.STORAGES | {"staticfiles": plain}
-
-
-@pytest.mark.usefixtures("_plain_static_files")
 def test_the_page_loads_only_what_our_policy_allows():
     client = Client()
     page = client.get("/api/docs/")
@@ -85,7 +77,7 @@ def test_the_page_loads_only_what_our_policy_allows():
 
 
 @pytest.fixture
-def served(_plain_static_files) -> Iterator[str]:
+def served() -> Iterator[str]:
     """Serve the house from a thread, without a database: the page needs none."""
 
     class Quiet(WSGIRequestHandler):

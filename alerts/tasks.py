@@ -14,7 +14,7 @@ QUEUE = "alerts"  # named by whoever sends: the sweep of the settings, and nudge
 _ATTEMPTS_PER_CALL = 500
 
 
-@shared_task(name=DELIVER_DUE)  # type: ignore[untyped-decorator]  # Celery has no types
+@shared_task(name=DELIVER_DUE)
 def deliver_due() -> None:
     """Send until nothing is due; running twice at once sends nothing twice."""
     nudges.begun(DELIVER_DUE)

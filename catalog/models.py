@@ -179,9 +179,7 @@ class Alias(models.Model):
         constraints = [
             no_overlap("catalog_alias_one_at_a_time", same_text="name", ranges=["valid"]),
             models.CheckConstraint(name="catalog_alias_valid_not_empty", condition=Q(valid__isempty=False)),
-            models.CheckConstraint(
-                name="catalog_alias_folded", condition=Q(name=Func(F("name"), function="lower"))
-            ),
+            models.CheckConstraint(name="catalog_alias_folded", condition=Q(name=Func(F("name"), function="lower"))),
         ]
         triggers = [audited(), changes_catalog()]
 
@@ -306,7 +304,7 @@ class GatewayKey(models.Model):
 
 
 class HourWindow(models.Model):
-    """Hours of weekdays in a zone, such as a provider's off-peak; [starts, ends), over midnight where ends <= starts."""
+    """Hours of weekdays in a zone, such as a provider's off-peak: [starts, ends), past midnight if ends <= starts."""
 
     name = models.CharField(max_length=64)
     zone = models.CharField(max_length=64, default="UTC")
@@ -360,8 +358,8 @@ class Contract(models.Model):
 class PriceSeries(models.Model):
     """What a price is for. Empty columns say: any, or the ordinary one; without a contract it is the list price.
 
-    A context tier is a cliff: where a request's input passes `context_over` tokens (reaches it, where inclusive), all of
-    the request is priced with the series of that tier.
+    A context tier is a cliff: where a request's input passes `context_over` tokens (reaches it, where inclusive), all
+    of the request is priced with the series of that tier.
     """
 
     provider = models.ForeignKey(Provider, on_delete=models.PROTECT)
@@ -380,7 +378,14 @@ class PriceSeries(models.Model):
             models.UniqueConstraint(
                 name="catalog_series_once",
                 fields=[
-                    "provider", "model", "meter", "context_over", "service_tier", "region", "hour_window", "contract",
+                    "provider",
+                    "model",
+                    "meter",
+                    "context_over",
+                    "service_tier",
+                    "region",
+                    "hour_window",
+                    "contract",
                 ],
                 nulls_distinct=False,
             ),
@@ -441,5 +446,3 @@ class Price(models.Model):
 
     def __str__(self) -> str:
         return f"#{self.pk} {self.usd_per_1m} USD per 1M"
-
-

@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from csp.constants import NONE, SELF
-from kombu import Queue  # type: ignore[attr-defined]
+from kombu import Queue
 
 from controlplane.embedded import discovery
 from controlplane.env import Environment

@@ -21,5 +21,4 @@ def plain(value: Decimal) -> str:
     with localcontext() as context:
         # A sum over a big ledger can have more than the default context's 28 digits, and normalize() rounds.
         context.prec = 80
-        text = format(value.normalize(), "f")
-    return text
+        return format(value.normalize(), "f")

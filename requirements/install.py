@@ -13,7 +13,7 @@ from pathlib import Path
 
 if sys.version_info < (3, 11):  # noqa: UP036
     sys.exit(
-        "Tollkeeper needs Python 3.11 or later, and this is {}.{}; "  # noqa: UP032
+        "Tollkeeper needs Python 3.11 or later, and this is {}.{}; "
         "say which to use with make PYTHON=/path/to/python3.11.".format(*sys.version_info)
     )
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from itertools import islice
+from typing import Any
 
 from django.db import transaction
 
@@ -175,7 +176,7 @@ def _budgets(plan: Plan, at: datetime, scale: Decimal) -> None:
     review_last = _frontier_tokens(plan, story.REVIEW, last, this)
     agent_last = _frontier_tokens(plan, "coding-agent", last, this)
     contracts_last = _frontier_tokens(plan, "contract-analysis", last, this)
-    common = {"period": "month", "zone": company.ZONE, "by": f"finance@{company.DOMAIN}", "at": at}
+    common: dict[str, Any] = {"period": "month", "zone": company.ZONE, "by": f"finance@{company.DOMAIN}", "at": at}
     # 70 per cent passed this month, 90 not yet.
     budgets.create(
         name="Support on frontier models", scope={"use_case": [story.SUPPORT]}, unit="frontier_tokens",

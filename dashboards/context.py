@@ -54,9 +54,10 @@ def navigation(path: str) -> list[Destination]:
 def console(request: HttpRequest) -> dict[str, Any]:
     """Offer `navigation` and `organisation`; both are worked out only where a template uses them.
 
-    The organisation costs one query, on full pages of people who are signed in.
+    The organisation costs one query on full pages of people who are signed in, none where the view has found it.
     """
+    found = getattr(request, "organisation", None)
     return {
         "navigation": SimpleLazyObject(lambda: navigation(request.path)),
-        "organisation": SimpleLazyObject(lambda: Organisation.objects.filter(pk=1).first() or Organisation()),
+        "organisation": found or SimpleLazyObject(lambda: Organisation.objects.filter(pk=1).first() or Organisation()),
     }

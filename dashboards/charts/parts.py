@@ -1,0 +1,67 @@
+"""What every chart is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from decimal import Decimal
+from typing import Any
+
+import plotly.graph_objects as go
+
+MOST_NAMED = 6  # more series than this are one: nobody tells them apart
+OTHERS = "others"
+NONE_GIVEN = "none given"
+REST = "var(--tk-series-rest)"
+TEXT = "var(--tk-text)"
+MUTED = "var(--tk-text-muted)"
+DANGER = "var(--tk-danger)"
+WARNING = "var(--tk-warning)"
+TIERS = ("frontier", "middle", "economy", "self-hosted", "unclassified")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chart:
+    """What `templates/_chart.html` shows; without a figure it says why there is none."""
+
+    id: str
+    title: str
+    subtitle: str = ""
+    summary: str = ""
+    figure: dict[str, Any] | None = None
+    columns: Sequence[str] = ()
+    rows: Sequence[Sequence[str]] = field(default_factory=list)
+    size: str = ""
+    empty_title: str = ""
+    empty_text: str = ""
+    empty_url: str = ""
+    empty_action: str = ""
+
+
+def figure(traces: Sequence[Any], **layout: Any) -> dict[str, Any]:
+    """Return a figure as JSON can carry it. Plotly's own template is left out: `charts.js` has ours."""
+    drawn: dict[str, Any] = go.Figure(data=list(traces), layout={"template": "none", **layout}).to_plotly_json()
+    return drawn
+
+
+def number(value: Decimal | int | None) -> float | None:
+    return None if value is None else float(value)
+
+
+def colour_of_tier(name: str) -> str:
+    return f"var(--tk-tier-{name})" if name in TIERS else REST
+
+
+def colour_of(position: int) -> str:
+    return f"var(--tk-series-{position % 10 + 1})"
+
+
+def day_of(day: date) -> str:
+    """Return a day as tables name it: 3 Nov 2026."""
+    return f"{day.day} {day:%b %Y}"
+
+
+def ranked(totals: dict[str, Decimal], most: int = MOST_NAMED) -> list[str]:
+    """Return the names of the largest, largest first; those beyond `most` are one."""
+    return sorted((name for name, value in totals.items() if value), key=lambda name: (-totals[name], name))[:most]

@@ -1,0 +1,18 @@
+"""Addresses of the console's pages. The names of those in the menu are in `context.py`."""
+
+from django.urls import path
+
+from dashboards.views import alerts, budgets, overview
+
+urlpatterns = [
+    path("", overview.overview, name="overview"),
+    path("budgets/", budgets.budgets_page, name="budgets"),
+    path("budgets/new/", budgets.create, name="budget-new"),
+    path("budgets/<int:pk>/", budgets.budget, name="budget"),
+    path("budgets/<int:pk>/limits/", budgets.set_limit, name="budget-limit"),
+    path("budgets/<int:pk>/retire/", budgets.retire, name="budget-retire"),
+    path("alerts/", alerts.alerts_page, name="alerts"),
+    path("alerts/<int:pk>/", alerts.alert, name="alert"),
+    path("alerts/<int:pk>/acknowledge/", alerts.acknowledge, name="alert-acknowledge"),
+    path("alerts/<int:pk>/comments/", alerts.comment, name="alert-comment"),
+]

@@ -24,7 +24,7 @@ from rest_framework.views import APIView
 from catalog.models import Gateway
 from core import nudges
 from core.access import Caller
-from core.errors import Invalid, NotFound, TooLarge
+from core.errors import Invalid, Malformed, NotFound, TooLarge
 from usage.events import UnreadableBody
 from usage.formats import FORMATS
 from usage.formats.body import BodyTooLarge, decompress
@@ -34,7 +34,7 @@ from usage.services import intake
 from usage.tasks import BOOK
 
 
-class Unreadable(Invalid):
+class Unreadable(Malformed):
     """The body as a whole cannot be read; nothing of it was kept."""
 
 

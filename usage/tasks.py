@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from celery import shared_task
-from django.db import OperationalError
+from django.db import InterfaceError, OperationalError
 from django.utils import timezone
 
 from alerts.models import Delivery, DeliveryState
@@ -15,10 +15,12 @@ from usage.services import booking, housekeeping, jobs, rerating
 BOOK = "usage.tasks.book_pending"
 JOBS = "usage.tasks.run_jobs"
 
+# The database went away, or broke a deadlock: nothing was done, and the same may be done again.
+_GONE = (OperationalError, InterfaceError)
 _looked_at_revision = -1
 
 
-@shared_task(name=BOOK, autoretry_for=(OperationalError,), retry_backoff=True, max_retries=3)
+@shared_task(name=BOOK, autoretry_for=_GONE, retry_backoff=True, max_retries=3)
 def book_pending() -> None:
     """Book whatever waits, until nothing does."""
     nudges.begun(BOOK)
@@ -29,7 +31,7 @@ def book_pending() -> None:
         nudges.nudge("alerts.tasks.deliver_due", queue="alerts")
 
 
-@shared_task(name=JOBS, autoretry_for=(OperationalError,), retry_backoff=True, max_retries=3)
+@shared_task(name=JOBS, autoretry_for=_GONE, retry_backoff=True, max_retries=3)
 def run_jobs() -> None:
     """Build budgets' counters, look for prices that arrived, and run the jobs that are due."""
     nudges.begun(JOBS)
@@ -46,6 +48,6 @@ def _look_for_prices() -> None:
     _looked_at_revision = rerating.look_for_prices(since_revision=_looked_at_revision, at=timezone.now())
 
 
-@shared_task(name="usage.tasks.keep_house", autoretry_for=(OperationalError,), retry_backoff=True)
+@shared_task(name="usage.tasks.keep_house", autoretry_for=_GONE, retry_backoff=True)
 def keep_house() -> None:
     housekeeping.keep(at=timezone.now())

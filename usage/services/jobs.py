@@ -9,7 +9,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 
 import structlog
-from django.db import OperationalError, transaction
+from django.db import InterfaceError, OperationalError, transaction
 from django.db.models import F, Q
 
 from core.models import Job, JobState
@@ -42,7 +42,7 @@ def run_next(*, clock: Clock) -> bool:
     try:
         while not KINDS[job.kind](job, at=clock()):
             _renew(job, at=clock())
-    except OperationalError:
+    except (OperationalError, InterfaceError):
         raise  # the database went away: the lease runs out and somebody goes on
     except Exception as error:  # whatever a job's work raises is the job's, and shown with it
         log.exception("job.failed", job=job.pk, kind=job.kind)

@@ -81,6 +81,13 @@ class World:
                 return month.label
         return None
 
+    def open_from(self, at: datetime) -> datetime:
+        """Return the moment to book at what belongs to a closed month: now, and never inside a month closed already.
+
+        A booking's clock may stand before the end of a month that was closed while it waited to begin.
+        """
+        return at if self.closed_until is None else max(at, self.closed_until)
+
     def counted_elsewhere(self, gateway_id: int, at: datetime) -> bool:
         """Say whether a counted import already holds a gateway's events of that time."""
         return any(starts <= at < ends for starts, ends in self.imported.get(gateway_id, ()))

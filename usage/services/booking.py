@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import msgspec
 import psycopg
 import structlog
-from django.db import OperationalError, connection, transaction
+from django.db import InterfaceError, OperationalError, connection, transaction
 
 from alerts.models import Severity
 from alerts.services import raising
@@ -110,33 +110,34 @@ def _book_some(*, at: datetime, limit_events: int) -> tuple[int, int]:
     ids = _waiting(at=at, limit_events=limit_events)
     if not ids:
         return 0, 0
+    done = _try(ids=ids, at=at)
+    if done is None:
+        done = sum(_try(ids=[receipt_id], at=at) or 0 for receipt_id in ids)
+    return len(ids), done
+
+
+def _try(*, ids: Sequence[int], at: datetime) -> int | None:
+    """Book receipts in one transaction; None where several fail together and have to be tried one by one.
+
+    Receipts that lack a partition stay in line and find it made.
+    """
     try:
-        return len(ids), _book(ids=ids, at=at)
+        return _book(ids=ids, at=at)
     except partitions.Missing as missing:
         worlds.forget()
         for month in missing.months:
             partitions.make(first=month, last=month)
-        return len(ids), 0
-    except OperationalError:
+        return 0
+    except (OperationalError, InterfaceError):
         # The database went away or broke a deadlock: no receipt's fault.
         worlds.forget()
         raise
     except Exception as error:  # any fault of a receipt's content must not stop the others
         worlds.forget()
-        if len(ids) == 1:
-            _failed(receipt_id=ids[0], error=error, at=at)
-            return 1, 0
-    done = 0
-    for receipt_id in ids:
-        try:
-            done += _book(ids=[receipt_id], at=at)
-        except OperationalError:
-            worlds.forget()
-            raise
-        except Exception as error:
-            worlds.forget()
-            _failed(receipt_id=receipt_id, error=error, at=at)
-    return len(ids), done
+        if len(ids) > 1:
+            return None
+        _failed(receipt_id=ids[0], error=error, at=at)
+        return 0
 
 
 def _waiting(*, at: datetime, limit_events: int) -> list[int]:
@@ -161,30 +162,31 @@ def _waiting(*, at: datetime, limit_events: int) -> list[int]:
 @transaction.atomic(durable=True)
 def _book(*, ids: Sequence[int], at: datetime) -> int:
     barrier.hold_shared()
-    cursor = ledger.raw_cursor()
-    cursor.execute(
-        "SELECT id, source_id, environment, format, received_at, events, event_count FROM receipt "
-        "WHERE id = ANY(%s) AND state = 'pending' ORDER BY id FOR UPDATE SKIP LOCKED",
-        [list(ids)],
-    )
-    claimed = [Claimed(*row) for row in cursor.fetchall()]
-    if not claimed:
-        return 0
-    world = worlds.current()
-    batch = Batch(world=world, at=at)
-    for receipt in claimed:
-        _read(batch, receipt)
-    partitions.require([at, *(line.event.occurred_at for line in batch.lines)])
-    _name(batch)
-    _place(batch, cursor)
-    _keep_new(batch, cursor)
-    counted = [line for line in batch.lines if not line.shadow]
-    ledger.post(cursor, postings=_postings(counted, world, cursor), world=world, at=at)
-    shadow = [line for line in batch.lines if line.shadow]
-    ledger.post_unsummed(cursor, postings=_postings(shadow, world, cursor))
-    _hold(batch, cursor)
-    _finish(batch, cursor)
-    return len(claimed)
+    with ledger.raw_cursor() as cursor:
+        cursor.execute(
+            "SELECT id, source_id, environment, format, received_at, events, event_count FROM receipt "
+            "WHERE id = ANY(%s) AND state = 'pending' ORDER BY id FOR UPDATE SKIP LOCKED",
+            [list(ids)],
+        )
+        claimed = [Claimed(*row) for row in cursor.fetchall()]
+        if not claimed:
+            return 0
+        world = worlds.current()
+        batch = Batch(world=world, at=at)
+        for receipt in claimed:
+            _read(batch, receipt)
+        partitions.require([world.open_from(at), *(line.event.occurred_at for line in batch.lines)])
+        _name(batch)
+        _place(batch, cursor)
+        _keep_new(batch, cursor)
+        # What both kinds intern is locked before the first line is written.
+        counted = _postings([line for line in batch.lines if not line.shadow], world, cursor)
+        shadow = _postings([line for line in batch.lines if line.shadow], world, cursor)
+        ledger.post(cursor, postings=counted, world=world, at=at)
+        ledger.post_unsummed(cursor, postings=shadow)
+        _hold(batch, cursor)
+        _finish(batch, cursor)
+        return len(claimed)
 
 
 def content_hash(event: Event) -> bytes:
@@ -327,11 +329,12 @@ def _fold(label: str) -> str:
 def _place(batch: Batch, cursor: psycopg.Cursor[Any]) -> None:
     """Decide when each line is booked, and number it."""
     world = batch.world
+    late = world.open_from(batch.at)
     for line, id_ in zip(batch.lines, ledger.take_ids(cursor, len(batch.lines)), strict=True):
         line.id = id_
         occurred = line.event.occurred_at
         line.correction_of = None if line.shadow else world.closed_month(occurred)
-        line.booked_at = occurred if line.correction_of is None else batch.at
+        line.booked_at = occurred if line.correction_of is None else late
 
 
 def _keep_new(batch: Batch, cursor: psycopg.Cursor[Any]) -> None:
@@ -487,7 +490,8 @@ def _posting(line: Line, world: World, cards: dict[int, RateCard], context_id: i
 
 def _hold(batch: Batch, cursor: psycopg.Cursor[Any]) -> None:
     """Keep what was not counted where people see it, with the entry that was counted instead."""
-    for line, reason in batch.held:
+    # In one order, so that two bookings that keep the same events wait for each other.
+    for line, reason in sorted(batch.held, key=lambda held: (held[0].source.id, held[0].digest, held[0].content)):
         event = line.event
         cursor.execute(
             "INSERT INTO usage_heldevent (receipt_id, source_id, reason, event_id, occurred_at, event, content, "

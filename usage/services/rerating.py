@@ -29,6 +29,8 @@ from usage.services import interning, ledger, partitions
 KIND = "price_arrived"
 BATCH = 1000
 
+_LOCK = 7_305_002  # any number, as long as nobody else uses it
+
 _CACHE_HIT = 4
 
 # Whatever waits for a price and was not taken back since. `unpriced` 3 (not counted) waits for nothing.
@@ -94,10 +96,17 @@ def _batch(job_id: int, at: datetime) -> bool:
     job = Job.objects.select_for_update().get(pk=job_id)
     if job.state in (JobState.DONE, JobState.CANCELLED):
         return True
+    with ledger.raw_cursor() as cursor:
+        # A second job for the offering, asked for while this one runs, must not take back the same entries: it looks
+        # for them after this batch has committed.
+        cursor.execute("SELECT pg_advisory_xact_lock(%s, %s)", [_LOCK, job.arguments["offering"] % 2**31])
+        return _go_on(job, cursor, at)
+
+
+def _go_on(job: Job, cursor: psycopg.Cursor[Any], at: datetime) -> bool:
     mark = job.checkpoint or _first_mark()
-    cursor = ledger.raw_cursor()
     world = worlds.current()
-    partitions.require([at])
+    partitions.require([world.open_from(at)])
     entries = _waiting(cursor, offering=job.arguments["offering"], after=mark["after"])
     postings: list[Posting] = []
     cards: dict[int, RateCard] = {}
@@ -108,7 +117,7 @@ def _batch(job_id: int, at: datetime) -> bool:
         if anew is None:
             continue
         closed = world.closed_month(entry.occurred_at)
-        booked_at = entry.occurred_at if closed is None else at
+        booked_at = entry.occurred_at if closed is None else world.open_from(at)
         taken_back = reversal(
             entry, id_=next(ids), booked_at=booked_at, correction_of=closed, restatement_id=mark["restatement"]
         )

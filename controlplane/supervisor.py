@@ -269,7 +269,8 @@ class Supervisor:
         children = [*self._tasks, *(one.thing for one in self._watched if isinstance(one.thing, Child))]
         readable = [child for child in children if child.readable]
         assert self._wakeup is not None
-        ready, _, _ = select.select([self._wakeup, *readable], [], [], self._patience(seconds))
+        sources: list[Child | socket.socket] = [self._wakeup, *readable]
+        ready, _, _ = select.select(sources, [], [], self._patience(seconds))
         for source in ready:
             if isinstance(source, Child):
                 self._hear(source)

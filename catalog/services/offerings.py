@@ -98,8 +98,10 @@ def ensure(
             "gateway_names": gateway_names or {},
         },
     )
-    Offering.objects.filter(pk=offering.pk, state=ClaimState.WAITING).update(state=ClaimState.CLAIMED)
-    if default:
+    # A statement moves the catalogue's revision though it finds no row, so it is sent only where there is one.
+    if offering.state == ClaimState.WAITING:
+        Offering.objects.filter(pk=offering.pk, state=ClaimState.WAITING).update(state=ClaimState.CLAIMED)
+    if default and of.default_offering_id is None:
         Model.objects.filter(pk=of.pk, default_offering__isnull=True).update(default_offering=offering)
     offering.refresh_from_db()
     return offering

@@ -95,6 +95,7 @@ def set_price(
         if not (provider and model):
             raise Invalid("A price needs an offering, or a provider and a model.", [("offering", "none given")])
         offering = offerings.ensure(model=model, provider=provider, by=by)
+        audit.acting(by=by, reason=note)  # making it gave no reason
 
     series = _series(
         offering=offering,

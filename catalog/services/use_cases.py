@@ -148,5 +148,5 @@ def claim(*, use_case: UseCase, owner: str, by: str, at: datetime, team: Team | 
     claimed = waiting.update(state=ClaimState.CLAIMED, owner=owner.strip())
     use_case.refresh_from_db()
     if claimed and team is not None:
-        assign_team(use_case=use_case, team=team, since_at=use_case.first_seen_at or at, by=by)
+        assign_team(use_case=use_case, team=team, since_at=use_case.first_seen_at or at, by=by, reason=reason)
     return claimed == 1

@@ -1,9 +1,8 @@
 """Receipts: what fails is tried again, set aside where people see it, and never holds up the others."""
 
-import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
-import psycopg
 import pytest
 from django.db import OperationalError, connection
 
@@ -21,12 +20,12 @@ from tests.usage.making import (
     take,
     the_entry,
 )
+from tests.usage.waiting import PATIENCE_S, another_connection, until_somebody_waits_for_a_lock
 from usage.models import Receipt, ReceiptState
 from usage.selectors import freshness
 from usage.services import booking, imports, intake, partitions
 
 pytestmark = pytest.mark.django_db
-PATIENCE_S = 30
 
 
 def spoil(receipt_id, events=b"not zstd"):
@@ -220,44 +219,21 @@ def test_a_connection_that_breaks_in_the_middle_is_not_held_against_the_receipt(
 def test_a_deadlock_is_not_held_against_the_receipt():
     send(make_event(use_case="known", context={}))
     receipt_id = take(make_event(use_case="known"), make_event(use_case="known"))
-    keys_taken = threading.Event()
 
-    with psycopg.connect(_dsn()) as other:
-        # Somebody holds the rollup row that the booking will want, and then wants what the booking holds.
+    def wants_the_receipt(other):
+        until_somebody_waits_for_a_lock("transactionid", "tuple")
+        other.execute("SELECT 1 FROM receipt WHERE id = %s FOR UPDATE", [receipt_id])
+        other.rollback()
+
+    with another_connection() as other, ThreadPoolExecutor(1) as threads:
+        other.autocommit = False
         other.execute("SET deadlock_timeout = '60s'")  # so that it is the booking that notices
+        # Somebody holds the rollup row that the booking will want, and then wants what the booking holds.
         other.execute("SELECT 1 FROM rollup_day FOR UPDATE")
-
-        def wants_the_receipt():
-            keys_taken.wait(PATIENCE_S)
-            other.execute("SELECT 1 FROM receipt WHERE id = %s FOR UPDATE", [receipt_id])
-            other.rollback()
-
-        thread = threading.Thread(target=wants_the_receipt)
-        thread.start()
-        watcher = threading.Thread(target=_when_somebody_waits, args=(keys_taken,))
-        watcher.start()
-        with pytest.raises(OperationalError):
+        wanting = threads.submit(wants_the_receipt, other)
+        with pytest.raises(OperationalError, match="deadlock"):
             book()
-        thread.join(PATIENCE_S)
-        watcher.join(PATIENCE_S)
+        wanting.result(PATIENCE_S)
 
     receipt = Receipt.objects.get(pk=receipt_id)
     assert (receipt.state, receipt.attempts) == ("pending", 0)
-
-
-def _dsn():
-    settings = connection.settings_dict
-    parts = {"dbname": settings["NAME"], "user": settings["USER"], "host": settings["HOST"], "port": settings["PORT"]}
-    return psycopg.conninfo.make_conninfo(**{name: value for name, value in parts.items() if value})
-
-
-def _when_somebody_waits(event):
-    with psycopg.connect(_dsn(), autocommit=True) as looking:
-        for _ in range(2000):
-            waits = looking.execute(
-                "SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype IN ('transactionid', 'tuple')"
-            ).fetchone()
-            if waits[0]:
-                break
-            looking.execute("SELECT pg_sleep(0.005)")
-    event.set()

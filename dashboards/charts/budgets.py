@@ -11,11 +11,10 @@ from zoneinfo import ZoneInfo
 import plotly.graph_objects as go
 
 from budgets import wording
-from budgets.rules import USD, Definition, Forecast, add
+from budgets.rules import USD, Definition, Forecast, add, per_cent
 from core import periods
 from core.periods import Period
 from dashboards.charts.parts import DANGER, MUTED, TEXT, WARNING, Chart, colour_of, day_of, figure, number
-from dashboards.templatetags.figures import percent
 
 ID = "burn-figure"
 TITLE = "Burn-down"
@@ -63,7 +62,7 @@ def burn_down(
                 day_of(day),
                 wording.quantity(definition.unit, daily.get(day, Decimal(0))),
                 wording.quantity(definition.unit, y[-1]),
-                percent(y[-1] / limit.amount),
+                f"{per_cent(y[-1], limit.amount)} %",
             ]
         )
     ends = _instant(period.ends_at, local)
@@ -89,7 +88,7 @@ def burn_down(
                 mode="lines",
                 line={"color": colour_of(0), "width": 2, "dash": "dash"},
                 hovertemplate=shown,
-            )  # fmt: skip
+            )
         )
     drawn = [one for one in definition.thresholds if one != 100]
     reached = max(used, forecast.at_end if forecast else used, limit.amount)
@@ -158,8 +157,8 @@ def _instant(at: datetime, local: ZoneInfo) -> str:
     return at.astimezone(local).replace(tzinfo=None).isoformat(timespec="minutes")
 
 
-def _part(amount: Decimal, per_cent: int) -> float | None:
-    return number(amount * per_cent / 100)
+def _part(amount: Decimal, threshold: int) -> float | None:
+    return number(amount * threshold / 100)
 
 
 def _unit(unit: str) -> str:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -65,3 +65,8 @@ def day_of(day: date) -> str:
 def ranked(totals: dict[str, Decimal], most: int = MOST_NAMED) -> list[str]:
     """Return the names of the largest, largest first; those beyond `most` are one."""
     return sorted((name for name, value in totals.items() if value), key=lambda name: (-totals[name], name))[:most]
+
+
+def begun(first: date, until: date, days: Iterable[date]) -> date:
+    """Return where an axis begins: with the first day that has anything, and two weeks before the end at the latest."""
+    return max(first, min(min(days, default=first), until - timedelta(days=14)))

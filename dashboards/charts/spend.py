@@ -10,12 +10,14 @@ from decimal import Decimal
 import plotly.graph_objects as go
 
 from dashboards.charts.parts import (
+    MUTED,
     NONE_GIVEN,
     OTHERS,
     REST,
     TEXT,
     TIERS,
     Chart,
+    begun,
     colour_of,
     colour_of_tier,
     day_of,
@@ -33,6 +35,7 @@ GOAL = (Decimal("0.05"), Decimal("0.10"))  # share on frontier
 def daily_spend(parts: Sequence[Part], *, by: str, first: date, until: date, today: date) -> Chart:
     """Stack what each name cost per day; of models, use cases and teams the six dearest, the others as one."""
     words = BY_WORDS[by]
+    first = begun(first, until, (part.day for part in parts))
     days = [first + timedelta(days=n) for n in range((until - first).days)]
     totals: dict[str, Decimal] = defaultdict(Decimal)
     for part in parts:
@@ -165,7 +168,7 @@ def frontier_share(weeks: Sequence[Week], *, until: date) -> Chart:
             shapes=[
                 {
                     "type": "rect", "xref": "paper", "x0": 0, "x1": 1, "y0": low, "y1": high, "layer": "below",
-                    "fillcolor": "var(--tk-ok-soft)", "line": {"width": 0},
+                    "fillcolor": "var(--tk-ok-soft)", "opacity": 0.45, "line": {"width": 0},
                 }
             ],
             yaxis={"ticksuffix": " %"},
@@ -194,6 +197,7 @@ def _by_provider(rows: Sequence[ProviderDay], measure: str) -> tuple[list[str], 
 
 def providers(rows: Sequence[ProviderDay], *, first: date, until: date) -> Chart:
     """Stack the requests that each provider was sent per day."""
+    first = begun(first, until, (row.day for row in rows))
     days = [first + timedelta(days=n) for n in range((until - first).days)]
     names, cells = _by_provider(rows, "requests")
     title = "Requests per day by provider"
@@ -230,6 +234,7 @@ def providers(rows: Sequence[ProviderDay], *, first: date, until: date) -> Chart
 
 def failures(rows: Sequence[ProviderDay], *, first: date, until: date) -> Chart:
     """Stack the failed attempts of each provider per day, and draw how many calls went to a fallback."""
+    first = begun(first, until, (row.day for row in rows))
     days = [first + timedelta(days=n) for n in range((until - first).days)]
     names, cells = _by_provider(rows, "failed")
     fallbacks: dict[date, int] = defaultdict(int)
@@ -261,7 +266,7 @@ def failures(rows: Sequence[ProviderDay], *, first: date, until: date) -> Chart:
             x=x,
             y=[fallbacks[day] for day in days],
             mode="lines",
-            line={"color": TEXT, "width": 1.5},
+            line={"color": MUTED, "width": 1.25},
             hovertemplate="%{y:,}",
         )
     )

@@ -110,7 +110,7 @@ def _alert(request: HttpRequest, pk: int, *, form: CommentForm, status: int = 20
         # Facts are untrusted: a path of ours is the only thing that becomes a link.
         "links": [(text, path) for text, path in _pairs(row.facts.get("links")) if _is_path(path)],
         "budget": budget,
-        "deliveries": [(one, DELIVERY_TONES[one.state], _delivery(one)) for one in row.deliveries],
+        "deliveries": [(one, DELIVERY_TONES[one.state], _delivery(one), _said(one)) for one in row.deliveries],
         "may_acknowledge": may and row.state == "open",
         "may_comment": may,
         "form": form,
@@ -130,6 +130,10 @@ def _is_path(path: str) -> bool:
 
 def _delivery(one: DeliveryRow) -> str:
     return {"not_sent": "not sent", "sending": "being sent"}.get(one.state, one.state)
+
+
+def _said(one: DeliveryRow) -> str:
+    return "no channel is there for alerts like this one" if one.reason == "no-channel" else one.reason
 
 
 @page("alerts.acknowledge", "POST")

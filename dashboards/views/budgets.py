@@ -19,6 +19,7 @@ from budgets.services import budgets as service
 from core import access, nudges
 from core.errors import Conflict, Invalid
 from core.models import Organisation
+from core.periods import Period
 from dashboards.charts import budgets as charts
 from dashboards.forms import BudgetForm, LimitForm, RetireForm
 from dashboards.selectors import budgets as page_of
@@ -74,7 +75,8 @@ def line_of(row: BudgetRow) -> BudgetLine:
         used_exact=full(row.unit, row.used),
         limit=short(row.unit, row.limit),
         limit_exact=full(row.unit, row.limit) if row.limit is not None else "no limit is in force",
-        share=row.used / row.limit if row.limit is not None and row.state != "BUILDING" else None,
+        # Rounded down as everywhere, so that 69.96 % never reads as a threshold of 70 passed.
+        share=row.per_cent_used / 100 if row.per_cent_used is not None and row.state != "BUILDING" else None,
         expected=row.forecast.at_end / row.limit if row.forecast and row.limit else None,
         forecast=_forecast(row),
         per=f"a {row.period_kind}" if row.unit == "usd" else f"{_unit(row.unit)} a {row.period_kind}",
@@ -185,8 +187,11 @@ def _budget(request: HttpRequest, pk: int, *, status: int = 200, **forms: Any) -
             (title, [(one, short(row.unit, one.used), full(row.unit, one.used)) for one in shown.drivers.get(kind, ())])
             for kind, title in (("offering", "By model"), ("rules_version", "By version of the rules"))
         ],
-        "told": [(one, full(row.unit, one.crossing.used)) for one in shown.told],
-        "past": [(wording.days(period, row.zone), full(row.unit, used)) for period, used in shown.past],
+        "told": [
+            (one, short(row.unit, one.crossing.used), full(row.unit, one.crossing.used), _deliveries(one))
+            for one in shown.told
+        ],
+        "past": [(_named(period, row), short(row.unit, used), full(row.unit, used)) for period, used in shown.past],
         "unclassified": short(row.unit, row.unclassified) if row.unclassified else "",
         "may_edit": alive and request.user.has_perm("budgets.edit"),
         "may_set_limit": alive and request.user.has_perm("limits.approve"),
@@ -194,6 +199,22 @@ def _budget(request: HttpRequest, pk: int, *, status: int = 200, **forms: Any) -
         **forms,
     }
     return render(request, "dashboards/budget.html", context, status=status)
+
+
+def _named(period: Period, row: BudgetRow) -> str:
+    return f"{period.first_day:%B %Y}" if row.period_kind == "month" else wording.days(period, row.zone)
+
+
+def _deliveries(told: page_of.Told) -> list[str]:
+    if told.alert is None:
+        return []
+    found = []
+    for one in told.alert.deliveries:
+        if one.channel_id is None:
+            found.append("not sent: past period" if one.state == "not_sent" else "nobody: no channel wants it")
+        else:
+            found.append(f"{one.channel}: {one.state.replace('_', ' ')}{f' ({one.reason})' if one.reason else ''}")
+    return found
 
 
 def _bound(row: BudgetRow) -> str:

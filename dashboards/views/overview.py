@@ -167,7 +167,7 @@ def _spent(shown: Overview) -> Stat:
         words = "compared from the second day on"
     return Stat(
         label="Spend, month to date" if calendar.runs else f"Spend in {calendar.name}",
-        value=usd_short(shown.month.cost_usd),
+        value=_usd(shown.month.cost_usd),
         exact=_exact_usd(shown.month.cost_usd),
         change=words,
         direction=direction,
@@ -188,7 +188,7 @@ def _forecast(shown: Overview) -> Stat:
     words, direction = _changed(shown.forecast_change, f"{calendar.name_before} in whole")
     return Stat(
         label=label,
-        value=usd_short(forecast.at_end_usd),
+        value=_usd(forecast.at_end_usd),
         exact=_exact_usd(forecast.at_end_usd),
         change=words,
         direction=direction,
@@ -254,6 +254,11 @@ def _per_1000_change(shown: Overview) -> dict[str, str]:
         "direction": direction,
         "tone": {"up": "bad", "down": "good"}.get(direction, "neutral"),
     }
+
+
+def _usd(amount: Decimal) -> str:
+    """Return dollars and cents; millions, which no card has room for, short."""
+    return usd_short(amount) if abs(amount) >= 1_000_000 else usd(amount)
 
 
 def _exact_usd(amount: Decimal) -> str:

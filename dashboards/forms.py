@@ -39,6 +39,11 @@ class Told(forms.Form):
     """A form that shows what a service found, all at once and each at its field."""
 
     use_required_attribute = False
+    ids = "id_%s"  # two forms of one page have fields of one name
+
+    def __init__(self, *args: Any, **given: Any) -> None:
+        super().__init__(*args, **{"auto_id": self.ids, **given})
+
     at_field: dict[str, str] = {}
 
     def show(self, problems: Iterable[tuple[str, str]]) -> None:
@@ -82,11 +87,15 @@ class BudgetForm(Told):
 
 
 class LimitForm(Told):
+    ids = "limit_%s"
+
     amount = AmountField(required=False, label="New limit", help_text="Holds from now on")
     reason = forms.CharField(required=False, label="Reason", help_text="Kept with the limit")
 
 
 class RetireForm(Told):
+    ids = "retire_%s"
+
     reason = forms.CharField(required=False, label="Reason", help_text="Kept in the audit trail")
 
 

@@ -254,7 +254,7 @@ def test_the_pages_ask_the_same_few_questions_however_many_budgets_there_are(cli
 
     with django_assert_num_queries(13):
         client.get("/budgets/")
-    with django_assert_num_queries(20):
+    with django_assert_num_queries(21):
         client.get(f"/budgets/{budget.pk}/")
     for n in range(5):
         make_budget(name=f"another {n}", at=timezone.now())

@@ -1,0 +1,161 @@
+"""Gateways, the keys that stand for them, and `manage.py create_key`."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from catalog.models import Gateway, GatewayKey
+from catalog.selectors import callers
+from catalog.services import gateways
+from core.errors import Conflict, Invalid, NotFound
+from core.models import ApiKey
+from core.services import keys
+from tests.factories import NOON, make_key
+
+DAY = timedelta(days=1)
+
+
+def create_key(capsys, *arguments):
+    """Run the command; return the lines it prints, and what it tells beside them."""
+    call_command("create_key", *arguments)
+    said = capsys.readouterr()
+    return said.out.splitlines(), said.err
+
+
+def stands_for(secret):
+    caller = callers.by_digest(keys.digest_of(secret))
+    return caller and (caller.name, caller.gateway, caller.environment, caller.scopes)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_command_prints_the_key_alone_on_the_last_line(capsys):
+    lines, told = create_key(capsys, "edge", "--scope", "usage:write", "rules:read")
+
+    assert stands_for(lines[-1]) == ("edge", "edge", "production", ("usage:write", "rules:read"))
+    assert lines[-1].startswith("tk_")
+    assert lines[-1] not in told
+    assert "edge is new and was made" in told
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_command_takes_gateway_environment_and_scopes_in_either_form(capsys):
+    lines, _ = create_key(
+        capsys,
+        "second key",
+        "--scope",
+        "read",
+        "--scope",
+        "usage:write",
+        "--gateway",
+        "edge",
+        "--environment",
+        "staging",
+    )
+
+    assert stands_for(lines[-1]) == ("second key", "edge", "staging", ("usage:write", "read"))
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_command_uses_a_gateway_that_is_known_whatever_its_case(capsys):
+    create_key(capsys, "Edge", "--scope", "usage:write")
+
+    lines, told = create_key(capsys, "other", "--scope", "usage:write", "--gateway", "edge")
+
+    assert stands_for(lines[-1])[1] == "Edge"
+    assert "is new" not in told
+    assert Gateway.objects.count() == 1
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["edge"], "--scope"),
+        (["edge", "--scope", "everything"], "no scope 'everything'"),
+        (["my edge", "--scope", "read"], "is not a name"),
+        (["edge", "--scope", "read", "--environment", "pro duction"], "is not a name"),
+        (["x" * 129, "--scope", "read", "--gateway", "edge"], "1 to 128"),
+    ],
+)
+def test_the_command_refuses_what_cannot_be_and_makes_nothing(capsys, arguments, said):
+    with pytest.raises(CommandError, match=said):
+        create_key(capsys, *arguments)
+
+    assert (ApiKey.objects.count(), Gateway.objects.count()) == (0, 0)
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.django_db
+def test_only_the_digest_of_a_secret_is_kept():
+    secret = make_key("read")
+
+    kept = ApiKey.objects.get()
+    assert bytes(kept.digest) == keys.digest_of(secret)
+    assert secret.startswith(kept.prefix)
+    assert len(kept.prefix) <= 10
+    assert secret not in str(list(ApiKey.objects.values()))
+
+
+@pytest.mark.django_db
+def test_rotating_a_key_keeps_gateway_environment_and_scopes_and_ends_the_old_one():
+    old = make_key("usage:write", "read", gateway="edge", environment="staging", name="edge key")
+    link = GatewayKey.objects.get()
+
+    new = gateways.rotate_key(key=link.key, by="ann", at=NOON + DAY, reason="leaked")
+
+    assert stands_for(new) == ("edge key", "edge", "staging", ("usage:write", "read"))
+    assert stands_for(old) is None
+    assert new != old
+    assert GatewayKey.objects.exclude(pk=link.pk).get().gateway_id == link.gateway_id
+    link.key.refresh_from_db()
+    assert link.key.revoked_at == NOON + DAY
+
+
+@pytest.mark.django_db
+def test_a_revoked_key_is_not_rotated_into_a_new_one():
+    make_key("read")
+    key = ApiKey.objects.get()
+    keys.revoke(key=key, by="ann", at=NOON)
+
+    with pytest.raises(Conflict, match="revoked already"):
+        gateways.rotate_key(key=key, by="ann", at=NOON + DAY)
+
+    assert ApiKey.objects.count() == 1
+
+
+@pytest.mark.django_db
+def test_a_key_without_a_gateway_has_nothing_to_rotate_for():
+    key, _ = keys.issue(name="script", scopes=["read"], by="ann", at=NOON)
+
+    with pytest.raises(Invalid, match="no gateway"):
+        gateways.rotate_key(key=key, by="ann", at=NOON)
+
+
+@pytest.mark.django_db
+def test_a_retired_gateway_ends_its_keys_and_takes_no_new_one():
+    secret = make_key("read", gateway="edge")
+    other = make_key("read", gateway="other")
+
+    gateways.retire(gateway=gateways.get("edge"), by="ann", at=NOON)
+    gateways.retire(gateway=gateways.get("edge"), by="ann", at=NOON + DAY)
+
+    assert (stands_for(secret), stands_for(other) is None) == (None, False)
+    assert gateways.get("edge").retired_at == NOON
+    with pytest.raises(Conflict, match="retired"):
+        make_key("read", gateway="edge")
+
+
+@pytest.mark.django_db
+def test_a_gateway_is_made_once_and_found_whatever_its_case():
+    made = gateways.create(name="Edge", by="ann", at=NOON, kind="litellm", settings={"use_case": "metadata.app"})
+
+    assert gateways.get(" edge ") == made
+    with pytest.raises(gateways.GatewayExists):
+        gateways.create(name="edge", by="ann", at=NOON)
+    with pytest.raises(Invalid):
+        gateways.create(name="my edge", by="ann", at=NOON)
+    with pytest.raises(NotFound):
+        gateways.get("nowhere")

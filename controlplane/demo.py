@@ -17,6 +17,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import NoReturn
 
 from controlplane.embedded import discovery, places
 from controlplane.embedded.places import Refused
@@ -35,9 +36,8 @@ class Failed(Exception):
 
 def main(argv: Sequence[str] | None = None, *, free: Callable[[Path], int] = places.free_bytes) -> int:
     """Run the demo until it is told to stop; return the exit code (0 stopped, 1 failed, 2 refused)."""
-    options = _parser().parse_args(argv)
     try:
-        return _run(options, free)
+        return _run(_parser().parse_args(argv), free)
     except Refused as refusal:
         return _complain(str(refusal), 2)
     except (Failed, ServerFailed) as failure:
@@ -48,8 +48,13 @@ def main(argv: Sequence[str] | None = None, *, free: Callable[[Path], int] = pla
         return _complain(f"The disk is full ({error.filename or 'while writing the data directory'}).", 2)
 
 
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise Refused(f"{message[:1].upper()}{message[1:]}; see .venv/bin/python manage.py demo --help.")
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="manage.py demo", description="Run Tollkeeper with data to look at.")
+    parser = _Parser(prog="manage.py demo", description="Run Tollkeeper with data to look at.")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
     parser.add_argument("--port", type=int, default=8000, help="port to listen on (%(default)s)")
     parser.add_argument(
@@ -90,6 +95,8 @@ def _run(options: argparse.Namespace, free: Callable[[Path], int]) -> int:
 
 def _start(supervisor: Supervisor, servers: Servers, options: argparse.Namespace, data_dir: Path) -> None:
     _say(f"Data and logs are in {data_dir}")
+    if not servers.initialised:
+        _step("Making a new database")
     for server in servers.each:
         supervisor.watch(server)
     if not supervisor.until(lambda: all(server.ready() for server in servers.each), seconds=120):
@@ -127,8 +134,11 @@ def _prepare(supervisor: Supervisor, data_dir: Path) -> None:
     """Bring the database and the static files up to date, both at the same time."""
 
     def migrated(line: str) -> None:
-        if line.strip().startswith("Applying "):
-            _step(line.strip().removeprefix("Applying ").split("...")[0])
+        # A line for each is progress on a terminal and noise in a file.
+        if line.strip().startswith("Applying ") and sys.stdout.isatty():
+            _step(f"Making tables: {line.strip().removeprefix('Applying ').split('...')[0]}")
+
+    _step("Bringing the database up to date")
 
     tasks = [supervisor.begin(Child("migrate", ["python", "manage.py", "migrate", "--no-input"]), migrated)]
     stamp = _static_stamp()
@@ -178,7 +188,11 @@ def _child(name: str, place: dict[str, object]) -> Child:
 
 
 def _environment(options: argparse.Namespace, data_dir: Path, servers: Servers) -> dict[str, str]:
-    ours = {"TOLLKEEPER_BASE_URL": _url(options), "TOLLKEEPER_EMAIL_URL": "console:"}
+    ours = {
+        "TOLLKEEPER_BASE_URL": _url(options),
+        "TOLLKEEPER_EMAIL_URL": "console:",
+        "TOLLKEEPER_ALLOWED_HOSTS": _names(options.host),
+    }
     return {
         **ours,
         **os.environ,
@@ -194,6 +208,13 @@ def _url(options: argparse.Namespace) -> str:
     if ":" in host and not host.startswith("["):
         host = f"[{host}]"
     return f"http://{host}:{options.port}"
+
+
+def _names(host: str) -> str:
+    """Return the names to answer to: whoever opens the demo to the network reaches it by names unknown here."""
+    if host in ("0.0.0.0", "::"):  # noqa: S104
+        return "*"
+    return f"localhost,127.0.0.1,[::1],{f'[{host}]' if ':' in host else host}"
 
 
 def _check_port(host: str, port: int) -> None:
@@ -250,10 +271,10 @@ def _static_is_current(stamp: str) -> bool:
 
 def _step(step: str, done: int | None = None, of: int | None = None) -> None:
     """Show progress: on one line of a terminal, elsewhere on a line of its own where a step begins or ends."""
-    text = step if done is None else f"{step} {done} of {of}"
+    text = step if done is None or of in (None, 1) else f"{step}: {done:,} of {of:,}"
     if sys.stdout.isatty():
         _write(f"\r\x1b[K  {text[:100]}")
-    elif done is None or done in (0, of):
+    elif done is None or done == 0 or (done == of and of != 1):
         _say(f"  {text}")
 
 

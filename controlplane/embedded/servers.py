@@ -381,6 +381,11 @@ class Servers:
         """The servers in the order in which they start; they stop in the opposite one."""
         return [server for server in (self._postgres, self._redis) if server is not None]
 
+    @property
+    def initialised(self) -> bool:
+        """Whether there is nothing to make: a cluster is there, or none of ours is wanted."""
+        return self._postgres is None or self._postgres.cluster.exists()
+
     def prepare(self) -> None:
         """Take the data directory and lay out what the servers need; safe to repeat."""
         if self._held is not None:

@@ -247,10 +247,10 @@ def of_use_case(of: Plan, name: str, day: date) -> list[Event]:
     for second in seconds:
         route = rng.choices(routes, cum_weights=weights)[0]
         telling.call(starts_at + timedelta(seconds=second), route)
-    told = [event for event in telling.told if event.occurred_at < of.now]
+    told = telling.told
     if name == SUPPORT and day == of.months[2]:
         told += _first_calls(of, work, day, starts_at)
-    return told
+    return [event for event in told if event.occurred_at < of.now]
 
 
 def late_event(of: Plan) -> Event:

@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parents[2]
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 SERVICES = COMPOSE["services"]
 OURS = [process.name for process in PROCESSES]
-PATIENCE_SECONDS = 60
+PATIENCE_SECONDS = 180  # what a crowded machine may take; nobody waits that long otherwise
 UP = {"web": "Started worker-1", "intake": " ready.", "alerts": " ready.", "background": " ready."}
 
 

@@ -1,0 +1,218 @@
+"""Conditions of rules, compiled to closures: what holds for a request at an instant.
+
+routing/spec/README.md is the specification; this is one implementation of it. Nothing here raises on a document that
+the schema accepts, whatever the request contains.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from decimal import Decimal
+from functools import lru_cache
+from typing import Any
+from zoneinfo import ZoneInfo
+
+Holds = Callable[[Mapping[str, Any], datetime], bool]
+Read = Callable[[Mapping[str, Any], datetime], Any]  # a field's value as compared, None where it is missing
+
+TEXT, NUMBER, BOOLEAN, LIST = "text", "number", "boolean", "list"
+TAG = "tag:"
+
+KINDS: Mapping[str, str] = {
+    "task": TEXT,
+    "use_case": TEXT,
+    "team": TEXT,
+    "user_tier": TEXT,
+    "data_class": TEXT,
+    "region": TEXT,
+    "complexity": NUMBER,
+    "input_tokens": NUMBER,
+    "context_needed": NUMBER,
+    "latency_budget_ms": NUMBER,
+    "hour": NUMBER,
+    "weekday": NUMBER,
+    "batch": BOOLEAN,
+    "modalities": LIST,
+}
+OPERATORS: Mapping[str, frozenset[str]] = {
+    TEXT: frozenset({"eq", "ne", "in", "not_in", "gt", "gte", "lt", "lte", "exists"}),
+    NUMBER: frozenset({"eq", "ne", "in", "not_in", "gt", "gte", "lt", "lte", "exists"}),
+    BOOLEAN: frozenset({"eq", "ne", "exists"}),
+    LIST: frozenset({"contains", "exists"}),
+}
+LABELS = frozenset({"use_case", "team"})  # compared trimmed, ASCII letters folded
+ZONED = frozenset({"hour", "weekday"})
+
+_DECIMAL = re.compile(r"-?[0-9]{1,18}(?:\.[0-9]{1,18})?")
+_SAFE = 2**53 - 1
+_FOLD = str.maketrans("ABCDEFGHIJKLMNOPQRSTUVWXYZ", "abcdefghijklmnopqrstuvwxyz")
+_SPACE = " \t\r\n"
+
+
+def kind_of(field: str) -> str:
+    """Return what a field holds; tags hold text."""
+    return KINDS.get(field, TEXT)
+
+
+def folded(label: str) -> str:
+    """Return a label as use cases and teams are compared: A to Z as a to z, other letters as they are."""
+    label = label.strip(_SPACE)
+    return label.lower() if label.isascii() else label.translate(_FOLD)
+
+
+def number(value: object) -> int | Decimal | None:
+    """Return an integer or a decimal string as a number; anything else, a boolean too, is none."""
+    if type(value) is str:
+        return _decimal(value)
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, float):  # 3.0 is the integer 3 to JSON Schema and to languages with one kind of number
+        value = int(value) if value.is_integer() else None
+    if isinstance(value, int) and -_SAFE <= value <= _SAFE:
+        return value
+    return None
+
+
+@lru_cache(maxsize=4096)  # a request's complexity is read by each rule that asks for it
+def _decimal(text: str) -> Decimal | None:
+    return Decimal(text) if _DECIMAL.fullmatch(text) else None
+
+
+def reader(field: str, zone: str | None = None) -> Read | None:
+    """Return what reads a field of a request; None for a zone that nobody knows."""
+    if field in ZONED:
+        try:
+            info = ZoneInfo(zone or "")
+        except (KeyError, ValueError, OSError):  # unknown, not a key, a directory of the zones' data
+            return None
+        if field == "hour":
+            return lambda context, now: now.astimezone(info).hour
+        return lambda context, now: now.astimezone(info).isoweekday()
+    if field.startswith(TAG):
+        name = field[len(TAG) :]
+
+        def read_tag(context: Mapping[str, Any], now: datetime) -> str | None:
+            tags = context.get("tags")
+            value = tags.get(name) if type(tags) is dict else None
+            return value if type(value) is str else None
+
+        return read_tag
+    kind = KINDS[field]
+    if kind is NUMBER:
+        return lambda context, now: number(context.get(field))
+    if field in LABELS:
+
+        def read_label(context: Mapping[str, Any], now: datetime) -> str | None:
+            value = context.get(field)
+            return folded(value) if type(value) is str else None
+
+        return read_label
+    expected = {TEXT: str, BOOLEAN: bool, LIST: list}[kind]
+
+    def read(context: Mapping[str, Any], now: datetime) -> Any:
+        value = context.get(field)
+        return value if type(value) is expected else None
+
+    return read
+
+
+def comparable(field: str, value: object) -> Any:
+    """Return a condition's value as its field is compared with, None where it is not of the field's kind."""
+    kind = kind_of(field)
+    if kind is NUMBER:
+        return number(value)
+    if kind is BOOLEAN:
+        return value if type(value) is bool else None
+    if type(value) is not str:
+        return None
+    return folded(value) if field in LABELS else value
+
+
+def compile_condition(condition: Mapping[str, Any] | None) -> Holds | None:
+    """Compile a condition; None for one that always holds."""
+    if condition is None:
+        return None
+    if "all" in condition:
+        return all_of([compile_condition(part) for part in condition["all"]])
+    if "any" in condition:
+        return _any_of([compile_condition(part) for part in condition["any"]])
+    if "not" in condition:
+        inner = compile_condition(condition["not"])
+        return _never if inner is None else lambda context, now: not inner(context, now)
+    return _comparison(condition)
+
+
+def all_of(parts: list[Holds | None]) -> Holds | None:
+    real = [part for part in parts if part is not None]
+    if not real:
+        return None
+    if len(real) == 1:
+        return real[0]
+    if len(real) == 2:
+        first, second = real
+        return lambda context, now: first(context, now) and second(context, now)
+
+    def holds(context: Mapping[str, Any], now: datetime) -> bool:
+        for part in real:  # noqa: SIM110 (a generator costs twice as much)
+            if not part(context, now):
+                return False
+        return True
+
+    return holds
+
+
+def _any_of(parts: list[Holds | None]) -> Holds | None:
+    real = [part for part in parts if part is not None]
+    if len(real) < len(parts):
+        return None
+
+    def holds(context: Mapping[str, Any], now: datetime) -> bool:
+        for part in real:  # noqa: SIM110
+            if part(context, now):
+                return True
+        return False
+
+    return holds
+
+
+def _never(context: Mapping[str, Any], now: datetime) -> bool:
+    return False
+
+
+def _comparison(condition: Mapping[str, Any]) -> Holds:
+    field, op, value = condition["field"], condition["op"], condition["value"]
+    read = reader(field, condition.get("zone"))
+    if read is None or op not in OPERATORS[kind_of(field)]:
+        return _never
+    if op == "exists":
+        wanted = value is True
+        return lambda context, now: (read(context, now) is not None) is wanted
+    if op in ("in", "not_in"):
+        items = value if isinstance(value, list) else []
+        among = frozenset(known for item in items if (known := comparable(field, item)) is not None)
+        if op == "in":
+            return lambda context, now: read(context, now) in among  # None is in no set
+        return lambda context, now: (it := read(context, now)) is not None and it not in among
+    operand = comparable(field, value)
+    if operand is None:
+        return _never
+    return _compare(read, op, operand)
+
+
+def _compare(read: Read, op: str, operand: Any) -> Holds:
+    # Written out per operator: going through `operator.lt` and its kin costs a call more.
+    if op == "eq":
+        return lambda context, now: read(context, now) == operand
+    if op == "ne":
+        return lambda context, now: (it := read(context, now)) is not None and it != operand
+    if op == "gt":
+        return lambda context, now: (it := read(context, now)) is not None and it > operand
+    if op == "gte":
+        return lambda context, now: (it := read(context, now)) is not None and it >= operand
+    if op == "lt":
+        return lambda context, now: (it := read(context, now)) is not None and it < operand
+    if op == "lte":
+        return lambda context, now: (it := read(context, now)) is not None and it <= operand
+    return lambda context, now: (it := read(context, now)) is not None and operand in it

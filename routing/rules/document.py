@@ -1,0 +1,160 @@
+"""The rules document as bytes, and its schema."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import jsonschema_rs
+
+SPEC = 1
+CONTENT = ("rules", "default", "offerings")
+_MAX_NESTING = 64  # of anything, before anything else looks at it
+
+_SCHEMAS = Path(__file__).resolve().parent.parent / "spec"
+
+
+class NotADocument(ValueError):
+    """These bytes are no JSON document as the specification has it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One reason why a document is refused."""
+
+    pointer: str  # JSON pointer into the content
+    code: str  # one of a closed list: routing/spec/README.md
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.pointer or '/'}: {self.text}"
+
+
+# --- Bytes
+
+
+def canonical(content: Mapping[str, Any]) -> bytes:
+    """Return the canonical bytes of `rules`, `default` and `offerings`: layout and order of members do not show.
+
+    Raises:
+        NotADocument: a number with a fraction, half a surrogate pair, or no content at all.
+    """
+    for pointer, value in walk(content):
+        if type(value) is float:
+            raise NotADocument(f"{pointer}: write a number with a fraction as a decimal string")
+    try:
+        text = json.dumps(
+            {name: content[name] for name in CONTENT},
+            ensure_ascii=False,
+            allow_nan=False,
+            sort_keys=True,
+            separators=(",", ":"),
+        )
+        return text.encode()
+    except KeyError as error:
+        raise NotADocument(f"{error.args[0]} is missing") from error
+    except (TypeError, ValueError, RecursionError) as error:
+        raise NotADocument(str(error)) from error
+
+
+def sha256(canonical_bytes: bytes) -> bytes:
+    """Return the hash that an approval and a version carry."""
+    return hashlib.sha256(canonical_bytes).digest()
+
+
+def parse(data: bytes | str) -> dict[str, Any]:
+    """Read a JSON document; refuses what readers disagree about.
+
+    Raises:
+        NotADocument: no JSON object, a member twice, a number with a fraction or an exponent, too deep, no UTF-8.
+    """
+    try:
+        text = data.decode() if isinstance(data, bytes) else data
+        document = json.loads(text, parse_float=_no_fraction, parse_constant=_no_fraction, object_pairs_hook=_once)
+    except RecursionError as error:
+        raise NotADocument("nested too deeply") from error
+    except NotADocument:
+        raise
+    except ValueError as error:  # JSONDecodeError, UnicodeDecodeError, integers of thousands of digits
+        raise NotADocument(str(error)) from error
+    if not isinstance(document, dict):
+        raise NotADocument("not an object")
+    return document
+
+
+def _no_fraction(text: str) -> Any:
+    raise NotADocument(f"{text}: write a number with a fraction as a decimal string")
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) < len(pairs):
+        twice = [name for name, count in Counter(name for name, _ in pairs).items() if count > 1]
+        raise NotADocument(f"the member {twice[0]} is there twice")
+    return members
+
+
+# --- Schema
+
+
+def schema(name: str) -> dict[str, Any]:
+    """Return `content`, `document` or `context` as JSON Schema."""
+    loaded: dict[str, Any] = json.loads((_SCHEMAS / f"{name}.schema.json").read_bytes())
+    return loaded
+
+
+@cache
+def _validator(name: str) -> jsonschema_rs.Draft202012Validator:
+    content = schema("content")
+    registry = jsonschema_rs.Registry([(content["$id"], content)])
+    return jsonschema_rs.Draft202012Validator(schema(name), registry=registry, validate_formats=True)
+
+
+def schema_problems(name: str, instance: Any) -> list[Problem]:
+    """Return every place where an instance breaks `content`, `document` or `context`, in the order of the pointers."""
+    if _too_deep(instance):
+        return [Problem("", "too_deep", f"nested more than {_MAX_NESTING} deep")]
+    try:
+        found = [
+            Problem(pointer_to(error.instance_path), "schema", error.message[:300])
+            for error in _validator(name).iter_errors(instance)
+        ]
+    except ValueError as error:  # what is no JSON at all, such as half a surrogate pair
+        return [Problem("", "schema", str(error)[:300])]
+    return sorted(set(found), key=lambda problem: (problem.pointer, problem.text))
+
+
+def _too_deep(value: Any) -> bool:
+    level = [value]
+    for _ in range(_MAX_NESTING):
+        level = [
+            child
+            for item in level
+            if isinstance(item, dict | list)
+            for child in (item.values() if isinstance(item, dict) else item)
+        ]
+        if not level:
+            return False
+    return True
+
+
+def pointer_to(path: Iterable[str | int]) -> str:
+    return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in path)
+
+
+def walk(value: Any) -> Iterator[tuple[str, Any]]:
+    """Give every value inside a document with its JSON pointer."""
+    waiting: list[tuple[tuple[str | int, ...], Any]] = [((), value)]
+    while waiting:
+        path, item = waiting.pop()
+        yield pointer_to(path), item
+        if isinstance(item, dict):
+            waiting.extend(((*path, name), child) for name, child in item.items())
+        elif isinstance(item, list):
+            waiting.extend(((*path, index), child) for index, child in enumerate(item))

@@ -99,13 +99,13 @@ WORKS = (
     Work(
         name=SUPPORT, gateway=LITELLM, share=0.21, hours="shop", weekend=0.62,
         tasks=("chat", "classification", "tool-use"), features=("web-chat", "app-chat", "mail"), requested="support",
-        input_tokens=6_500, output_tokens=420, cached=0.35, hits=0.035, users=900, session_calls=4,
+        input_tokens=11_000, output_tokens=700, cached=0.35, hits=0.035, users=900, session_calls=4,
         user_tiers=("free", "paid", "paid", "business"),
     ),
     Work(
         name="support-drafts", gateway=LITELLM, share=0.08, hours="shop", weekend=0.4,
         tasks=("chat", "summarisation"), features=("draft", "tone"), requested="drafts",
-        input_tokens=9_000, output_tokens=750, cached=0.3, users=45, session_calls=3,
+        input_tokens=18_000, output_tokens=1_400, cached=0.3, users=45, session_calls=3,
     ),
     Work(
         name="call-summaries", gateway=LITELLM, share=0.09, hours="shop", weekend=0.45,
@@ -115,23 +115,23 @@ WORKS = (
     Work(
         name=REVIEW, gateway=ROUTER, share=0.075, hours="office", weekend=0.12,
         tasks=("code",), features=("pull-request", "security"), requested="auto",
-        input_tokens=62_000, output_tokens=2_600, cached=0.55, written_5m=0.12, reasoning=0.3, users=110,
+        input_tokens=130_000, output_tokens=4_600, cached=0.55, written_5m=0.12, reasoning=0.3, users=110,
     ),
     Work(
         name="coding-agent", gateway=ROUTER, share=0.1, hours="office", weekend=0.2,
         tasks=("code", "tool-use", "planning"), features=("ide", "terminal"), requested="auto",
-        input_tokens=88_000, output_tokens=1_900, cached=0.78, written_1h=0.06, reasoning=0.35, users=95,
+        input_tokens=180_000, output_tokens=3_400, cached=0.78, written_1h=0.06, reasoning=0.35, users=95,
         session_calls=14,
     ),
     Work(
         name="test-generation", gateway=ROUTER, share=0.05, hours="round", weekend=0.5,
         tasks=("code", "structured-output"), features=("unit", "end-to-end"), requested="auto",
-        input_tokens=24_000, output_tokens=3_400, cached=0.3, users=70,
+        input_tokens=60_000, output_tokens=6_500, cached=0.3, users=70,
     ),
     Work(
         name="contract-analysis", gateway=ROUTER, share=0.02, hours="office", weekend=0.05,
         tasks=("extraction", "summarisation"), features=("supplier", "lease", "privacy"), requested="long-context",
-        input_tokens=120_000, output_tokens=3_000, spread=0.75, users=14, reasoning=0.2,
+        input_tokens=170_000, output_tokens=4_500, spread=0.75, users=14, reasoning=0.2,
     ),
     Work(
         name="address-parsing", gateway=BIFROST, share=0.14, hours="round", weekend=0.7,
@@ -146,12 +146,12 @@ WORKS = (
     Work(
         name="route-planning", gateway=BIFROST, share=0.045, hours="early", weekend=0.5,
         tasks=("planning", "tool-use"), features=("depot", "same-day"), requested="planner",
-        input_tokens=36_000, output_tokens=2_400, cached=0.2, reasoning=0.4, users=24,
+        input_tokens=70_000, output_tokens=4_200, cached=0.2, reasoning=0.4, users=24,
     ),
     Work(
         name="campaign-copy", gateway=LITELLM, share=0.025, hours="office", weekend=0.08,
         tasks=("creative",), features=("newsletter", "landing-page"), requested="creative",
-        input_tokens=5_000, output_tokens=1_700, users=18, session_calls=5,
+        input_tokens=12_000, output_tokens=3_000, users=18, session_calls=5,
     ),
     Work(
         name="knowledge-search", gateway=LITELLM, share=0.05, hours="office", weekend=0.3,
@@ -170,6 +170,7 @@ _HOURS = {
     "round": (4, 3, 3, 3, 4, 5, 6, 8, 9, 9, 9, 8, 8, 8, 8, 8, 8, 7, 6, 6, 5, 5, 4, 4),
 }
 _CUMULATED = {name: tuple(accumulate(weights)) for name, weights in _HOURS.items()}
+_LONGEST_INPUT = 950_000  # tokens; what the models with the longest contexts take
 _GROWTH_PER_DAY = 0.0012  # in calls, about 4 per cent a month
 
 
@@ -461,7 +462,7 @@ class _Telling:
 
     def _count(self, event: Event, name: str) -> None:
         rng, work = self._rng, self._work
-        total = int(work.input_tokens * exp(rng.gauss(0, work.spread))) + 20
+        total = min(int(work.input_tokens * exp(rng.gauss(0, work.spread))) + 20, _LONGEST_INPUT)
         if name == "text-embedding-3-small":
             event.uncached_input_tokens = min(total, 8_000)
             return

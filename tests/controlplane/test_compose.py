@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import os
 import signal
 import subprocess
 import sys
@@ -16,7 +17,7 @@ import psycopg
 import pytest
 import yaml
 
-from controlplane.embedded.servers import POSTGRES_SETTINGS, REDIS_SETTINGS, Servers
+from controlplane.embedded.servers import POSTGRES_SETTINGS, REDIS_SETTINGS, Servers, die_with_parent
 from controlplane.processes import PROCESSES
 from tests.controlplane.conftest import a_free_port, bare_environment
 
@@ -60,6 +61,7 @@ class House:
             self.processes[name] = subprocess.Popen(
                 [self.here(word) for word in SERVICES[name]["command"]],
                 cwd=ROOT, env=self.environment, stdout=log, stderr=log, start_new_session=True,
+                preexec_fn=die_with_parent(signal.SIGTERM),
             )  # fmt: skip
 
     def healthy(self, name: str) -> bool:
@@ -92,7 +94,7 @@ class House:
     def kill(self) -> None:
         for process in self.processes.values():
             if process.poll() is None:
-                process.kill()
+                os.killpg(process.pid, signal.SIGKILL)  # with its workers, which would live on
                 process.wait()
 
 

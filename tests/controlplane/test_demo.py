@@ -17,7 +17,7 @@ import psutil
 import psycopg
 import pytest
 
-from controlplane.embedded.servers import temporary_dir
+from controlplane.embedded.servers import die_with_parent, temporary_dir
 from tests.controlplane.conftest import a_free_port, bare_environment, processes_of
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -41,6 +41,7 @@ class Demo:
         self.process = subprocess.Popen(
             [sys.executable, "manage.py", "demo", *arguments],
             cwd=ROOT, env=bare_environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
+            preexec_fn=die_with_parent(signal.SIGTERM),
         )  # fmt: skip
         self.said = ""
         assert self.hears("Ctrl-C stops everything"), self.said

@@ -38,15 +38,16 @@ class Stopped(Exception):
 class Log:
     """Lines of all children in one file, each with its time and the child's name; one older file is kept."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, most_bytes: int = _LOG_BYTES) -> None:
         self.path = path
+        self._most_bytes = most_bytes
         self._file = path.open("a", encoding="utf-8", errors="replace")
 
     def line(self, name: str, text: str) -> None:
         stamp = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3]
         self._file.write(f"{stamp}Z {name:<10} | {text}\n")
         self._file.flush()
-        if self._file.tell() > _LOG_BYTES:
+        if self._file.tell() > self._most_bytes:
             self._file.close()
             self.path.replace(self.path.with_suffix(".log.1"))
             self._file = self.path.open("a", encoding="utf-8", errors="replace")

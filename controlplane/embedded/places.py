@@ -23,7 +23,8 @@ from typing import IO
 _SOCKET_ROOM = 107 - len("/postgres/.s.PGSQL.5432.lock")
 
 _MEGABYTE = 1024 * 1024
-FIRST_START_BYTES = 700 * _MEGABYTE
+# Three months of the made-up company take some 600 MB with their write-ahead log.
+FIRST_START_BYTES = 1000 * _MEGABYTE
 LATER_START_BYTES = 200 * _MEGABYTE
 
 

@@ -84,7 +84,7 @@ def test_a_disk_without_room(capsys, empty_dir, free_port):
     )
 
     assert said == (
-        f"The disk below {empty_dir / 'new'} has 5 MB free and the demo needs 700 MB; "
+        f"The disk below {empty_dir / 'new'} has 5 MB free and the demo needs 1000 MB; "
         "make room or choose another place with --data-dir.\n"
     )
     places.hold(empty_dir / "new").close()

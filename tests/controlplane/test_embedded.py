@@ -135,7 +135,7 @@ def test_a_later_start_needs_less_room_than_the_first(empty_dir):
     def free(place: Path) -> int:
         return places.LATER_START_BYTES
 
-    with pytest.raises(places.Refused, match="the demo needs 700 MB"):
+    with pytest.raises(places.Refused, match="the demo needs 1000 MB"):
         places.check_room(empty_dir, free=free)
     (empty_dir / "postgres").mkdir()
     places.check_room(empty_dir, free=free)

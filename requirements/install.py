@@ -52,6 +52,8 @@ def _with_uv(lock: Path) -> bool:
     if not uv.exists() and _pip("--require-hashes", "-r", str(pinned)) != 0:
         return False
     environment = {**os.environ, "VIRTUAL_ENV": str(VENV)}
+    # Trust what the machine trusts, as pip does: behind a company's proxy uv's own list of authorities is not enough.
+    environment.setdefault("UV_SYSTEM_CERTS", "1")
     # pip's own setting counts for uv too: where packages come from is said in one place.
     if "PIP_INDEX_URL" in os.environ:
         environment.setdefault("UV_DEFAULT_INDEX", os.environ["PIP_INDEX_URL"])

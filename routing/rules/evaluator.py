@@ -109,7 +109,7 @@ class _Guard(NamedTuple):
 class _Budget:
     """An exceeded budget: what it demands of the request, with what it demands of candidates kept apart."""
 
-    __slots__ = ("blocks", "id", "labels", "of_candidate", "tags", "until")
+    __slots__ = ("blocks", "id", "labels", "of_candidate", "spares_instead", "tags", "until")
 
     def __init__(self, budget: Mapping[str, Any]) -> None:
         self.id: str = budget["id"]
@@ -126,6 +126,8 @@ class _Budget:
                 self.tags.append((dimension[len(TAG) :], frozenset(values)))
             else:
                 self.of_candidate.append((dimension, frozenset(values)))
+        # One that is the same for all candidates would turn every downgrade into a block.
+        self.spares_instead = not self.blocks and not self.of_candidate
 
     def may_concern(self, offering: _Offering) -> bool:
         own = {
@@ -482,7 +484,7 @@ class _Walk:
         self.budget: str | None = None
         self.found: str | None = None
         self.taken_from: str | None = None
-        self.rest: tuple[str, ...] = ()  # what comes after what was found, before the checks
+        self.rest: tuple[str, ...] = ()  # what comes after what was found
         self.blocked = False
 
     def through(self, rule: _Rule, targets: str, fallbacks: str) -> bool:
@@ -493,17 +495,16 @@ class _Walk:
             return False
         for index, name in enumerate(rule.fallbacks):
             if self._objection(name) is None:
-                return self._take(name, fallbacks, rule.fallbacks[index + 1 :])
+                return self._take(name, fallbacks, (), rule.fallbacks[index + 1 :])
         return False
 
     def _targets(self, choice: _Choice, source: str, fallbacks: tuple[str, ...], instead: _Choice | None) -> bool:
         names = choice.ordered(self._context, self._state.orders)
         for index, name in enumerate(names):
-            objection = self._objection(name)
+            objection = self._objection(name, instead=source is INSTEAD)
             if objection is None:
                 # The other sides of a split are no fallbacks; the rest of an order is.
-                rest = fallbacks if choice.choose == "weight" else names[index + 1 :] + fallbacks
-                return self._take(name, source, rest)
+                return self._take(name, source, () if choice.choose == "weight" else names[index + 1 :], fallbacks)
             if isinstance(objection, str):
                 continue
             if objection.blocks:
@@ -514,15 +515,20 @@ class _Walk:
                 return self._targets(instead, INSTEAD, fallbacks, None)
         return False
 
-    def _take(self, name: str, source: str, rest: tuple[str, ...]) -> bool:
-        self.found, self.taken_from, self.rest = name, source, rest
+    def _take(self, name: str, source: str, targets: tuple[str, ...], fallbacks: tuple[str, ...]) -> bool:
+        self.found, self.taken_from = name, source
+        if targets or fallbacks:
+            instead = source is INSTEAD
+            left = [other for other in targets if self._against(other, instead) is None]
+            left += [other for other in fallbacks if other != name and self._against(other, False) is None]
+            self.rest = tuple(dict.fromkeys(left)) if targets else tuple(left)
         if self._steps is not None:
             self._steps.append(Step(name, f"taken from {source}"))
         return True
 
-    def _objection(self, name: str) -> _Budget | str | None:
+    def _objection(self, name: str, *, instead: bool = False) -> _Budget | str | None:
         """Say what stands against a candidate, and remember the first such thing as the reason."""
-        objection = self._against(name)
+        objection = self._against(name, instead)
         if objection is None:
             return None
         if isinstance(objection, str):
@@ -539,7 +545,7 @@ class _Walk:
             self._steps.append(Step(name, outcome))
         return objection
 
-    def _against(self, name: str) -> _Budget | str | None:
+    def _against(self, name: str, instead: bool) -> _Budget | str | None:
         guard = self._guards.get(name)
         if guard is None:
             return None if name in self._rules.offerings else "not among the offerings"
@@ -549,17 +555,13 @@ class _Walk:
                     return "switched off"
                 break
         for budget in guard.budgets:
-            if budget.applies(self._context, self._now):
+            if not (instead and budget.spares_instead) and budget.applies(self._context, self._now):
                 return budget
         return None
 
     def decision(self, matched: _Rule | None, taken: _Rule, canary: bool) -> Decision:
         assert self.found is not None
         offering = self._rules.offerings[self.found]
-        rest = self.rest
-        if rest:
-            found = self.found
-            rest = tuple(dict.fromkeys(name for name in rest if name != found and self._against(name) is None))
         names = offering.gateway_names
         kind = self._context.get("gateway_kind") if names else None
         return Decision(
@@ -570,7 +572,7 @@ class _Walk:
             None if matched is None else matched.id,
             self.reason,
             self.taken_from,
-            rest,
+            self.rest,
             taken.params,
             taken.timeout_ms,
             self._rules.version,

@@ -9,8 +9,9 @@ from __future__ import annotations
 import random
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
+from functools import lru_cache
 from itertools import accumulate
 from math import exp
 
@@ -161,6 +162,11 @@ WORKS = (
 )  # fmt: skip
 BY_NAME = {work.name: work for work in WORKS}
 
+_BACKLOG = replace(
+    BY_NAME[SUPPORT], tasks=("summarisation",), features=("claims",), requested="backlog", input_tokens=80_000,
+    output_tokens=1_500, spread=0.3, users=6, session_calls=40, user_tiers=("business",),
+)  # fmt: skip
+
 # How an hour of the wall clock weighs, 0 to 23.
 _HOURS = {
     "office": (0, 0, 0, 0, 0, 1, 3, 8, 14, 18, 18, 15, 9, 13, 17, 17, 14, 10, 6, 4, 3, 2, 1, 0),
@@ -250,7 +256,7 @@ def of_use_case(of: Plan, name: str, day: date) -> list[Event]:
         telling.call(starts_at + timedelta(seconds=second), route)
     told = telling.told
     if name == SUPPORT and day == of.months[2]:
-        told += _first_calls(of, work, day, starts_at)
+        told += _first_calls(of, day, starts_at)
     return [event for event in told if event.occurred_at < of.now]
 
 
@@ -264,14 +270,37 @@ def late_event(of: Plan) -> Event:
     return telling.told[0]
 
 
-def _first_calls(of: Plan, work: Work, day: date, starts_at: datetime) -> list[Event]:
+def _first_calls(of: Plan, day: date, starts_at: datetime) -> list[Event]:
+    """Tell the calls that support makes as the month begins: a few ordinary ones, and its backlog."""
     rng = random.Random(f"{of.seed}/first")  # noqa: S311
-    telling = _Telling(of, work, day, rng)
     span = min(max((of.now - starts_at).total_seconds(), 1.0), 3_600.0)
-    for n in range(LEAST_FRONTIER_CALLS):
-        at = starts_at + timedelta(seconds=span * (n + 0.5) / LEAST_FRONTIER_CALLS)
-        telling.attempt(at, "gpt-5.5", "support-hard", 0, "", failed=False)
-    return telling.told
+    told = []
+    for work, rule, count in (
+        (BY_NAME[SUPPORT], "support-hard", LEAST_FRONTIER_CALLS),
+        (_BACKLOG, "support-backlog", _backlog_calls(of)),
+    ):
+        telling = _Telling(of, work, day, rng)
+        for n in range(count):
+            telling.attempt(
+                starts_at + timedelta(seconds=span * (n + 0.5) / count), "gpt-5.5", rule, 0, "", failed=False
+            )
+        told += telling.told
+    return told
+
+
+@lru_cache(maxsize=8)
+def _backlog_calls(of: Plan) -> int:
+    """Return how many claims of last month were answered in the first hour of a month that is young still.
+
+    A budget that was passed in part on the second of a month, at a pace that ordinary days have, would be far too small
+    for any other month. So most of what a young month has used is a backlog; by the middle it is not needed any more.
+    """
+    young = max(0.0, 1 - (of.days[-1].day - 1) / 13)
+    if not young:
+        return 0
+    last = (day for day in of.days if of.months[1] <= day < of.months[2])
+    tokens = sum(frontier_tokens(of_use_case(of, SUPPORT, day)) for day in last)
+    return round(0.8 * young * tokens / (_BACKLOG.input_tokens * 1.06))  # the mean is above the median
 
 
 def _day_share(of: Plan, work: Work, day: date) -> float:

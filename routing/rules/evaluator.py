@@ -519,7 +519,7 @@ class _Walk:
         self.found, self.taken_from = name, source
         if targets or fallbacks:
             instead = source is INSTEAD
-            left = [other for other in targets if self._against(other, instead) is None]
+            left = [other for other in targets if other != name and self._against(other, instead) is None]
             left += [other for other in fallbacks if other != name and self._against(other, False) is None]
             self.rest = tuple(dict.fromkeys(left)) if targets else tuple(left)
         if self._steps is not None:

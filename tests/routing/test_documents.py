@@ -1,0 +1,190 @@
+"""The rules document as bytes, and what changed from one to the next."""
+
+from __future__ import annotations
+
+import copy
+import json
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from routing.rules import document
+from routing.rules.differences import condition_text, differences, percent
+
+CONTENT = {
+    "rules": [
+        {
+            "id": "code-high",
+            "title": "Hard code work",
+            "use_cases": ["code-review"],
+            "when": {"field": "task", "op": "eq", "value": "code"},
+            "targets": [
+                {"offering": "opus@anthropic", "weight": 9000},
+                {"offering": "gpt-5.5@openai", "weight": 1000},
+            ],
+            "fallbacks": ["gemini@google"],
+            "rationale": "größte Güte",
+            "owner": "platform",
+            "review_by": "2027-02-20",
+        },
+        {"id": "chat", "targets": [{"offering": "gemini@google", "weight": 10000}]},
+        {"id": "rest", "targets": [{"offering": "gemini@google", "weight": 10000}]},
+    ],
+    "default": {"targets": [{"offering": "gemini@google", "weight": 10000}], "fallbacks": []},
+    "offerings": {"gemini@google": {"model": "gemini", "provider": "google", "tier": "middle"}},
+}
+
+
+def changed(change):
+    after = copy.deepcopy(CONTENT)
+    change(after)
+    return differences(CONTENT, after)
+
+
+def shuffled(value, random):
+    """Give the same document with its members in another order."""
+    if isinstance(value, dict):
+        members = [(name, shuffled(child, random)) for name, child in value.items()]
+        random.shuffle(members)
+        return dict(members)
+    return [shuffled(child, random) for child in value] if isinstance(value, list) else value
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.randoms(use_true_random=False), st.sampled_from([None, 0, 2, "\t"]), st.booleans())
+def test_documents_that_differ_only_in_layout_have_the_same_bytes_and_hash(random, indent, escaped):
+    text = json.dumps(shuffled(CONTENT, random), indent=indent, ensure_ascii=escaped)
+
+    read = document.parse(text.encode())
+
+    assert document.canonical(read) == document.canonical(CONTENT)
+    assert document.sha256(document.canonical(read)) == document.sha256(document.canonical(CONTENT))
+
+
+def test_the_canonical_bytes_are_read_back_as_they_were_written():
+    written = document.canonical(CONTENT)
+
+    assert document.parse(written) == CONTENT
+    assert document.canonical(document.parse(written)) == written
+    assert "größte Güte".encode() in written
+
+
+def test_the_order_of_rules_and_of_targets_shows_in_the_bytes():
+    other = copy.deepcopy(CONTENT)
+    other["rules"].reverse()
+
+    assert document.canonical(other) != document.canonical(CONTENT)
+
+
+def test_what_surrounds_the_content_does_not_show_in_the_bytes():
+    served = CONTENT | {"spec": 1, "version": 42, "state": {"revision": 881}}
+
+    assert document.canonical(served) == document.canonical(CONTENT)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"a": 0.5}', '{"a": 1e3}', '{"a": 1.0}', '{"a": NaN}', '{"a": Infinity}', '{"a": 1, "a": 2}', "[]", "", "{",
+        b"\xff", "[" * 100_000, '{"a": ' + "9" * 5000 + "}",
+    ],
+)  # fmt: skip
+def test_what_readers_disagree_about_is_no_document(text):
+    with pytest.raises(document.NotADocument):
+        document.parse(text)
+
+
+@pytest.mark.parametrize("default", [0.5, float("nan"), "\ud800", object()])
+def test_what_has_no_canonical_bytes_is_no_document(default):
+    with pytest.raises(document.NotADocument):
+        document.canonical(CONTENT | {"default": default})
+
+
+def test_a_document_does_not_differ_from_itself():
+    assert differences(CONTENT, copy.deepcopy(CONTENT)) == []
+
+
+def test_changed_weights_are_told_in_per_cent():
+    def change(content):
+        content["rules"][0]["targets"] = [
+            {"offering": "opus@anthropic", "weight": 6950},
+            {"offering": "gpt-5.5@openai", "weight": 3000},
+            {"offering": "gemini@google", "weight": 50},
+        ]
+
+    assert changed(change) == [
+        "rule code-high: opus@anthropic from 90 % to 69.5 %",
+        "rule code-high: gpt-5.5@openai from 10 % to 30 %",
+        "rule code-high: gemini@google added with 0.5 %",
+    ]
+
+
+def test_rules_added_removed_and_moved_are_told():
+    def change(content):
+        code, _, rest = content["rules"]
+        new = {"id": "new", "targets": [{"offering": "gemini@google", "weight": 10000}]}
+        content["rules"] = [rest, code, new]
+
+    assert changed(change) == [
+        "rule chat removed",
+        "rule rest moved, now first",
+        "rule new added, after code-high: 100 % gemini@google",
+    ]
+
+
+def test_changes_within_a_rule_are_told():
+    def change(content):
+        rule = content["rules"][0]
+        rule["use_cases"] = ["code-review", "refactoring"]
+        rule["when"] = {"all": [rule["when"], {"field": "complexity", "op": "gte", "value": "0.75"}]}
+        rule["fallbacks"] = []
+        rule["over_budget"] = {"targets": [{"offering": "gemini@google", "weight": 10000}]}
+        rule["owner"] = "search"
+        rule["params"] = {"openai": {"effort": "high"}}
+
+    assert changed(change) == [
+        "rule code-high: use case refactoring added",
+        "rule code-high: condition from task is code to (task is code and complexity is at least 0.75)",
+        "rule code-high: over budget added: 100 % gemini@google",
+        "rule code-high: fallbacks from gemini@google to none",
+        'rule code-high: settings of openai from none to {"effort": "high"}',
+        "rule code-high: owner from platform to search",
+    ]
+
+
+def test_changes_of_the_default_and_of_offerings_are_told():
+    def change(content):
+        content["default"]["targets"] = [{"offering": "flash@deepseek", "weight": 10000}]
+        content["offerings"]["flash@deepseek"] = {"model": "flash", "provider": "deepseek"}
+        content["offerings"]["gemini@google"]["tier"] = "frontier"
+
+    assert changed(change) == [
+        "default: flash@deepseek added with 100 %",
+        "default: gemini@google removed, had 100 %",
+        "offering flash@deepseek added",
+        "offering gemini@google: tier from middle to frontier",
+    ]
+
+
+def test_what_is_written_out_as_it_was_understood_is_no_change():
+    def change(content):
+        content["rules"][1] |= {
+            "choose": "weight",
+            "use_default": True,
+            "sticky_by": None,
+            "when": None,
+            "fallbacks": [],
+        }
+
+    assert changed(change) == []
+
+
+def test_conditions_are_told_in_plain_words():
+    known = {"field": "tag:env", "op": "exists", "value": False}
+    night = {"field": "hour", "op": "not_in", "value": [8, 9], "zone": "Europe/Berlin"}
+
+    assert condition_text({"any": [{"not": known}, night]}) == (
+        "(not tag:env is not known or hour in Europe/Berlin is none of 8, 9)"
+    )
+    assert [percent(n) for n in (0, 5, 50, 1000, 1050, 10_000)] == ["0 %", "0.05 %", "0.5 %", "10 %", "10.5 %", "100 %"]

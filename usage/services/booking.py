@@ -89,6 +89,7 @@ class Batch:
     lines: list[Line] = field(default_factory=list)
     outcomes: dict[int, Outcome] = field(default_factory=dict)
     held: list[tuple[Line, str]] = field(default_factory=list)
+    other_formats: dict[tuple[int, str], SourceFacts] = field(default_factory=dict)  # by source and format
 
 
 def book_pending(*, at: datetime, limit_events: int = 2000) -> int:
@@ -184,6 +185,8 @@ def _book(*, ids: Sequence[int], at: datetime) -> int:
         shadow = _postings([line for line in batch.lines if line.shadow], world, cursor)
         ledger.post(cursor, postings=counted, world=world, at=at)
         ledger.post_unsummed(cursor, postings=shadow)
+        for (_, format), source in sorted(batch.other_formats.items()):
+            _tell_of_other_format(batch, source, format)
         _hold(batch, cursor)
         _finish(batch, cursor)
         return len(claimed)
@@ -206,7 +209,7 @@ def _read(batch: Batch, receipt: Claimed) -> None:
     other_format = bool(source.accounting_format) and source.accounting_format != receipt.format
     shadow = source.audit or (source.live and other_format)
     if source.live and other_format:
-        _tell_of_other_format(batch, receipt, source)
+        batch.other_formats[source.id, receipt.format] = source
     imported = source.live and source.gateway_id in batch.world.imported
     for event in intake.unpack(receipt.packed):
         digest = hashlib.sha256(event.event_id.encode()).digest()[:16]
@@ -240,17 +243,17 @@ def _source(world: World, receipt: Claimed) -> SourceFacts:
     return source
 
 
-def _tell_of_other_format(batch: Batch, receipt: Claimed, source: SourceFacts) -> None:
+def _tell_of_other_format(batch: Batch, source: SourceFacts, format: str) -> None:
     gateway = batch.world.book.gateways.get(source.gateway_id, "?")
     raising.raise_alert(
         kind="second_format",
-        dedupe_key=f"second_format:{source.id}:{receipt.format}",
+        dedupe_key=f"second_format:{source.id}:{format}",
         severity=Severity.WARNING,
         title=f"{gateway} reports usage in two formats; only {source.accounting_format} is counted",
         facts={
-            "summary": f"Gateway {gateway} sends {receipt.format} events beside {source.accounting_format}, the format "
+            "summary": f"Gateway {gateway} sends {format} events beside {source.accounting_format}, the format "
             "that is counted. The others are kept aside, so that no call counts twice.",
-            "rows": [["Counted", source.accounting_format], ["Kept aside", receipt.format]],
+            "rows": [["Counted", source.accounting_format], ["Kept aside", format]],
             "links": [],
             "next": "Switch one of the two off at the gateway.",
         },

@@ -1,8 +1,8 @@
 """Promises 1 and 2, on the whole house: whatever is killed, what got a 202 is in the ledger, once.
 
 A real house is started; clients post to it over HTTP, a tenth of it twice, while processes are killed with -9 at
-random: the web process, intake workers in the middle of a batch, Redis with all it remembers, PostgreSQL. At the end the
-ledger holds what was acknowledged, and rollups and counters are what a recount of the ledger gives.
+random: the web process, intake workers in the middle of a batch, Redis with all it remembers, PostgreSQL. At the end
+the ledger holds what was acknowledged, and rollups and counters are what a recount of the ledger gives.
 """
 
 from __future__ import annotations

@@ -178,12 +178,8 @@ class Job(models.Model):
         ]
         indexes = [
             # The next job to run.
-            models.Index(
-                name="core_job_due", fields=["run_after"], condition=Q(state__in=["waiting", "running"])
-            ),
+            models.Index(name="core_job_due", fields=["run_after"], condition=Q(state__in=["waiting", "running"])),
         ]
 
     def __str__(self) -> str:
         return f"#{self.pk} {self.kind} {self.state}"
-
-

@@ -52,9 +52,7 @@ def rotate(token: bytes) -> bytes:
     try:
         return _keys().rotate(bytes(token))
     except InvalidToken as error:
-        raise Unreadable(
-            "A stored secret cannot be read with the keys in TOLLKEEPER_ENCRYPTION_KEYS."
-        ) from error
+        raise Unreadable("A stored secret cannot be read with the keys in TOLLKEEPER_ENCRYPTION_KEYS.") from error
 
 
 def _keys() -> MultiFernet:

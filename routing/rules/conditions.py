@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from decimal import Decimal
 from functools import lru_cache
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -45,7 +44,9 @@ OPERATORS: Mapping[str, frozenset[str]] = {
 LABELS = frozenset({"use_case", "team"})  # compared trimmed, ASCII letters folded
 ZONED = frozenset({"hour", "weekday"})
 
-_DECIMAL = re.compile(r"-?[0-9]{1,18}(?:\.[0-9]{1,18})?")
+_DECIMAL = re.compile(r"(-?)([0-9]{1,18})(?:\.([0-9]{1,18}))?")
+_PLACES = 18
+_UNIT = 1_000_000_000_000_000_000  # of 1e-18: eighteen places as an integer
 _SAFE = 2**53 - 1
 _FOLD = str.maketrans("ABCDEFGHIJKLMNOPQRSTUVWXYZ", "abcdefghijklmnopqrstuvwxyz")
 _SPACE = " \t\r\n"
@@ -56,28 +57,34 @@ def kind_of(field: str) -> str:
     return KINDS.get(field, TEXT)
 
 
+@lru_cache(maxsize=4096)
 def folded(label: str) -> str:
     """Return a label as use cases and teams are compared: A to Z as a to z, other letters as they are."""
     label = label.strip(_SPACE)
     return label.lower() if label.isascii() else label.translate(_FOLD)
 
 
-def number(value: object) -> int | Decimal | None:
-    """Return an integer or a decimal string as a number; anything else, a boolean too, is none."""
-    if type(value) is str:
+def number(value: object) -> int | None:
+    """Return an integer or a decimal string as units of 1e-18, exactly; anything else, a boolean too, is none."""
+    if isinstance(value, str):
         return _decimal(value)
     if isinstance(value, bool):
         return None
     if isinstance(value, float):  # 3.0 is the integer 3 to JSON Schema and to languages with one kind of number
         value = int(value) if value.is_integer() else None
     if isinstance(value, int) and -_SAFE <= value <= _SAFE:
-        return value
+        return value * _UNIT
     return None
 
 
 @lru_cache(maxsize=4096)  # a request's complexity is read by each rule that asks for it
-def _decimal(text: str) -> Decimal | None:
-    return Decimal(text) if _DECIMAL.fullmatch(text) else None
+def _decimal(text: str) -> int | None:
+    match = _DECIMAL.fullmatch(text)
+    if match is None:
+        return None
+    sign, whole, fraction = match.groups()
+    units = int(whole) * _UNIT + int((fraction or "").ljust(_PLACES, "0"))
+    return -units if sign else units
 
 
 def reader(field: str, zone: str | None = None) -> Read | None:
@@ -88,8 +95,8 @@ def reader(field: str, zone: str | None = None) -> Read | None:
         except (KeyError, ValueError, OSError):  # unknown, not a key, a directory of the zones' data
             return None
         if field == "hour":
-            return lambda context, now: now.astimezone(info).hour
-        return lambda context, now: now.astimezone(info).isoweekday()
+            return lambda context, now: now.astimezone(info).hour * _UNIT
+        return lambda context, now: now.astimezone(info).isoweekday() * _UNIT
     if field.startswith(TAG):
         name = field[len(TAG) :]
 
@@ -101,7 +108,12 @@ def reader(field: str, zone: str | None = None) -> Read | None:
         return read_tag
     kind = KINDS[field]
     if kind is NUMBER:
-        return lambda context, now: number(context.get(field))
+
+        def read_number(context: Mapping[str, Any], now: datetime) -> int | None:
+            value = context.get(field)
+            return _decimal(value) if type(value) is str else None if value is None else number(value)
+
+        return read_number
     if field in LABELS:
 
         def read_label(context: Mapping[str, Any], now: datetime) -> str | None:

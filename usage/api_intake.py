@@ -86,14 +86,14 @@ class _IntakeApi(APIView):
 
     actions: ClassVar[dict[str, str]] = {"POST": "usage.send"}
     format_name: ClassVar[str]
-    most_waiting: ClassVar[int]
+    most_waiting: ClassVar[str]  # the setting that says how many events may wait
     refuse_with_503 = False
 
     def take(self, request: Request) -> Response:
         caller = request.user
         if not isinstance(caller, Caller) or caller.gateway_id is None:
             raise Invalid("This key stands for no gateway: make one with manage.py create_key NAME --gateway GATEWAY.")
-        intake.check_room(most_waiting=self.most_waiting, refuse_with_503=self.refuse_with_503)
+        intake.check_room(most_waiting=getattr(settings, self.most_waiting), refuse_with_503=self.refuse_with_503)
         received_at = timezone.now()
         try:
             body = decompress(
@@ -142,7 +142,7 @@ def _gateway_settings(gateway_id: int, at: datetime) -> dict[str, Any]:
 @_schema("Report usage", "Native events: one object, an array, or NDJSON. One bad event never fails a body.")
 class UsageEventsApi(_IntakeApi):
     format_name = "native"
-    most_waiting = settings.BACKLOG_EVENTS
+    most_waiting = "BACKLOG_EVENTS"
 
     def post(self, request: Request) -> Response:
         return self.take(request)
@@ -151,7 +151,7 @@ class UsageEventsApi(_IntakeApi):
 @_schema("Report usage from LiteLLM", "Bodies of LiteLLM's `generic_api` callback, unmodified.")
 class UsageLiteLLMApi(_IntakeApi):
     format_name = "litellm"
-    most_waiting = settings.BACKLOG_EVENTS_LITELLM
+    most_waiting = "BACKLOG_EVENTS_LITELLM"
     refuse_with_503 = True  # LiteLLM drops its queue on 4xx and comes again only after 5xx
 
     def post(self, request: Request) -> Response:

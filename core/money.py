@@ -9,6 +9,7 @@ from typing import Any
 # millionth of its unit, and 16 places hold their product. Two more are left for a contract's discount.
 PRICE: dict[str, Any] = {"max_digits": 20, "decimal_places": 10}
 COST: dict[str, Any] = {"max_digits": 30, "decimal_places": 18}
+SUM: dict[str, Any] = {"max_digits": 38, "decimal_places": 18}  # of any number of costs
 QUANTITY: dict[str, Any] = {"max_digits": 38, "decimal_places": 18}  # what a budget counts: USD, tokens or requests
 
 COST_QUANTUM = Decimal("1e-18")

@@ -13,7 +13,7 @@ from django.db.models import F, Q
 
 from catalog.models import Gateway, Offering, Team, Tier, UseCase, changes_catalog
 from core.models import check_zone
-from core.money import COST
+from core.money import COST, SUM
 from core.ranges import no_overlap
 from core.triggers import append_only, audited
 
@@ -362,10 +362,10 @@ class Summed(Metered):
     """The measures of a rollup, all sums. A reversal subtracts."""
 
     reasoning_tokens = models.BigIntegerField(default=0)
-    cost_usd = models.DecimalField(**COST, default=0)
-    list_cost_usd = models.DecimalField(**COST, default=0)
-    avoided_usd = models.DecimalField(**COST, default=0)
-    reported_cost_usd = models.DecimalField(**COST, default=0)
+    cost_usd = models.DecimalField(**SUM, default=0)
+    list_cost_usd = models.DecimalField(**SUM, default=0)
+    avoided_usd = models.DecimalField(**SUM, default=0)
+    reported_cost_usd = models.DecimalField(**SUM, default=0)
     unpriced_tokens = models.BigIntegerField(default=0)
     unpriced_requests = models.BigIntegerField(default=0)
     uncounted_requests = models.BigIntegerField(default=0)
@@ -438,7 +438,7 @@ class SummedSmall(models.Model):
     requests = models.BigIntegerField(default=0)
     input_tokens = models.BigIntegerField(default=0)
     output_tokens = models.BigIntegerField(default=0)
-    cost_usd = models.DecimalField(**COST, default=0)
+    cost_usd = models.DecimalField(**SUM, default=0)
     unpriced_tokens = models.BigIntegerField(default=0)
     uncounted_requests = models.BigIntegerField(default=0)
 

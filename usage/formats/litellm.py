@@ -373,8 +373,8 @@ _WANTED = {
     "id": "expected text",
     "status": "expected text",
     "startTime": "expected seconds since 1970",
-    "prompt_tokens": "expected a whole number from 0 to 2**53 - 1",
-    "completion_tokens": "expected a whole number from 0 to 2**53 - 1",
+    "prompt_tokens": "expected a whole number from 0 to 10**10",
+    "completion_tokens": "expected a whole number from 0 to 10**10",
 }
 
 

@@ -22,12 +22,12 @@ from usage.formats import usage_objects
 from usage.formats.contract import MAX_AHEAD, FormatSettings, Refused
 from usage.formats.items import Reader
 from usage.formats.labels import MAX_ID, MAX_KEY, MAX_LABEL, MAX_VALUE, is_name, label, labels, name
-from usage.formats.numbers import DO_NOT_ADD_UP, MAX_COUNT, MAX_INT4, Count, disjoint, money
+from usage.formats.numbers import DO_NOT_ADD_UP, MAX_EXACT, MAX_INT4, Count, disjoint, money
 
 _STATUSES = frozenset(STATUSES)
 _STANDARD_TIERS = frozenset(("", "standard", "default", "auto"))
 
-_Number = Annotated[int, msgspec.Meta(ge=0, le=MAX_COUNT)] | Annotated[float, msgspec.Meta(ge=0)]
+_Number = Annotated[int, msgspec.Meta(ge=0, le=MAX_EXACT)] | Annotated[float, msgspec.Meta(ge=0)]
 _Label = Annotated[str, msgspec.Meta(max_length=MAX_LABEL)]
 _Id = Annotated[str, msgspec.Meta(max_length=MAX_ID)]
 _Labels = dict[
@@ -35,6 +35,7 @@ _Labels = dict[
     Annotated[str, msgspec.Meta(max_length=MAX_VALUE)],
 ]
 _Int4 = Annotated[int, msgspec.Meta(ge=0, le=MAX_INT4)]
+_Revision = Annotated[int, msgspec.Meta(ge=0, le=MAX_EXACT)]
 
 
 class _Record(msgspec.Struct, gc=False):
@@ -63,7 +64,7 @@ class _Record(msgspec.Struct, gc=False):
     status: str | None = None
     call_group: _Id | None = None
     rules_version: _Int4 | None = None
-    state_revision: Count | None = None
+    state_revision: _Revision | None = None
     rule_id: _Label | None = None
     fallback_index: Annotated[int, msgspec.Meta(ge=0, le=1000)] | None = None
     route_reason: _Label | None = None

@@ -9,7 +9,10 @@ import msgspec
 
 from usage.formats.contract import Refused
 
-MAX_COUNT = 2**53 - 1  # what JSON carries exactly everywhere
+MAX_EXACT = 2**53 - 1  # what JSON carries exactly everywhere
+# What is believed of one call: thousands of times the largest context. Sums are 64 bits wide, and a few calls with
+# absurd counts would leave no room in them for the calls that come after.
+MAX_COUNT = 10**10
 MAX_INT4 = 2**31 - 1
 
 Count = Annotated[int, msgspec.Meta(ge=0, le=MAX_COUNT)]

@@ -218,7 +218,7 @@ def _count(usage: dict[str, Any], key: str) -> int | None:
     if type(value) is float and value.is_integer():  # JavaScript's and PHP's whole numbers
         value = int(value)
     if type(value) is not int or not 0 <= value <= MAX_COUNT:
-        raise Refused(f"usage.{key}: not a whole number from 0 to 2**53 - 1")
+        raise Refused(f"usage.{key}: not a whole number from 0 to 10**10")
     return value
 
 

@@ -204,7 +204,7 @@ def test_reasoning_audio_searches_and_tiers_come_along():
     assert (event.service_tier, event.cache_read_tokens, event.reasoning_tokens) == ("priority", 4, 2)
 
 
-@pytest.mark.parametrize("count", [-1, 1.5, True, "9", 2**53, [], {}])
+@pytest.mark.parametrize("count", [-1, 1.5, True, "9", 10**10 + 1, [], {}])
 def test_a_count_that_is_none_refuses_the_event(count):
     assert str(read({"prompt_tokens": count})).startswith("usage.prompt_tokens: ")
 

@@ -17,6 +17,7 @@ from alerts.selectors import alerts as rows
 from alerts.selectors import channels as channel_rows
 from alerts.services import acknowledging, channels
 from core.api import (
+    BadQuery,
     InstantField,
     PageQuery,
     acting_as,
@@ -86,6 +87,19 @@ def _detail(alert_id: int) -> dict[str, Any]:
     return dict(AlertOutput(found.alert).data) | {"comments": comments}
 
 
+def _before(after: str | None) -> tuple[datetime, int] | None:
+    cursor = read_cursor(after, (str, int))
+    if cursor is None:
+        return None
+    try:
+        created_at = datetime.fromisoformat(cursor[0])
+    except ValueError as error:
+        raise BadQuery("after: take it from `next` as it is.", [("after", "not a page of this list")]) from error
+    if created_at.tzinfo is None:
+        raise BadQuery("after: take it from `next` as it is.", [("after", "not a page of this list")])
+    return created_at, cursor[1]
+
+
 class AlertsApi(Api):
     """Alerts of every kind, newest first, with their deliveries."""
 
@@ -103,10 +117,9 @@ class AlertsApi(Api):
     )
     def get(self, request: Request) -> Response:
         query = self.query
-        cursor = read_cursor(query.get("after"), (str, int))
         page = rows.newest(
             limit=query["limit"],
-            before=(datetime.fromisoformat(cursor[0]), cursor[1]) if cursor else None,
+            before=_before(query.get("after")),
             states=[query["state"]] if "state" in query else [],
             kinds=[query["kind"]] if "kind" in query else [],
             severities=[SEVERITIES[query["severity"]]] if "severity" in query else [],

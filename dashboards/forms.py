@@ -13,7 +13,7 @@ from budgets.models import Action, PeriodKind, Unit
 from budgets.rules import TIERS
 
 NOT_A_NUMBER = Decimal("NaN")  # refused by every service
-_NUMBER = re.compile(r"(\d+|\d{1,3}(,\d{3})+)(\.\d+)?")
+_NUMBER = re.compile(r"(\d+|\d{1,3}(,\d{3})+)(\.\d+)?", re.ASCII)
 
 
 class AmountField(forms.CharField):

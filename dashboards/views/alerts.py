@@ -152,7 +152,8 @@ def acknowledge(request: HttpRequest, pk: int) -> HttpResponse:
 @page("alerts.acknowledge", "POST")
 def comment(request: HttpRequest, pk: int) -> HttpResponse:
     form = CommentForm(request.POST)
-    form.is_valid()
+    if not form.is_valid():  # a NUL character, which no text holds
+        return _alert(request, pk, form=form, status=422)
     try:
         acknowledging.comment(
             alert_id=pk, text=form.cleaned_data["text"], by=access.label(request.user), at=timezone.now()

@@ -267,7 +267,8 @@ def create(request: HttpRequest) -> HttpResponse:
 def set_limit(request: HttpRequest, pk: int) -> HttpResponse:
     form = LimitForm(request.POST)
     found = _found(pk)
-    form.is_valid()
+    if not form.is_valid():  # a NUL character, which no text holds
+        return _budget(request, pk, status=422, limit_form=form, retire_form=RetireForm())
     by = access.label(request.user)
     try:
         limit = service.set_limit(
@@ -293,7 +294,8 @@ def set_limit(request: HttpRequest, pk: int) -> HttpResponse:
 def retire(request: HttpRequest, pk: int) -> HttpResponse:
     form = RetireForm(request.POST)
     found = _found(pk)
-    form.is_valid()
+    if not form.is_valid():
+        return _budget(request, pk, status=422, limit_form=LimitForm(), retire_form=form)
     reason = form.cleaned_data["reason"].strip()
     if not reason:
         form.show([("reason", "This is needed.")])

@@ -16,6 +16,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from core import periods
+from core.api import FIRST_YEAR, LAST_YEAR
 from core.models import Organisation
 from dashboards.charts import spend as charts
 from dashboards.selectors import overview as page_of
@@ -96,9 +97,12 @@ def _month(request: HttpRequest) -> date | None:
     if not text:
         return None
     try:
-        return datetime.strptime(text, "%Y-%m").date()  # noqa: DTZ007 - a month of the calendar, no instant
+        month = datetime.strptime(text, "%Y-%m").date()  # noqa: DTZ007 - a month of the calendar, no instant
     except ValueError as error:
         raise Http404("A month is written 2026-10.") from error
+    if not FIRST_YEAR < month.year <= LAST_YEAR:  # the month before is shown beside it
+        raise Http404("There is nothing to tell of that year.")
+    return month
 
 
 def _url(*, month: date | None = None, by: str = "tier") -> str:

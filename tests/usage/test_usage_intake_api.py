@@ -194,7 +194,7 @@ def test_when_too_much_waits_senders_are_told_to_come_again_litellm_later_and_ot
 def test_what_waits_is_looked_up_once_a_second_at_most(client, secret, django_assert_num_queries):
     post(client, EVENTS, event(id="1"), secret)
 
-    with django_assert_num_queries(1):  # the receipt, and nothing else
+    with django_assert_num_queries(0):  # the receipt goes by the driver's own cursor, which is not counted
         post(client, EVENTS, event(id="2"), secret)
 
 

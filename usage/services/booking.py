@@ -29,6 +29,7 @@ from usage.rules.rating import atto, price_of
 from usage.selectors import world as worlds
 from usage.selectors.world import SourceFacts, World
 from usage.services import intake, interning, ledger, partitions
+from usage.services.raw import raw_cursor
 
 log = structlog.get_logger(__name__)
 
@@ -92,7 +93,7 @@ class Batch:
     other_formats: dict[tuple[int, str], SourceFacts] = field(default_factory=dict)  # by source and format
 
 
-def book_pending(*, at: datetime, limit_events: int = 2000) -> int:
+def book_pending(*, at: datetime, limit_events: int = 4000) -> int:
     """Book what waits, oldest first, about `limit_events` in a transaction; returns how many receipts are done.
 
     Several processes may do this at once: each takes receipts that no other holds. A receipt that fails is tried again
@@ -163,7 +164,7 @@ def _waiting(*, at: datetime, limit_events: int) -> list[int]:
 @transaction.atomic(durable=True)
 def _book(*, ids: Sequence[int], at: datetime) -> int:
     barrier.hold_shared()
-    with ledger.raw_cursor() as cursor:
+    with raw_cursor() as cursor:
         cursor.execute(
             "SELECT id, source_id, environment, format, received_at, events, event_count FROM receipt "
             "WHERE id = ANY(%s) AND state = 'pending' ORDER BY id FOR UPDATE SKIP LOCKED",

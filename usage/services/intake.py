@@ -17,6 +17,7 @@ from django.db import connection, transaction
 from core.errors import LimitReached, Unavailable
 from usage.events import Event, Rejected
 from usage.models import Receipt, ReceiptState, Source, SourceKind
+from usage.services.raw import raw_cursor
 
 # Events of one receipt are booked in one transaction, so their number bounds its length.
 MOST_EVENTS = 20_000
@@ -68,16 +69,16 @@ def take(
     One INSERT. A body of which nothing was accepted is done at once.
     """
     refusals = msgspec.json.encode(rejected).decode() if rejected else "[]"
-    with connection.cursor() as cursor:
+    with raw_cursor() as cursor:  # the events go as bytes, not as twice as much text
         cursor.execute(
             "INSERT INTO receipt (source_id, environment, format, state, received_at, events, event_count, rejected, "
             "booked, duplicates, conflicts, quarantined, shadowed, attempts, try_after, error, done_at) "
-            "VALUES (%s, %s, %s, %s, %s, %s, %s, %s::jsonb, 0, 0, 0, 0, 0, 0, %s, '', %s) RETURNING id",
+            "VALUES (%s, %s, %s, %s, %s, %b, %s, %s::jsonb, 0, 0, 0, 0, 0, 0, %s, '', %s) RETURNING id",
             [
                 source_id,
                 environment,
                 format,
-                ReceiptState.PENDING if events else ReceiptState.DONE,
+                str(ReceiptState.PENDING if events else ReceiptState.DONE),
                 received_at,
                 pack(events) if events else None,
                 len(events),

@@ -6,13 +6,11 @@ that touch the same rollups wait for each other in one order.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 import psycopg
-from django.db import connection
 
 from budgets.rules import Consumption
 from budgets.selectors.definitions import tag_names
@@ -26,19 +24,6 @@ from usage.selectors import drivers
 from usage.selectors.world import World
 
 BLOCK = 1000  # the increment of the sequence that numbers entries
-
-
-@contextmanager
-def raw_cursor() -> Iterator[psycopg.Cursor[Any]]:
-    """Give a cursor of the driver's own on Django's connection: prepared statements, binary parameters, COPY.
-
-    What it raises comes out as Django's errors, so that a caller can tell a lost connection or a broken deadlock from
-    a fault of the data, and Django knows that the connection may be gone.
-    """
-    connection.ensure_connection()
-    raw: psycopg.Connection[Any] = connection.connection
-    with connection.wrap_database_errors:
-        yield psycopg.Cursor(raw)
 
 
 def take_ids(cursor: psycopg.Cursor[Any], count: int) -> list[int]:

@@ -25,6 +25,7 @@ from usage.rules.rating import atto, price_of, usd
 from usage.selectors import world as worlds
 from usage.selectors.world import World
 from usage.services import interning, ledger, partitions
+from usage.services.raw import raw_cursor
 
 KIND = "price_arrived"
 BATCH = 1000
@@ -96,7 +97,7 @@ def _batch(job_id: int, at: datetime) -> bool:
     job = Job.objects.select_for_update().get(pk=job_id)
     if job.state in (JobState.DONE, JobState.CANCELLED):
         return True
-    with ledger.raw_cursor() as cursor:
+    with raw_cursor() as cursor:
         # A second job for the offering, asked for while this one runs, must not take back the same entries: it looks
         # for them after this batch has committed.
         cursor.execute("SELECT pg_advisory_xact_lock(%s, %s)", [_LOCK, job.arguments["offering"] % 2**31])

@@ -106,7 +106,7 @@ def _tell() -> None:
 class BudgetsApi(Api):
     """Budgets, each in its present period."""
 
-    actions: ClassVar[dict[str, str]] = {"GET": "view", "POST": "budgets.edit"}
+    actions: ClassVar[dict[str, str]] = {"GET": "view", "POST": "limits.approve"}
 
     class QuerySerializer(PageQuery):
         retired = serializers.BooleanField(required=False, default=False, help_text="Retired ones too.")

@@ -394,7 +394,7 @@ class ModelAliasesApi(Api):
 class PricesApi(Api):
     """The price book as it is held true now. Prices are never changed: a new one takes the old one's place."""
 
-    actions: ClassVar[dict[str, str]] = {"GET": "view", "POST": "prices.edit"}
+    actions: ClassVar[dict[str, str]] = {"GET": "view", "POST": "prices.approve"}
 
     class QuerySerializer(PageQuery):
         offering = serializers.CharField(required=False, help_text="model@provider")

@@ -130,7 +130,7 @@ def budgets_page(request: HttpRequest) -> HttpResponse:
     lines = [line_of(row) for row in page_of.at_a_glance(at=now, zone=organisation.zone)]
     context = {
         "lines": lines,
-        "may_edit": request.user.has_perm("budgets.edit"),
+        "may_edit": request.user.has_perm("limits.approve"),  # a new budget comes with a limit
         "counts": {
             "exceeded": sum(line.row.state == "EXCEEDED" for line in lines),
             "near": sum(line.row.state in ("WARN", "ALERT") for line in lines),
@@ -225,7 +225,7 @@ def _bound(row: BudgetRow) -> str:
     return short(row.unit, per_minute.quantize(Decimal("0.0001") if row.unit == "usd" else Decimal(1)))
 
 
-@page("budgets.edit", "GET", "POST")
+@page("limits.approve", "GET", "POST")
 def create(request: HttpRequest) -> HttpResponse:
     names = page_of.names()
     if request.method != "POST":

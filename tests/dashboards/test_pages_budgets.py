@@ -203,13 +203,21 @@ def test_a_retired_budget_leaves_the_list_and_keeps_its_page(client):
     assert budget.limits.count() == 1
 
 
+@pytest.mark.parametrize("role", ["viewer", "engineer", "platform"])
+def test_who_may_set_no_limit_makes_no_budget_which_comes_with_one(client, role):
+    make_budget(at=timezone.now())
+    signed_in(client, role)
+
+    assert client.get("/budgets/new/").status_code == 403
+    assert client.post("/budgets/new/", typed(name="mine")).status_code == 403
+    assert Budget.objects.count() == 1
+
+
 @pytest.mark.parametrize("role", ["viewer", "approver"])
 def test_who_may_not_edit_is_refused_and_changes_nothing(client, role):
     budget = make_budget(at=timezone.now())
     signed_in(client, role)
 
-    assert client.get("/budgets/new/").status_code == 403
-    assert client.post("/budgets/new/", typed(name="mine")).status_code == 403
     assert client.post(f"/budgets/{budget.pk}/retire/", {"reason": "x"}).status_code == 403
     budget.refresh_from_db()
     assert (Budget.objects.count(), budget.retired_at) == (1, None)

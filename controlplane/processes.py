@@ -64,6 +64,7 @@ WEB = Process(
         "4",
         "--workers-kill-timeout",
         "8",
+        "--respawn-failed-workers",
         "--no-ws",
         "controlplane.wsgi:application",
     ),

@@ -168,15 +168,15 @@ def test_what_is_held_as_too_old_is_held_once_however_often_it_is_sent():
     assert HeldEvent.objects.count() == 1
 
 
-def test_a_repeat_is_recognised_until_its_key_is_pruned_after_36_days():
+def test_a_repeat_is_recognised_until_its_key_is_pruned_after_37_days():
     event = make_event(event_id="e-1")
     send(event)
     received_at = NOON + SECOND
 
-    assert housekeeping.prune_keys(at=received_at + 36 * DAY) == 0
+    assert housekeeping.prune_keys(at=received_at + 37 * DAY) == 0
     again = make_event(event_id="e-1", occurred_at=NOON + 34 * DAY)
     assert outcome(send(again, received_at=received_at + 35 * DAY)) == {"duplicates": 1}
-    assert housekeeping.prune_keys(at=received_at + 36 * DAY + SECOND) == 1
+    assert housekeeping.prune_keys(at=received_at + 37 * DAY + SECOND) == 1
 
 
 def test_keys_of_an_import_are_never_pruned():

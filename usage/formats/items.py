@@ -26,7 +26,7 @@ _LINE = re.compile(rb"[^ \t\r\n][^\n]*")
 _QUOTE, _COMMA = b'",'
 _OPENING = frozenset(b"[{")
 _MANY = 1_000_000
-_MAX_TOKENS = 10_000_000  # twice what 64 MB of LiteLLM's records have, and a few seconds' work
+_MAX_TOKENS = 5_000_000  # what 64 MB of LiteLLM's records have, and a few seconds' work
 
 # What a decoder may raise on bytes from outside: msgspec's own errors and UnicodeError are ValueErrors, and
 # RecursionError is its answer to deep nesting.

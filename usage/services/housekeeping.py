@@ -8,8 +8,9 @@ from django.db import connection, transaction
 
 from usage.services import partitions
 
-# A day more than the window in which a repeat is recognised.
-KEEP_KEYS = timedelta(days=36)
+# Two days more than the window in which a repeat is recognised: an event may be dated a day ahead of its receipt, and a
+# repeat of it must meet either its key or the quarantine of what is too old.
+KEEP_KEYS = timedelta(days=37)
 _AT_ONCE = 10_000
 
 
@@ -19,7 +20,7 @@ def keep(*, at: datetime) -> dict[str, int]:
 
 
 def prune_keys(*, at: datetime) -> int:
-    """Delete keys of live sources that were first received more than 36 days ago, some thousand per transaction."""
+    """Delete keys of live sources that were first received more than 37 days ago, some thousand per transaction."""
     pruned = 0
     while True:
         with transaction.atomic(), connection.cursor() as cursor:

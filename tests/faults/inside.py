@@ -1,0 +1,120 @@
+"""A process inside the house that faults are tried on: it does what a line of its standard input asks for.
+
+A line is JSON, `[command, argument]`, and so is the answer, `[true, result]` or `[false, what went wrong]`. It stands
+by because starting Django anew for every question takes longer than most faults.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any, NoReturn
+
+import django
+
+WORKERS = 2
+LIMIT_TOKENS = 8_000  # of the budget: every threshold is passed
+LIMIT_EVENTS = 40  # small transactions: more of them to break in the middle of
+BOOKER = "booker-"  # connections of a worker are named so, with its process
+
+
+def prepare(_: object) -> str:
+    """Migrate, make a priced offering, a budget and a key, and return the key."""
+    from django.core.management import call_command
+    from django.utils import timezone
+
+    from catalog.services import gateways
+    from tests.factories import make_budget
+    from tests.usage.making import make_priced_offering
+
+    call_command("migrate", verbosity=0)
+    make_priced_offering()
+    at = timezone.now()
+    make_budget(amount=Decimal(LIMIT_TOKENS), at=at, scope={"use_case": ["support-routing"]})
+    return gateways.create_key(name="edge", gateway="edge", scopes=["usage:write"], by="tests", at=at)
+
+
+def book(_: object) -> int:
+    """Start workers that book whatever waits, and return the process that replaces each that is killed."""
+    parent = os.fork()
+    if parent:
+        return parent
+    os.setsid()
+    running: set[int] = set()
+    while True:
+        while len(running) < WORKERS:
+            child = os.fork()
+            if child == 0:
+                _book()
+            running.add(child)
+        ended, _status = os.wait()
+        running.discard(ended)
+
+
+def _book() -> NoReturn:
+    from django.db import InterfaceError, OperationalError, connection
+    from django.utils import timezone
+
+    from usage.services import booking
+
+    parent = os.getppid()
+    connection.settings_dict["OPTIONS"]["application_name"] = f"{BOOKER}{os.getpid()}"
+    while os.getppid() == parent:
+        try:
+            booking.book_pending(at=timezone.now(), limit_events=LIMIT_EVENTS)
+        except (OperationalError, InterfaceError):  # the database went away: it comes back
+            connection.close()
+        time.sleep(0.01)
+    os._exit(0)
+
+
+def verify(answered: list[str]) -> None:
+    """Check everything that must hold once the events of these ids were answered with 202 and nothing waits."""
+    from django.utils import timezone
+
+    from alerts.models import Alert, Delivery
+    from budgets.models import Counter, Crossing
+    from tests.usage import checks
+    from usage.models import HeldEvent, Receipt
+
+    states = set(Receipt.objects.values_list("state", flat=True))
+    assert states == {"done"}, states
+    assert not HeldEvent.objects.exists()
+    checks.assert_each_counts_once(set(answered))
+    checks.assert_rollups_equal_ledger()
+    checks.assert_counters_equal_ledger()
+    crossed = sorted(Crossing.objects.filter(basis="actual").values_list("threshold", flat=True))
+    used = Counter.objects.get(period_start__lte=timezone.now(), period_end__gt=timezone.now()).used
+    assert crossed == [per_cent for per_cent in (70, 90, 100) if used * 100 >= LIMIT_TOKENS * per_cent], crossed
+    alerts = set(Alert.objects.values_list("id", flat=True))
+    assert set(Crossing.objects.values_list("alert_id", flat=True)) <= alerts
+    assert set(Delivery.objects.values_list("alert_id", flat=True)) == alerts
+    assert Receipt.objects.filter(duplicates__gt=0).exists()
+
+
+COMMANDS: dict[str, Callable[[Any], Any]] = {"prepare": prepare, "book": book, "verify": verify}
+
+
+def main() -> None:
+    django.setup()
+    from django.db import connection
+
+    for line in sys.stdin:
+        command, argument = json.loads(line)
+        try:
+            answer = [True, COMMANDS[command](argument)]
+        except Exception:
+            answer = [False, traceback.format_exc()]
+        finally:
+            connection.close()  # the server may be another one by the next line, and a fork must not share it
+        sys.stdout.write(json.dumps(answer) + "\n")
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()

@@ -26,7 +26,7 @@ from tests.usage.making import (
     the_entry,
 )
 from usage.models import EventKey, HeldEvent, LedgerEntry, Receipt
-from usage.services import housekeeping, intake
+from usage.services import booking, housekeeping, imports, intake, partitions
 
 pytestmark = pytest.mark.django_db
 PATIENCE_S = 60
@@ -180,8 +180,6 @@ def test_a_repeat_is_recognised_until_its_key_is_pruned_after_37_days():
 
 
 def test_keys_of_an_import_are_never_pruned():
-    from usage.services import imports
-
     source = imports.open_import(gateway_id=make_gateway().pk, covers=(NOON, NOON + DAY), by="tests", at=NOON)
     send(make_event(), source_id=source.pk)
 
@@ -190,8 +188,6 @@ def test_keys_of_an_import_are_never_pruned():
 
 
 def test_an_import_may_be_older_than_the_window_of_live_events():
-    from usage.services import imports
-
     source = imports.open_import(gateway_id=make_gateway().pk, covers=(NOON - 90 * DAY, NOON), by="tests", at=NOON)
 
     receipt = send(make_event(occurred_at=NOON - 90 * DAY), source_id=source.pk)
@@ -249,11 +245,10 @@ def test_eight_clients_and_workers_at_once_count_each_event_once():
 @pytest.mark.django_db(transaction=True)
 def test_eight_contents_of_one_id_at_once_give_one_entry_and_seven_conflicts():
     make_offering()
+    partitions.make(first=NOON.date(), last=NOON.date())
     source = intake.live_source(gateway_id=make_gateway().pk, at=NOON)
     for number in range(8):
         take(make_event(event_id="e-1", output_tokens=number), source_id=source)
-
-    from usage.services import booking
 
     ids = list(Receipt.objects.values_list("id", flat=True))
     in_threads(8, lambda number: booking._book(ids=[ids[number]], at=NOON + DAY))

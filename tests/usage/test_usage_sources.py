@@ -140,6 +140,21 @@ def test_live_events_inside_the_range_of_a_counted_import_are_kept_aside():
     assert_rollups_equal_ledger()
 
 
+def test_what_an_import_holds_outside_its_range_is_kept_aside():
+    source = open_import()
+    send(make_event(event_id="live", occurred_at=NOON))
+
+    receipt = send(
+        make_event(event_id="too early", occurred_at=NOON - DAY - SECOND),
+        make_event(event_id="inside", occurred_at=NOON - DAY),
+        make_event(event_id="live, from the logs", occurred_at=NOON),
+        source_id=source.pk,
+    )
+
+    assert outcome(receipt) == {"booked": 1, "shadowed": 2}
+    assert [entry.event_id for entry in entries()] == ["live", "inside"]
+
+
 def test_live_events_of_another_gateway_are_none_of_the_import_s_business():
     open_import("edge")
 

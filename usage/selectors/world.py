@@ -24,6 +24,7 @@ class SourceFacts:
     live: bool
     audit: bool
     accounting_format: str
+    covers: tuple[datetime, datetime] | None = None  # of an import: the event times it may hold
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,12 +129,12 @@ def _load(zone: str, tags: tuple[str, ...]) -> World:
     imported: dict[int, tuple[tuple[datetime, datetime], ...]] = {}
     for source in Source.objects.all():
         live = source.kind == SourceKind.LIVE
-        sources[source.pk] = SourceFacts(source.pk, source.gateway_id, live, source.audit, source.accounting_format)
-        if not live and not source.audit and source.covers is not None:
-            imported[source.gateway_id] = (
-                *imported.get(source.gateway_id, ()),
-                (source.covers.lower, source.covers.upper),
-            )
+        covers = None if source.covers is None else (source.covers.lower, source.covers.upper)
+        sources[source.pk] = SourceFacts(
+            source.pk, source.gateway_id, live, source.audit, source.accounting_format, covers
+        )
+        if not live and not source.audit and covers is not None:
+            imported[source.gateway_id] = (*imported.get(source.gateway_id, ()), covers)
     closed = tuple(ClosedMonth(m.label, m.starts_at, m.ends_at) for m in Month.objects.order_by("label"))
     return World(
         book=snapshot.load(),

@@ -217,6 +217,8 @@ def _read(batch: Batch, receipt: Claimed) -> None:
         line = Line(event, receipt, source, shadow, digest, content_hash(event))
         if imported and not shadow and batch.world.counted_elsewhere(source.gateway_id, event.occurred_at):
             line.shadow = True
+        if source.covers is not None and not source.covers[0] <= event.occurred_at < source.covers[1]:
+            line.shadow = True  # outside an import's range nothing keeps live events from counting the same call
         if source.live and event.occurred_at < oldest:
             outcome.quarantined += 1
             batch.held.append((line, "too_old"))

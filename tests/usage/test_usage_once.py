@@ -251,6 +251,7 @@ def test_eight_contents_of_one_id_at_once_give_one_entry_and_seven_conflicts():
         take(make_event(event_id="e-1", output_tokens=number), source_id=source)
 
     ids = list(Receipt.objects.values_list("id", flat=True))
+    partitions.make(first=NOON.date(), last=(NOON + DAY).date())
     in_threads(8, lambda number: booking._book(ids=[ids[number]], at=NOON + DAY))
 
     totals = Receipt.objects.aggregate(Sum("booked"), Sum("conflicts"))

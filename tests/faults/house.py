@@ -20,7 +20,7 @@ from typing import Any
 import psutil
 import psycopg
 
-from controlplane.embedded.servers import Servers
+from controlplane.embedded.servers import Servers, die_with_parent
 from controlplane.processes import WEB
 from tests.faults.inside import BOOKER
 from tests.usage.waiting import until
@@ -74,7 +74,7 @@ class House:
         with (self._directory / f"{name}.log").open("ab") as log:
             process = subprocess.Popen(
                 [sys.executable, *command], env=self._environment, cwd=ROOT, stdout=log, stderr=log,
-                start_new_session=True,
+                start_new_session=True, preexec_fn=die_with_parent(signal.SIGTERM),
             )  # fmt: skip
         self._processes[name] = psutil.Process(process.pid)
         self._started.append(process)

@@ -83,6 +83,8 @@ def meter(
         "words": "not known" if known is None else f"{percent(known)} used",
         "width": None if known is None else place(known, full),
         "limit_x": place(Decimal(1), full) if full > 1 else None,
+        # On a phone the words of a threshold just before the end and of the end itself would run into each other.
+        "names_the_limit": full <= 1 and not any(Decimal("0.85") < mark < 1 for mark in marks),
         "expected_x": None if expected is None else place(Decimal(expected), full),
         "expected_words": None if expected is None else f"{percent(Decimal(expected))} expected at the end",
         "ticks": [

@@ -12,8 +12,6 @@ COST: dict[str, Any] = {"max_digits": 30, "decimal_places": 18}
 SUM: dict[str, Any] = {"max_digits": 38, "decimal_places": 18}  # of any number of costs
 QUANTITY: dict[str, Any] = {"max_digits": 38, "decimal_places": 18}  # what a budget counts: USD, tokens or requests
 
-COST_QUANTUM = Decimal("1e-18")
-
 
 def plain(value: Decimal) -> str:
     """Return the value as JSON carries it: no exponent, no trailing zeros, exact."""

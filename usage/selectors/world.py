@@ -14,7 +14,6 @@ from catalog.rules import Book, OfferingFacts
 from catalog.selectors import snapshot
 from core import periods
 from usage.models import Month, Source, SourceKind
-from usage.rules.postings import QUARTER_HOUR_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,10 +144,6 @@ def _load(zone: str, tags: tuple[str, ...]) -> World:
         closed=closed,
         closed_until=max((m.ends_at for m in closed), default=None),
     )
-
-
-def quarter_hour(at: datetime) -> int:
-    return int(at.timestamp()) // QUARTER_HOUR_S * QUARTER_HOUR_S
 
 
 def offering_facts(ids: list[int]) -> dict[int, OfferingFacts]:

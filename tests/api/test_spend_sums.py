@@ -253,3 +253,18 @@ def test_it_takes_three_queries_whatever_is_asked():
         spend.spend(ask=asked(group_by=("day", "use_case", "model", "provider", "team", "gateway")))
 
     assert len(queries) == 3
+
+
+def test_several_questions_at_once_are_answered_as_one_by_one_and_share_what_is_looked_up():
+    names = make_names()
+    make_entries(names, starts_at=FIRST, ends_at=LAST, count=60)
+    roll_up()
+    some = asked(filters={"use_case": ("support-routing",), "model": ("gpt-5.5", "mystery")})
+    asks = [asked(group_by=("team",)), some, replace(some, group_by=("day",)), replace(some, group_by=("model",))]
+
+    with CaptureQueriesContext(connection) as queries:
+        together = spend.spends(asks=asks)
+
+    assert together == [spend.spend(ask=ask) for ask in asks]
+    assert together[1].total.requests > 0
+    assert len(queries) == 2 + len(asks) + 2

@@ -200,14 +200,29 @@ def spend(*, ask: SpendAsk) -> Spend:
         Invalid: something is asked by that does not exist, the range is empty or too long, or the rows are too many.
         NeedsLedger: no rollup can tell.
     """
-    check(ask=ask)
+    (answer,) = spends(asks=[ask])
+    return answer
+
+
+def spends(*, asks: Sequence[SpendAsk]) -> list[Spend]:
+    """Return the sums for several questions, each as `spend` gives it.
+
+    Two queries, one per question, and one per filter that names rows of the catalogue and differs from those before.
+
+    Raises:
+        Invalid, NeedsLedger: as `spend`, for the first question that it is true of.
+    """
+    for ask in asks:
+        check(ask=ask)
     organisation = Organisation.objects.get(pk=1)
     held_since = Month.objects.exclude(zone=organisation.zone).aggregate(until=Max("ends_at"))["until"]
-    why = _why_not_from_rollups(ask, organisation, held_since)
-    if why:
-        raise NeedsLedger(why)
-    slices = _slices(ask, organisation.zone, held_since)
-    return _answered(ask, slices)
+    resolved: _Resolved = {}
+    answers = []
+    for ask in asks:
+        if why := _why_not_from_rollups(ask, organisation, held_since):
+            raise NeedsLedger(why)
+        answers.append(_answered(ask, _slices(ask, organisation.zone, held_since), resolved))
+    return answers
 
 
 def spend_or_none(*, ask: SpendAsk) -> Spend | None:
@@ -227,7 +242,7 @@ def ledger_spend(*, ask: SpendAsk) -> Spend:
         Invalid: as `spend`; the range is longer than 31 days.
     """
     check_for_ledger(ask=ask)
-    return _answered(ask, [_Slice(table=_LEDGER, lower=ask.starts_at, upper=ask.ends_at)])
+    return _answered(ask, [_Slice(table=_LEDGER, lower=ask.starts_at, upper=ask.ends_at)], {})
 
 
 def check_for_ledger(*, ask: SpendAsk) -> None:
@@ -484,10 +499,13 @@ def _hours(starts_at: datetime, ends_at: datetime, zone: str) -> list[datetime]:
 # --- the question as SQL ---
 
 
-def _answered(ask: SpendAsk, slices: Sequence[_Slice]) -> Spend:
+_Resolved = dict[tuple[str, tuple[str, ...]], tuple[list[Any], list[str]]]  # filters that were looked up already
+
+
+def _answered(ask: SpendAsk, slices: Sequence[_Slice], resolved: _Resolved) -> Spend:
     """Sum over the slices in one statement. Names and texts of the question are parameters, never SQL."""
     parameters: dict[str, Any] = {}
-    wanted = _wanted(ask, parameters)
+    wanted = _wanted(ask, parameters, resolved)
     calendars = {kind: _calendar(kind, ask) for kind in TIMES if kind in ask.group_by}
     for kind, calendar in calendars.items():
         parameters |= {f"{kind}_instants": calendar.instants, f"{kind}_dates": calendar.dates}
@@ -581,7 +599,7 @@ def _value(name: str, part: _Slice, ask: SpendAsk) -> str:
     return f"r.{_DIMENSIONS[name].column}"
 
 
-def _wanted(ask: SpendAsk, parameters: dict[str, Any]) -> list[str]:
+def _wanted(ask: SpendAsk, parameters: dict[str, Any], resolved: _Resolved) -> list[str]:
     """Return the filters (tags apart) as conditions; names become ids here.
 
     Raises:
@@ -592,7 +610,9 @@ def _wanted(ask: SpendAsk, parameters: dict[str, Any]) -> list[str]:
     for name, values in ask.filters.items():
         if _tag_name(name):
             continue
-        found, unknown = _resolved(name, values)
+        if (name, values) not in resolved:
+            resolved[name, values] = _ids(name, values)
+        found, unknown = resolved[name, values]
         problems += [(name, f"There is no {name.replace('_', ' ')} {value!r}.") for value in unknown]
         parameters[f"only_{name}"] = found
         conditions.append(f"r.{_DIMENSIONS[name].column} = ANY(%(only_{name})s)")
@@ -601,7 +621,7 @@ def _wanted(ask: SpendAsk, parameters: dict[str, Any]) -> list[str]:
     return conditions
 
 
-def _resolved(name: str, values: Sequence[str]) -> tuple[list[Any], list[str]]:
+def _ids(name: str, values: Sequence[str]) -> tuple[list[Any], list[str]]:
     """Return what the columns hold for the values of a filter, and the values that name nothing."""
     if name in ("use_case", "team"):
         wanted = {fold(value): value for value in values}

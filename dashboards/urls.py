@@ -1,8 +1,10 @@
 """Addresses of the console's pages. The names of those in the menu are in `context.py`."""
 
-from django.urls import path
+from django.urls import path, register_converter
 
-from dashboards.views import alerts, budgets, overview
+from dashboards.views import alerts, budgets, catalog, overview
+
+register_converter(catalog.OfferingConverter, "offering")
 
 urlpatterns = [
     path("", overview.overview, name="overview"),
@@ -15,4 +17,6 @@ urlpatterns = [
     path("alerts/<int:pk>/", alerts.alert, name="alert"),
     path("alerts/<int:pk>/acknowledge/", alerts.acknowledge, name="alert-acknowledge"),
     path("alerts/<int:pk>/comments/", alerts.comment, name="alert-comment"),
+    path("catalog/", catalog.catalog_page, name="catalog"),
+    path("catalog/<offering:name>/", catalog.offering, name="offering"),
 ]

@@ -1,0 +1,434 @@
+"""What the pages of the catalogue show: every offering at a glance, and one of them down to who approved its price."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from decimal import Decimal, localcontext
+from typing import Any
+
+from django.db import connection
+from django.db.models import Q, Sum
+from django.db.models.functions import Lower
+
+from catalog.models import Alias, Contract, Offering, OfferingTier, Price, Provider, Tier
+from catalog.rules import METERS, UNKNOWN
+from core import periods
+from usage.models import RollupDay
+from usage.selectors.drivers import INPUT, OUTPUT
+
+PER_PAGE = 100
+SPEND_DAYS = 30  # full days before today, and today
+MOST_EARLIER = 200  # prices that were replaced, newest first; those that hold are never cut
+MOST_USE_CASES = 6
+
+# What waits for attention, and what a row that waits for nothing is ordered by.
+ORDERS = {
+    "attention": "attention DESC, unpriced AND requests > 0 DESC, unpriced DESC, unclassified DESC, cost_usd DESC",
+    "name": "",
+    "spend": "cost_usd DESC",
+    "input": "input_usd DESC NULLS LAST",
+    "cache_read": "cache_read_usd DESC NULLS LAST",
+    "output": "output_usd DESC NULLS LAST",
+    "context": "context_tokens DESC NULLS LAST",
+}
+NARROWED = {
+    "attention": "attention",
+    "unpriced": "unpriced",
+    "unclassified": "unclassified",
+    "waiting": "waiting",
+    "used": "requests > 0",
+}
+
+TIERS = {str(tier.label): int(tier) for tier in (*(one for one in Tier if one), Tier.UNCLASSIFIED)}
+
+# A price is in force as rating reads it: the list price, for any region and hour, of the ordinary service tier and
+# below every context tier. `unpriced` asks for less: any list price that rating would find.
+_KNOWN = """
+WITH used AS (
+    SELECT offering_id, sum(cost_usd) AS cost_usd, sum(requests) AS requests, sum(unpriced_tokens) AS unpriced_tokens
+    FROM rollup_day WHERE day >= %(first)s AND day < %(until)s GROUP BY offering_id
+), listed AS (
+    SELECT s.model_id, s.provider_id,
+        max(p.usd_per_1m) FILTER (WHERE s.meter = 'uncached_input' AND ordinary.it) AS input_usd,
+        max(p.usd_per_1m) FILTER (WHERE s.meter = 'cache_read' AND ordinary.it) AS cache_read_usd,
+        max(p.usd_per_1m) FILTER (WHERE s.meter = 'output' AND ordinary.it) AS output_usd,
+        bool_or(s.context_over IS NOT NULL OR s.service_tier IS NOT NULL) AS has_more
+    FROM catalog_price p JOIN catalog_priceseries s ON s.id = p.series_id
+    CROSS JOIN LATERAL (SELECT s.context_over IS NULL AND s.service_tier IS NULL AS it) ordinary
+    WHERE upper_inf(p.recorded) AND p.valid @> %(at)s
+        AND s.contract_id IS NULL AND s.region IS NULL AND s.hour_window_id IS NULL
+    GROUP BY s.model_id, s.provider_id
+), facts AS (
+    SELECT o.id, o.name, m.id AS model_id, m.name AS model, m.lab, m.context_tokens,
+        v.name AS provider, v.title AS provider_title, o.region, o.state, o.first_seen_at,
+        o.retired_at IS NOT NULL AND o.retired_at <= %(at)s AS retired,
+        coalesce(t.tier, 0) AS tier, l.input_usd, l.cache_read_usd, l.output_usd,
+        coalesce(l.has_more, false) AS has_more, coalesce(u.cost_usd, 0) AS cost_usd,
+        coalesce(u.requests, 0) AS requests,
+        coalesce(u.unpriced_tokens, 0) AS unpriced_tokens,
+        o.state = 'waiting' AS waiting, t.tier IS NULL AS unclassified, l.model_id IS NULL AS unpriced,
+        m.name = %(unknown)s OR v.name = %(unknown)s AS unknown
+    FROM catalog_offering o
+    JOIN catalog_model m ON m.id = o.model_id
+    JOIN catalog_provider v ON v.id = o.provider_id
+    LEFT JOIN catalog_offeringtier t ON t.offering_id = o.id AND t.valid @> %(at)s
+    LEFT JOIN listed l ON l.model_id = o.model_id AND l.provider_id = o.provider_id
+    LEFT JOIN used u ON u.offering_id = o.id
+), known AS (
+    SELECT *, NOT retired AND (waiting OR unclassified OR unpriced) OR unpriced AND requests > 0 AS attention FROM facts
+)
+"""
+_COLUMNS = (
+    "id", "name", "model", "lab", "context_tokens", "provider", "provider_title", "region", "first_seen_at", "retired",
+    "tier", "input_usd", "cache_read_usd", "output_usd", "has_more", "cost_usd", "requests", "unpriced_tokens",
+    "waiting", "unclassified", "unpriced", "unknown", "attention",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class OfferingLine:
+    """An offering in the list. Prices are USD per million, None where none is in force; spend is of the days asked."""
+
+    id: int
+    name: str
+    model: str
+    lab: str
+    context_tokens: int | None
+    provider: str
+    provider_title: str
+    region: str
+    first_seen_at: datetime | None
+    retired: bool
+    tier: str
+    input_usd: Decimal | None
+    cache_read_usd: Decimal | None
+    output_usd: Decimal | None
+    has_more: bool  # it has prices of context tiers or service tiers too
+    cost_usd: Decimal
+    requests: int
+    unpriced_tokens: int
+    waiting: bool
+    unclassified: bool
+    unpriced: bool
+    unknown: bool  # the events that name it left out the model or the provider
+    attention: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """A page of the list, and how many there are in all."""
+
+    lines: Sequence[OfferingLine]
+    found: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Counts:
+    """How the whole catalogue stands, whatever is looked for."""
+
+    offerings: int
+    attention: int
+    unpriced: int
+    unclassified: int
+    waiting: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """What is looked for: words that all occur in names, and what narrows it; empty says any."""
+
+    words: Sequence[str] = ()
+    provider: str = ""
+    tier: str = ""
+    only: str = ""
+    order: str = "attention"
+    model_id: int | None = None
+
+
+def spend_days(*, at: datetime, zone: str) -> tuple[date, date]:
+    """Return the last days that spend is shown of, as [first, until)."""
+    today = periods.local_day(at, zone)
+    return today - timedelta(days=SPEND_DAYS - 1), today + timedelta(days=1)
+
+
+def offerings(*, at: datetime, zone: str, wanted: Wanted, page: int = 1) -> Found:
+    """Return a page of offerings as of an instant, with what they cost in the last days. One query.
+
+    Unless another order is wanted, what waits for attention comes first, the unpriced that was used foremost, then what
+    costs most. Retired ones come last.
+    """
+    where, given = ["true"], _given(at, zone)
+    for n, word in enumerate(wanted.words):
+        given[f"word{n}"] = word.lower()
+        where.append(
+            f"(strpos(lower(known.name || ' ' || lab || ' ' || provider_title), %(word{n})s) > 0 OR EXISTS (SELECT "
+            f"FROM catalog_alias a WHERE a.offering_id = known.id AND strpos(a.name, %(word{n})s) > 0))"
+        )
+    if wanted.provider:
+        given["provider"] = wanted.provider
+        where.append("provider = %(provider)s")
+    if wanted.tier:
+        given["tier"] = TIERS[wanted.tier]
+        where.append("tier = %(tier)s")
+    if wanted.only:
+        where.append(NARROWED[wanted.only])
+    if wanted.model_id is not None:
+        given["model"] = wanted.model_id
+        where.append("model_id = %(model)s")
+    order = ", ".join(part for part in ("retired", ORDERS[wanted.order], "lower(name)", "id") if part)
+    given |= {"most": PER_PAGE, "skip": (page - 1) * PER_PAGE}
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"{_KNOWN} SELECT {', '.join(_COLUMNS)}, count(*) OVER () FROM known WHERE {' AND '.join(where)} "
+            f"ORDER BY {order} LIMIT %(most)s OFFSET %(skip)s",
+            given,
+        )
+        rows = cursor.fetchall()
+    return Found(lines=[_line(row) for row in rows], found=int(rows[0][-1]) if rows else 0)
+
+
+def counts(*, at: datetime, zone: str) -> Counts:
+    """Return how many offerings there are and wait for what. One query."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"{_KNOWN} SELECT count(*), count(*) FILTER (WHERE attention), "
+            "count(*) FILTER (WHERE attention AND unpriced), count(*) FILTER (WHERE attention AND unclassified), "
+            "count(*) FILTER (WHERE waiting) FROM known",
+            _given(at, zone),
+        )
+        whole, attention, unpriced, unclassified, waiting = cursor.fetchone()
+    return Counts(offerings=whole, attention=attention, unpriced=unpriced, unclassified=unclassified, waiting=waiting)
+
+
+def providers() -> list[tuple[str, str]]:
+    """Return name and title of every provider that serves something. One query."""
+    found = Provider.objects.filter(offerings__isnull=False).distinct().order_by(Lower("title"), "name")
+    return [(name, title or name) for name, title in found.values_list("name", "title")]
+
+
+def _given(at: datetime, zone: str) -> dict[str, Any]:
+    first, until = spend_days(at=at, zone=zone)
+    return {"at": at, "first": first, "until": until, "unknown": UNKNOWN}
+
+
+def _line(row: Sequence[Any]) -> OfferingLine:
+    given = dict(zip(_COLUMNS, row, strict=False))
+    given |= {
+        "tier": str(Tier(given["tier"]).label),
+        "requests": int(given["requests"]),
+        "unpriced_tokens": int(given["unpriced_tokens"]),
+    }
+    return OfferingLine(**given)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Span:
+    """Something that holds over [starts_at, ends_at); None is open."""
+
+    text: str
+    starts_at: datetime | None
+    ends_at: datetime | None
+
+    def holds(self, at: datetime) -> bool:
+        return (self.starts_at is None or self.starts_at <= at) and (self.ends_at is None or at < self.ends_at)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PriceLine:
+    """A price with all that is known of where it comes from. Times are half-open; None is open.
+
+    `recorded_until` is None for what the book holds true now.
+    """
+
+    id: int
+    meter: str
+    context_over: int | None
+    context_inclusive: bool
+    service_tier: str
+    region: str
+    hours: str
+    contract: str
+    usd_per_1m: Decimal
+    valid_from: datetime | None
+    valid_until: datetime | None
+    recorded_at: datetime | None
+    recorded_until: datetime | None
+    source: str
+    source_version: str
+    source_url: str
+    note: str
+    entered_by: str
+    approved_by: str
+
+    @property
+    def series(self) -> tuple[Any, ...]:
+        """Return what tells series apart, in the order they are read: the ordinary one first, then by meter."""
+        terms = (self.contract, self.service_tier, self.context_over or 0, self.region, self.hours)
+        return (*terms, METERS.index(self.meter))
+
+    @property
+    def is_ordinary(self) -> bool:
+        """Whether this is what a request costs at list, where nothing about it is special."""
+        return not (self.contract or self.service_tier or self.context_over or self.region or self.hours)
+
+    @property
+    def is_rated_with(self) -> bool:
+        """Whether entries are priced with it: prices of regions, hours and contracts are kept only."""
+        return not (self.contract or self.region or self.hours)
+
+    def holds(self, at: datetime) -> bool:
+        begun = self.valid_from is None or self.valid_from <= at
+        return begun and (self.valid_until is None or at < self.valid_until)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ContractLine:
+    """Negotiated terms that touch an offering; a discount is per cent off list."""
+
+    name: str
+    scope: str
+    discount_percent: Decimal | None
+    valid_from: datetime | None
+    valid_until: datetime | None
+    approved_by: str
+    note: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spent:
+    """What an offering cost over [first, until), by use case, dearest first."""
+
+    first: date
+    until: date
+    cost_usd: Decimal
+    requests: int
+    tokens: int
+    unpriced_tokens: int
+    use_cases: Sequence[tuple[str, Decimal, int]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class OfferingPage:
+    """One offering in full. `offering` carries its model and provider; nothing more is read of it."""
+
+    offering: Offering
+    is_default: bool
+    tiers: Sequence[Span]  # newest first
+    aliases: Sequence[Span]
+    prices: Sequence[PriceLine]  # as the book holds them true now, by series and time
+    replaced: Sequence[PriceLine]  # corrected since, what was replaced last first; the newest of them
+    contracts: Sequence[ContractLine]
+    spent: Spent
+    elsewhere: Sequence[OfferingLine]  # the same model at other providers
+
+    def tier(self, at: datetime) -> str:
+        return next((one.text for one in self.tiers if one.holds(at)), str(Tier.UNCLASSIFIED.label))
+
+
+def named(name: str) -> Offering | None:
+    """Return the offering of a name in any case, or the default one of a model named alone. Two queries at most."""
+    known = Offering.objects.select_related("model", "provider")
+    found = known.filter(name__iexact=name).order_by("id").first()
+    if found is None and "@" not in name:
+        found = known.filter(default_of__name__iexact=name).order_by("id").first()
+    return found
+
+
+def one(*, offering: Offering, at: datetime, zone: str) -> OfferingPage:
+    """Return all that the catalogue knows of an offering, and what it cost lately. Seven queries."""
+    tiers = OfferingTier.objects.filter(offering=offering).order_by("-valid")
+    aliases = Alias.objects.filter(offering=offering).order_by("name", "-valid")
+    of_it = Price.objects.filter(series__model=offering.model_id, series__provider=offering.provider_id)
+    of_it = of_it.select_related("series", "series__hour_window", "series__contract")
+    held = [_price(row) for row in of_it.filter(recorded__upper_inf=True)]
+    replaced = of_it.filter(recorded__upper_inf=False).order_by("-recorded__endswith", "-id")[:MOST_EARLIER]
+    contracts = Contract.objects.filter(
+        Q(offering=offering) | Q(provider=offering.provider_id), recorded__upper_inf=True
+    ).order_by("name", "-valid")
+    elsewhere = offerings(at=at, zone=zone, wanted=Wanted(model_id=offering.model_id, order="spend")).lines
+    return OfferingPage(
+        offering=offering,
+        is_default=offering.model.default_offering_id == offering.pk,
+        tiers=[_span(str(row.get_tier_display()), row.valid) for row in tiers],
+        aliases=[_span(row.name, row.valid) for row in aliases],
+        prices=sorted(held, key=_by_series),
+        replaced=[_price(row) for row in replaced],
+        contracts=[
+            ContractLine(
+                name=row.name,
+                scope="this offering" if row.offering_id else f"all of {offering.provider.name}",
+                discount_percent=row.discount_percent,
+                valid_from=row.valid.lower,
+                valid_until=row.valid.upper,
+                approved_by=row.approved_by,
+                note=row.note,
+            )
+            for row in contracts
+        ],
+        spent=_spent(offering, *spend_days(at=at, zone=zone)),
+        elsewhere=[line for line in elsewhere if line.id != offering.pk],
+    )
+
+
+def _by_series(price: PriceLine) -> tuple[Any, ...]:
+    return (*price.series, price.valid_from.timestamp() if price.valid_from else float("-inf"))
+
+
+def _span(text: str, valid: Any) -> Span:
+    return Span(text=text, starts_at=valid.lower, ends_at=valid.upper)
+
+
+def _price(row: Price) -> PriceLine:
+    series = row.series
+    valid: Any = row.valid
+    recorded: Any = row.recorded
+    return PriceLine(
+        id=row.pk,
+        meter=series.meter,
+        context_over=series.context_over,
+        context_inclusive=series.context_inclusive,
+        service_tier=series.service_tier or "",
+        region=series.region or "",
+        hours=series.hour_window.name if series.hour_window else "",
+        contract=series.contract.name if series.contract else "",
+        usd_per_1m=row.usd_per_1m,
+        valid_from=valid.lower,
+        valid_until=valid.upper,
+        recorded_at=recorded.lower,
+        recorded_until=recorded.upper,
+        source=row.source,
+        source_version=row.source_version,
+        source_url=row.source_url,
+        note=row.note,
+        entered_by=row.entered_by,
+        approved_by=row.approved_by,
+    )
+
+
+def _spent(offering: Offering, first: date, until: date) -> Spent:
+    tokens = sum((Sum(name) for name in (*INPUT, *OUTPUT)[1:]), start=Sum((*INPUT, *OUTPUT)[0]))
+    rows: Any = (
+        RollupDay.objects.filter(offering=offering, day__gte=first, day__lt=until)
+        .values("use_case__name")
+        .annotate(
+            sum_cost=Sum("cost_usd"), sum_requests=Sum("requests"), sum_tokens=tokens, unpriced=Sum("unpriced_tokens")
+        )
+        .order_by("-sum_cost", "use_case__name")
+    )
+    found = list(rows)
+    with localcontext() as context:
+        context.prec = 80  # sums hold more digits than the default keeps
+        cost = sum((row["sum_cost"] for row in found), Decimal(0))
+    return Spent(
+        first=first,
+        until=until,
+        cost_usd=cost,
+        requests=sum(int(row["sum_requests"]) for row in found),
+        tokens=sum(int(row["sum_tokens"]) for row in found),
+        unpriced_tokens=sum(int(row["unpriced"]) for row in found),
+        use_cases=[
+            (row["use_case__name"], row["sum_cost"], int(row["sum_requests"])) for row in found[:MOST_USE_CASES]
+        ],
+    )

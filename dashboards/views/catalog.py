@@ -1,0 +1,338 @@
+"""The catalogue, to read: every offering with its prices, and one of them down to who approved what it costs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from itertools import groupby
+from typing import Any
+from urllib.parse import urlencode
+
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import NoReverseMatch, reverse
+from django.utils import timezone
+
+from catalog.models import Meter
+from catalog.services.prices import worked_example
+from core.models import Organisation
+from dashboards.charts import prices as charts
+from dashboards.charts.prices import price
+from dashboards.selectors import catalog as page_of
+from dashboards.selectors.catalog import OfferingLine, OfferingPage, PriceLine, Wanted
+from dashboards.templatetags.figures import exact
+from dashboards.views.access import page
+from usage.selectors import freshness
+
+ONLY = {
+    "": "Everything",
+    "attention": "What needs attention",
+    "unpriced": "Without a price",
+    "unclassified": "Without a tier",
+    "waiting": "Waiting for an owner",
+    "used": f"Used in the last {page_of.SPEND_DAYS} days",
+}
+MOST_WORDS = 8
+MOST_CHARACTERS = 200
+# The columns of the list: title, the order it stands for, whether it holds numbers.
+COLUMNS = (
+    ("Offering", "name", False),
+    ("Tier", "", False),
+    ("Input", "input", True),
+    ("Cache read", "cache_read", True),
+    ("Output", "output", True),
+    ("Context", "context", True),
+    (f"Spend, {page_of.SPEND_DAYS} days", "spend", True),
+)
+_METERS = {str(value): str(label) for value, label in Meter.choices}
+_CHARTED = ("uncached_input", "cache_read", "cache_write_5m", "cache_write_1h", "output")
+_PAGE = re.compile(r"[1-9][0-9]{0,3}", re.ASCII)
+
+
+class OfferingConverter:
+    """An offering's name in an address, `claude-opus-4.7@anthropic`.
+
+    A slash in a name is written `~`, which no name holds: browsers resolve `..` between slashes, and proxies fold two
+    of them. An address written with slashes is understood as well.
+    """
+
+    regex = r"[A-Za-z0-9._:/@~-]{1,193}"
+
+    def to_python(self, value: str) -> str:
+        return value.replace("~", "/")
+
+    def to_url(self, value: str) -> str:
+        return value.replace("/", "~")
+
+
+def offering_url(name: str) -> str:
+    """Return the address of an offering's page; empty for a name that no service would let in."""
+    try:
+        return reverse("offering", args=[name])
+    except NoReverseMatch:
+        return ""
+
+
+def spend_url(**filters: str) -> str:
+    """Return the address of the spend page with filters; empty as long as there is none."""
+    try:
+        return f"{reverse('spend')}?{urlencode(filters)}"
+    except NoReverseMatch:
+        return ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    """An offering as the list shows it: prices in words, and what is wrong with it as (tone, text)."""
+
+    row: OfferingLine
+    url: str
+    prices: Sequence[tuple[str, str]]  # (words, head of the column)
+    context: str
+    flags: Sequence[tuple[str, str]]
+
+
+def line_of(row: OfferingLine) -> Line:
+    return Line(
+        row=row,
+        url=offering_url(row.name),
+        prices=[
+            (price(usd) if usd is not None else "\N{EN DASH}", head)
+            for usd, head in ((row.input_usd, "Input"), (row.cache_read_usd, "Cache read"), (row.output_usd, "Output"))
+        ],
+        context=context_words(row.context_tokens),
+        flags=list(_flags(row)),
+    )
+
+
+def _flags(row: OfferingLine) -> Iterable[tuple[str, str]]:
+    if row.retired:
+        yield "neutral", "retired"
+    if row.unpriced and (row.requests or not row.retired):
+        yield ("danger" if row.requests else "warning"), ("used without a price" if row.requests else "no price")
+    if row.waiting:
+        yield "warning", "waiting for an owner"
+    if row.unknown:
+        yield "warning", "events name no model or provider"
+    if row.unclassified and not row.retired:
+        yield "warning", "no tier"
+
+
+def context_words(tokens: int | None) -> str:
+    """Return how much a model reads at once: "1M", "272k", "8,192"."""
+    if tokens is None:
+        return "\N{EN DASH}"
+    for unit, letter in ((1_000_000, "M"), (1_000, "k")):
+        if tokens >= unit and tokens % (unit // 100) == 0:
+            return f"{exact(Decimal(tokens) / unit)}{letter}"
+    return exact(tokens)
+
+
+@page("view")
+def catalog_page(request: HttpRequest) -> HttpResponse:
+    now = timezone.now()
+    organisation: Organisation = request.organisation  # type: ignore[attr-defined]
+    asked, number = _asked(request)
+    wanted = Wanted(
+        words=asked["q"].split()[:MOST_WORDS],
+        provider=asked["provider"],
+        tier=asked["tier"],
+        only=asked["only"],
+        order=asked["sort"],
+    )
+    found = page_of.offerings(at=now, zone=organisation.zone, wanted=wanted, page=number)
+    last = max(1, -(-found.found // page_of.PER_PAGE))
+    context: dict[str, Any] = {
+        "lines": [line_of(row) for row in found.lines],
+        "found": found.found,
+        "asked": asked,
+        "columns": [
+            (title, numbers, _url(asked, sort=order) if order else "", bool(order) and order == asked["sort"])
+            for title, order, numbers in COLUMNS
+        ],
+        "default_order": asked["sort"] == "attention",
+        "unsorted_url": _url(asked, sort="attention"),
+        "narrowed": any(asked[name] for name in ("q", "provider", "tier", "only")),
+        "days": page_of.SPEND_DAYS,
+        "page": number,
+        "last": last,
+        "earlier_url": _url(asked, page=str(number - 1)) if number > 1 else "",
+        "later_url": _url(asked, page=str(number + 1)) if number < last else "",
+    }
+    if request.headers.get("HX-Request") and not request.headers.get("HX-History-Restore-Request"):
+        return render(request, "dashboards/_catalog_offerings.html", context)
+    context |= {
+        "counts": page_of.counts(at=now, zone=organisation.zone),
+        "providers": page_of.providers(),
+        "tiers": list(page_of.TIERS),
+        "only": list(ONLY.items()),
+        "complete_through": freshness.complete_through(at=now),
+    }
+    return render(request, "dashboards/catalog.html", context)
+
+
+def _asked(request: HttpRequest) -> tuple[dict[str, str], int]:
+    asked = {name: request.GET.get(name, "").strip() for name in ("q", "provider", "tier", "only", "sort")}
+    asked["sort"] = asked["sort"] or "attention"
+    if "\0" in "".join(asked.values()) or len(asked["q"]) > MOST_CHARACTERS:
+        raise Http404("Nothing is called that.")
+    if asked["tier"] and asked["tier"] not in page_of.TIERS:
+        raise Http404("There is no such tier.")
+    if asked["only"] not in ONLY:
+        raise Http404("There is no such selection.")
+    if asked["sort"] not in page_of.ORDERS:
+        raise Http404("The catalogue cannot be sorted by that.")
+    number = request.GET.get("page") or "1"
+    if not _PAGE.fullmatch(number):
+        raise Http404("There is no such page.")
+    return asked, int(number)
+
+
+def _url(asked: dict[str, str], **changed: str) -> str:
+    query = {name: value for name, value in (asked | changed).items() if value}
+    if query.get("sort") == "attention":
+        del query["sort"]
+    return f"{reverse('catalog')}{'?' if query else ''}{urlencode(query)}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PriceWords:
+    """A price as a row of a table, its source an address only where that is one that may be followed."""
+
+    row: PriceLine
+    meter: str
+    usd: str
+    terms: str
+    link: str
+    state: str  # empty while it is in force
+
+
+@dataclass(frozen=True, kw_only=True)
+class PriceGroup:
+    """The prices in force on the same terms."""
+
+    terms: str
+    note: str
+    rows: Sequence[PriceWords]
+
+
+def terms_of(row: PriceLine) -> str:
+    """Return when a price applies, in words: "batch, above 272,000 tokens of input"."""
+    parts = []
+    if row.contract:
+        parts.append(f"contract {row.contract}")
+    if row.service_tier:
+        parts.append(f"{row.service_tier} service")
+    if row.context_over:
+        parts.append(f"{'from' if row.context_inclusive else 'above'} {row.context_over:,} tokens of input")
+    if row.region:
+        parts.append(f"in {row.region}")
+    if row.hours:
+        parts.append(f"at the hours {row.hours}")
+    return ", ".join(parts) or "List price"
+
+
+def _words(row: PriceLine, now: datetime) -> PriceWords:
+    if row.recorded_until is not None:
+        state = "replaced"
+    elif row.holds(now):
+        state = ""
+    else:
+        state = "to come" if row.valid_from and row.valid_from > now else "over"
+    return PriceWords(
+        row=row,
+        meter=_METERS.get(row.meter, row.meter),
+        usd=price(row.usd_per_1m),
+        terms=terms_of(row),
+        link=row.source_url if row.source_url.lower().startswith("https://") else "",
+        state=state,
+    )
+
+
+def _groups(rows: Iterable[PriceLine], now: datetime) -> list[PriceGroup]:
+    found = []
+    for _, each in groupby(rows, key=lambda row: row.series[:-1]):
+        prices = list(each)
+        note = ""
+        if not prices[0].is_rated_with:
+            note = "Kept, and not rated with yet: entries are priced at list."
+        elif prices[0].context_over:
+            note = "All of a request is priced so, not only what goes beyond."
+        found.append(PriceGroup(terms=terms_of(prices[0]), note=note, rows=[_words(row, now) for row in prices]))
+    return found
+
+
+@page("view")
+def offering(request: HttpRequest, name: str) -> HttpResponse:
+    now = timezone.now()
+    organisation: Organisation = request.organisation  # type: ignore[attr-defined]
+    found = page_of.named(name)
+    if found is None:
+        raise Http404("The catalogue has no such offering.")
+    if found.name != name:  # another case, or a model named alone
+        return redirect("offering", name=found.name)
+    shown = page_of.one(offering=found, at=now, zone=organisation.zone)
+    in_force = [row for row in shown.prices if row.holds(now)]
+    ordinary = {row.meter: row for row in in_force if row.is_ordinary}
+    not_now = sorted(
+        (row for row in shown.prices if not row.holds(now)),
+        key=lambda row: row.valid_from.timestamp() if row.valid_from else 0,
+        reverse=True,
+    )
+    example = {meter: ordinary[meter].usd_per_1m for meter in ("uncached_input", "output") if meter in ordinary}
+    context = {
+        "page": shown,
+        "offering": found,
+        "tier": shown.tier(now),
+        "flags": list(_flags_of(shown, now)),
+        "context_words": context_words(found.model.context_tokens),
+        "stats": [
+            (label, price(ordinary[meter].usd_per_1m) if meter in ordinary else "", _since(ordinary.get(meter)))
+            for label, meter in (("Input", "uncached_input"), ("Cache read", "cache_read"), ("Output", "output"))
+        ],
+        "example": worked_example(prices=example) if example else "",
+        "groups": _groups(in_force, now),
+        "not_now": [_words(row, now) for row in not_now],
+        "replaced": [_words(row, now) for row in shown.replaced],
+        "most_replaced": page_of.MOST_EARLIER,
+        "chart": charts.over_time(_steps(shown.prices), at=now, zone=organisation.zone),
+        "gateway_names": sorted(
+            (str(kind), ", ".join(map(str, value)) if isinstance(value, list) else str(value))
+            for kind, value in (found.gateway_names or {}).items()
+        ),
+        "elsewhere": [line_of(row) for row in shown.elsewhere],
+        "spend_url": spend_url(model=found.model.name),
+        "days": page_of.SPEND_DAYS,
+        "now": now,
+        "complete_through": freshness.complete_through(at=now),
+    }
+    return render(request, "dashboards/catalog_offering.html", context)
+
+
+def _since(row: PriceLine | None) -> str:
+    if row is None:
+        return "no price is in force"
+    return f"approved by {row.approved_by}"
+
+
+def _steps(prices: Iterable[PriceLine]) -> list[charts.Step]:
+    return [
+        charts.Step(
+            meter=_METERS[row.meter], usd_per_1m=row.usd_per_1m, starts_at=row.valid_from, ends_at=row.valid_until
+        )
+        for row in prices
+        if row.is_ordinary and row.meter in _CHARTED
+    ]
+
+
+def _flags_of(shown: OfferingPage, now: datetime) -> Iterable[tuple[str, str]]:
+    one = shown.offering
+    if one.retired_at is not None and one.retired_at <= now:
+        yield "neutral", "retired"
+    if not any(row.holds(now) and row.is_rated_with for row in shown.prices):
+        yield "danger", "no price"
+    if one.state == "waiting":
+        yield "warning", "waiting for an owner"

@@ -14,5 +14,6 @@ def acting(*, by: str, reason: str = "") -> None:
         raise RuntimeError("an actor holds for a transaction, and there is none")
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT set_config('tollkeeper.actor', %s, true), set_config('tollkeeper.reason', %s, true)", [by, reason]
+            "SELECT set_config('tollkeeper.actor', %s, true), set_config('tollkeeper.reason', %s, true)",
+            [by, reason.replace("\x00", "")],  # which no text of PostgreSQL holds
         )

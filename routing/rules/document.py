@@ -45,20 +45,24 @@ def canonical(content: Mapping[str, Any]) -> bytes:
     Raises:
         NotADocument: a number with a fraction, half a surrogate pair, or no content at all.
     """
-    for pointer, value in walk(content):
-        if type(value) is float:
-            raise NotADocument(f"{pointer}: write a number with a fraction as a decimal string")
     try:
-        text = json.dumps(
-            {name: content[name] for name in CONTENT},
-            ensure_ascii=False,
-            allow_nan=False,
-            sort_keys=True,
-            separators=(",", ":"),
-        )
-        return text.encode()
+        return dumps({name: content[name] for name in CONTENT})
     except KeyError as error:
         raise NotADocument(f"{error.args[0]} is missing") from error
+
+
+def dumps(value: Mapping[str, Any]) -> bytes:
+    """Write anything JSON in the canonical form; the state of a document has it, too.
+
+    Raises:
+        NotADocument: a number with a fraction, half a surrogate pair, or what JSON cannot hold.
+    """
+    for pointer, item in walk(value):
+        if type(item) is float:
+            raise NotADocument(f"{pointer}: write a number with a fraction as a decimal string")
+    try:
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":"))
+        return text.encode()
     except (TypeError, ValueError, RecursionError) as error:
         raise NotADocument(str(error)) from error
 

@@ -1,0 +1,145 @@
+"""Publishing: the only way a version comes to be and the pointer of an environment moves."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from django.db import transaction
+
+from core.errors import Conflict, Invalid, NotFound
+from core.services import audit
+from routing.models import Environment, Proposal, ProposalState, Version
+from routing.rules import document
+from routing.rules.differences import differences
+from routing.selectors import checks
+from routing.services import states
+
+_LINES_TOLD = 10
+
+
+class StaleDraft(Conflict):
+    """Another version went live after this proposal was started; nothing changed. `changes` says what it changed."""
+
+    def __init__(self, message: str, changes: list[str]) -> None:
+        told = "; ".join(changes[:_LINES_TOLD]) or "nothing in the rules themselves"
+        more = f"; and {len(changes) - _LINES_TOLD} more" if len(changes) > _LINES_TOLD else ""
+        super().__init__(f"{message} What changed meanwhile: {told}{more}.")
+        self.changes = changes
+
+
+class NotApproved(Conflict):
+    """Nobody has said yes to exactly this content."""
+
+
+@transaction.atomic(durable=True)
+def publish(*, proposal_id: int, by: str, at: datetime) -> Version:
+    """Freeze an approved proposal and make it the version in force.
+
+    Safe to repeat: a proposal that is published already gives back its version.
+
+    Raises:
+        NotFound: there is no such proposal.
+        NotApproved: it is not approved, or its content is not what was approved.
+        StaleDraft: another version went live since it was started.
+        Invalid: something that it names was retired, moved or lost its price since it was submitted.
+    """
+    audit.acting(by=by)
+    found = Proposal.objects.select_for_update(of=("self",)).select_related("environment")
+    proposal = found.filter(pk=proposal_id).first()
+    if proposal is None:
+        raise NotFound(f"There is no proposal {proposal_id}.")
+    if proposal.state == ProposalState.PUBLISHED:
+        return proposal.environment.versions.get(number=proposal.version or 0)
+    if proposal.state != ProposalState.APPROVED or proposal.sha256 is None:
+        raise NotApproved(f"{proposal.title} is {proposal.get_state_display()}; only what is approved is published.")
+    canonical = document.canonical(proposal.content)
+    approval = proposal.approvals.filter(sha256=document.sha256(canonical)).order_by("-id").first()
+    if approval is None or document.sha256(canonical) != bytes(proposal.sha256):
+        raise NotApproved(f"{proposal.title} has another content than the one that was approved.")
+    environment = _locked(proposal.environment_id)
+    _compare(environment, proposal.base_version)
+    problems = checks.problems(proposal.content, at=at)
+    if problems:
+        raise Invalid(
+            "These rules could work when they were submitted and cannot now.",
+            [(one.pointer, one.text) for one in problems],
+        )
+    version = _freeze(
+        environment,
+        Version(
+            canonical=canonical, published_at=at, published_by=by, approved_by=approval.by, title=proposal.title
+        ),
+    )  # fmt: skip
+    proposal.state, proposal.version = ProposalState.PUBLISHED, version.number
+    proposal.settled_at, proposal.settled_by = at, by
+    proposal.save(update_fields=["state", "version", "settled_at", "settled_by"])
+    return version
+
+
+@transaction.atomic(durable=True)
+def roll_back(*, environment: str, to: int, seen: int, reason: str, by: str, at: datetime) -> Version:
+    """Publish a version's content again as a new version: one publisher and a reason, no second approval.
+
+    `seen` is the version that the publisher took for the one in force. What validation finds is not in the way.
+
+    Raises:
+        NotFound: there is no such environment or version.
+        Invalid: no reason is given, or the version is in force already.
+        StaleDraft: another version is in force than the one seen.
+    """
+    audit.acting(by=by, reason=reason)
+    named = Environment.objects.filter(name=environment).values_list("pk", flat=True).first()
+    version = Version.objects.filter(environment=named, number=to).first()
+    if named is None or version is None:
+        raise NotFound(f"There is no version {to} of {environment}.")
+    reason = reason.replace("\x00", "").strip()
+    if not reason:
+        raise Invalid("Going back needs a reason.", [("reason", "Say why the rules go back.")])
+    held = _locked(named)
+    _compare(held, seen)
+    if held.live_version == to:
+        raise Invalid(f"Version {to} is in force already.", [("to", "This version is in force.")])
+    return _freeze(
+        held,
+        Version(
+            canonical=bytes(version.canonical), published_at=at, published_by=by, rolls_back_to=to, reason=reason,
+            title=f"Back to version {to}",
+        ),
+    )  # fmt: skip
+
+
+def _locked(environment_id: int) -> Environment:
+    """Take the row that orders an environment's versions: numbers come without gaps, in the order of publication."""
+    return Environment.objects.select_for_update().get(pk=environment_id)
+
+
+def _compare(environment: Environment, base: int | None) -> None:
+    if environment.live_version == base:
+        return
+    numbers = [number for number in (base, environment.live_version) if number is not None]
+    versions = {one.number: one for one in Version.objects.filter(environment=environment, number__in=numbers)}
+    live = versions[environment.live_version or 0]
+    before = {"rules": [], "default": {"targets": []}, "offerings": {}}
+    if base in versions:
+        before = document.parse(bytes(versions[base].canonical))
+    raise StaleDraft(
+        f"{live.published_by} published version {live.number} ({live.title}) in {environment.name} after this was "
+        f"started from {'nothing' if base is None else f'version {base}'}.",
+        differences(before, document.parse(bytes(live.canonical))),
+    )
+
+
+def _freeze(environment: Environment, version: Version) -> Version:
+    """Write a version made from the one in force and move the pointer to it. Part of the caller's transaction."""
+    last = environment.versions.order_by("-number").values_list("number", flat=True).first() or 0
+    version.environment, version.number, version.base = environment, last + 1, environment.live_version
+    version.sha256 = document.sha256(bytes(version.canonical))
+    version.save(force_insert=True)
+    # Compare and swap: two leads who both started from version 41 cannot both publish. The lock says so already; the
+    # condition is repeated where the pointer moves, and a trigger refuses any other move.
+    live = Environment.objects.filter(pk=environment.pk, live_version=version.base)
+    if live.update(live_version=version.number) != 1:
+        raise StaleDraft(f"Another version went live in {environment.name}.", [])
+    environment.live_version = version.number
+    states.renew(environment=environment, at=version.published_at)
+    return version

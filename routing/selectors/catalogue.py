@@ -55,6 +55,18 @@ def named_in(content: Mapping[str, Any]) -> set[str]:
     return found
 
 
+def filled(content: Mapping[str, Any], *, at: datetime) -> dict[str, Any]:
+    """Return a content with its offerings: its own, or what the catalogue has of those that it names. Five queries.
+
+    What nobody knows is left out, and named by the check: a budget could not be held to it.
+    """
+    kept = dict(content)
+    if kept.get("offerings") is None:
+        found = known(named_in(kept), at=at)
+        kept["offerings"] = {name: found.as_written(name) for name in sorted(found.facts)}
+    return kept
+
+
 def _mappings(value: Any) -> Iterator[Mapping[str, Any]]:
     return (item for item in (value if isinstance(value, list) else ()) if isinstance(item, Mapping))
 

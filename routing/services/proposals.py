@@ -107,11 +107,7 @@ def save(
     audit.acting(by=by)
     proposal = _locked(proposal_id)
     _require(proposal, *OPEN)
-    if proposal.saves != saves:
-        raise SavedByAnother(
-            f"Somebody saved {proposal.title} since you opened it. Nothing of yours was saved: look at what is there "
-            "now, then make your change again."
-        )
+    _seen(proposal, saves)
     problems = [] if title is None else _title_problems(title)
     if problems:
         raise Invalid("This cannot be saved.", problems)
@@ -131,15 +127,18 @@ def save(
 
 
 @transaction.atomic(durable=True)
-def submit(*, proposal_id: int, by: str, at: datetime) -> Proposal:
+def submit(*, proposal_id: int, by: str, at: datetime, saves: int | None = None) -> Proposal:
     """Put a draft up for review; from now on its bytes have a hash, which approvals bind to.
+
+    `saves` is the count that whoever submits had before her; None takes what is there.
 
     Raises:
         Invalid: what cannot work, all reasons at once, each with its JSON pointer; it stays a draft.
-        NotInState: it is no draft.
+        SavedByAnother, NotInState: nothing changed; in the second case it is no draft.
     """
     audit.acting(by=by)
     proposal = _locked(proposal_id)
+    _seen(proposal, saves)
     _require(proposal, ProposalState.DRAFT)
     problems = checks.problems(proposal.content, at=at)
     if problems:
@@ -181,32 +180,36 @@ def approve(*, proposal_id: int, sha256: str, by: str, at: datetime, comment: st
 
 
 @transaction.atomic(durable=True)
-def reject(*, proposal_id: int, by: str, at: datetime, why: str) -> Proposal:
-    """Turn a proposal down for good, with a reason.
+def reject(*, proposal_id: int, by: str, at: datetime, why: str, saves: int | None = None) -> Proposal:
+    """Turn a proposal down for good, with a reason. `saves` as in `submit`.
 
     Raises:
         Invalid: no reason.
-        NotInState: it is a draft still, or settled.
+        SavedByAnother, NotInState: nothing changed; in the second case it is a draft still, or settled.
     """
     if not _text(why):
         raise Invalid("A rejection needs a reason.", [("why", "Say why, so that whoever wrote it can do better.")])
     audit.acting(by=by, reason=why)
-    return _settle(proposal_id, ProposalState.REJECTED, by, at, why, ProposalState.IN_REVIEW, ProposalState.APPROVED)
+    states = (ProposalState.IN_REVIEW, ProposalState.APPROVED)
+    return _settle(proposal_id, ProposalState.REJECTED, by, at, why, saves, *states)
 
 
 @transaction.atomic(durable=True)
-def withdraw(*, proposal_id: int, by: str, at: datetime, why: str = "") -> Proposal:
-    """Take a proposal back, wherever it stands before publication; it stays to be read.
+def withdraw(*, proposal_id: int, by: str, at: datetime, why: str = "", saves: int | None = None) -> Proposal:
+    """Take a proposal back, wherever it stands before publication; it stays to be read. `saves` as in `submit`.
 
     Raises:
-        NotInState: it is settled.
+        SavedByAnother, NotInState: nothing changed; in the second case it is settled.
     """
     audit.acting(by=by, reason=why)
-    return _settle(proposal_id, ProposalState.WITHDRAWN, by, at, why, *OPEN)
+    return _settle(proposal_id, ProposalState.WITHDRAWN, by, at, why, saves, *OPEN)
 
 
-def _settle(proposal_id: int, state: str, by: str, at: datetime, why: str, *from_states: str) -> Proposal:
+def _settle(
+    proposal_id: int, state: str, by: str, at: datetime, why: str, saves: int | None, *from_states: str
+) -> Proposal:
     proposal = _locked(proposal_id)
+    _seen(proposal, saves)
     _require(proposal, *from_states)
     proposal.state, proposal.settled_at, proposal.settled_by, proposal.settled_why = state, at, by, _text(why)
     proposal.save(update_fields=["state", "settled_at", "settled_by", "settled_why"])
@@ -220,6 +223,14 @@ def _locked(proposal_id: int) -> Proposal:
     if proposal is None:
         raise NotFound(f"There is no proposal {proposal_id}.")
     return proposal
+
+
+def _seen(proposal: Proposal, saves: int | None) -> None:
+    if saves is not None and proposal.saves != saves:
+        raise SavedByAnother(
+            f"Somebody saved {proposal.title} since you opened it. Nothing of yours was saved: look at what is there "
+            "now, then make your change again."
+        )
 
 
 def _require(proposal: Proposal, *states: str) -> None:
@@ -245,11 +256,7 @@ def _readable(content: Mapping[str, Any], *, at: datetime) -> dict[str, Any]:
     Raises:
         Invalid: with every place that breaks the schema.
     """
-    kept = dict(content)
-    if kept.get("offerings") is None:
-        known = catalogue.known(catalogue.named_in(kept), at=at)
-        # What nobody knows is named by the check; a budget could not be held to it.
-        kept["offerings"] = {name: known.as_written(name) for name in sorted(known.facts)}
+    kept = catalogue.filled(content, at=at)
     problems = [(one.pointer, one.text) for one in document.schema_problems("content", kept)]
     if not problems:
         try:

@@ -307,3 +307,22 @@ def test_contributions_are_one_per_person():
     proposals.save(proposal_id=draft.pk, saves=0, by=LEAD, at=NOON, content=make_content(make_rule("b")))
 
     assert Contribution.objects.filter(proposal=draft, by=LEAD).count() == 1
+
+
+@pytest.mark.parametrize("step", ["submit", "reject", "withdraw"])
+def test_a_step_taken_on_a_page_that_is_behind_is_refused(step):
+    stock()
+    draft = make_draft()
+    proposals.save(proposal_id=draft.pk, saves=0, by="other@example.com", at=NOON, title="another title")
+    before = "draft"
+    if step == "reject":
+        proposals.submit(proposal_id=draft.pk, by=LEAD, at=NOON)
+        before = "in_review"
+    why = {} if step == "submit" else {"why": "no"}
+
+    with pytest.raises(proposals.SavedByAnother):
+        getattr(proposals, step)(proposal_id=draft.pk, by=LEAD, at=NOON, saves=0, **why)
+
+    draft.refresh_from_db()
+    assert draft.state == before
+    getattr(proposals, step)(proposal_id=draft.pk, by=LEAD, at=NOON, saves=1, **why)

@@ -1,0 +1,79 @@
+"""`GET rules/{environment}` as Django answers it: where the callable in front passes a poll on, and without one."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from django.http import HttpResponse
+from django.utils import timezone
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
+from rest_framework import serializers
+from rest_framework.request import Request
+
+from core.access import Caller
+from core.api_views import Api
+from routing.serving import documents, loading
+from routing.serving.documents import Served
+from routing.serving.polls import INSTANCE_PATTERN
+from routing.serving.shelf import SHELF
+
+
+class RulesApi(Api):
+    """The rules in force. Four queries at most, and one document to put together unless the shelf has it."""
+
+    actions: ClassVar[dict[str, str]] = {"GET": loading.ACTION}
+
+    class QuerySerializer(serializers.Serializer):
+        instance = serializers.RegexField(
+            rf"\A{INSTANCE_PATTERN}\Z",
+            required=False,
+            help_text="How this instance of the gateway calls itself, so that the console can tell it from others.",
+            error_messages={"invalid": "Use letters, digits and . _ : @ - only, 128 at most."},
+        )
+
+    def perform_content_negotiation(self, request: Request, force: bool = False) -> Any:
+        # A gateway that accepts something else gets the rules all the same: it keeps what it has on anything but 200.
+        return super().perform_content_negotiation(request, force=True)
+
+    @extend_schema(
+        summary="The rules in force",
+        operation_id="rules_read",
+        description="The document of specification 1 with its state. Send the `ETag` back in `If-None-Match`: 304 says "
+        "that you have these rules. Keep what you have on any answer but 200.",
+        parameters=[
+            OpenApiParameter("If-None-Match", str, OpenApiParameter.HEADER, description="ETags of what you have."),
+        ],
+        responses={
+            (200, documents.JSON_TYPE): OpenApiTypes.OBJECT,
+            304: OpenApiResponse(description="You have them."),
+            (404, documents.PROBLEM_TYPE): OpenApiResponse(
+                response=OpenApiTypes.OBJECT, description="`no-version`: no rules are in force; keep those you have."
+            ),
+        },
+        tags=["rules"],
+    )
+    def get(self, request: Request, environment: str) -> HttpResponse:
+        if_none_match = request.headers.get("If-None-Match")
+        served = _in_force(environment)
+        caller = request.user
+        if isinstance(caller, Caller) and caller.gateway_id is not None and len(environment) <= 64:
+            SHELF.polls.note(
+                gateway_id=caller.gateway_id, environment=environment, instance=self.query.get("instance", ""),
+                if_none_match=if_none_match, given=served, at=timezone.now().timestamp(),
+            )  # fmt: skip
+        answer = documents.respond(
+            served,
+            path=request.path,
+            if_none_match=if_none_match,
+            accept_encoding=request.headers.get("Accept-Encoding"),
+        )
+        return HttpResponse(answer.body, status=answer.status, headers=dict(answer.headers))
+
+
+def _in_force(environment: str) -> Served | None:
+    """Return what is in force now, and not what the shelf knew a moment ago."""
+    for pointer in loading.pointers(environment=environment):
+        kept = SHELF.documents.get(environment)
+        return kept if kept is not None and pointer.is_of(kept) else loading.served(pointer)
+    return None

@@ -1,0 +1,136 @@
+"""Which gateway asked for rules, what it has and what it was given: noted in memory, written every few seconds.
+
+Noting is a few assignments, since every poll pays for it; any thread may note while another one writes. What a process
+that dies has not written is a few seconds of polls, and the next poll says it again.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from datetime import UTC, datetime
+
+import structlog
+from django.db import connection
+
+from routing.serving.documents import Served, has
+
+log = structlog.get_logger(__name__)
+
+# How an instance of a gateway may call itself, in `?instance=`.
+INSTANCE_PATTERN = r"[A-Za-z0-9._:@-]{1,128}"
+INSTANCE = re.compile(INSTANCE_PATTERN)
+
+MOST = 10_000  # kept in memory; instances beyond are answered and not noted
+MOST_OF_A_GATEWAY = 1_000
+REPEATED_SECONDS = 60.0  # how often a poll that says nothing new is written
+FORGOTTEN_SECONDS = 3600.0  # after the last poll, here; its row stays
+
+Asking = tuple[int, str, str]  # gateway, environment, instance
+Pair = tuple[int, int]  # version and revision
+Poll = tuple[Pair | None, Pair | None, float]  # what it has, what it was given, when
+
+_UPSERT = """
+INSERT INTO routing_gatewaypoll AS known
+       (gateway_id, environment, instance, version, revision, given_version, given_revision, polled_at)
+SELECT gateway.id, poll.environment, poll.instance, poll.version, poll.revision, poll.given_version,
+       poll.given_revision, poll.polled_at
+  FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::int[], %s::bigint[], %s::int[], %s::bigint[], %s::timestamptz[])
+       AS poll (gateway_id, environment, instance, version, revision, given_version, given_revision, polled_at)
+  JOIN catalog_gateway gateway ON gateway.id = poll.gateway_id
+ ORDER BY gateway.id, poll.environment, poll.instance  -- two processes lock the same rows in the same order
+    ON CONFLICT (gateway_id, environment, instance) DO UPDATE
+   SET version = EXCLUDED.version, revision = EXCLUDED.revision, given_version = EXCLUDED.given_version,
+       given_revision = EXCLUDED.given_revision, polled_at = EXCLUDED.polled_at
+ WHERE known.polled_at < EXCLUDED.polled_at
+"""
+
+# To the minute, as core.keys.note_use has it. A key that somebody else is just noting is left to them.
+_USED = """
+UPDATE core_apikey SET last_used_at = used.at
+  FROM (SELECT key.id, use.at
+          FROM unnest(%s::bigint[], %s::timestamptz[]) AS use (id, at)
+          JOIN core_apikey key ON key.id = use.id
+         WHERE key.last_used_at IS NULL OR key.last_used_at <= use.at - interval '1 minute'
+           FOR UPDATE OF key SKIP LOCKED) AS used
+ WHERE core_apikey.id = used.id
+"""
+
+
+class Polls:
+    """The latest poll of each instance that this process heard."""
+
+    def __init__(self) -> None:
+        self._latest: dict[Asking, Poll] = {}
+        self._written: dict[Asking, Poll] = {}
+        self._used: dict[int, float] = {}  # keys, and when
+        self._of_gateway: Counter[int] = Counter()
+        self._told_full = False
+
+    def note(
+        self, *, gateway_id: int, environment: str, instance: str, if_none_match: str | None, given: Served | None,
+        at: float,
+    ) -> None:  # fmt: skip
+        """Note a poll at `at`, a Unix time."""
+        asking = (gateway_id, environment, instance)
+        if asking not in self._latest and not self._has_room(gateway_id):
+            return
+        now_has = None if given is None else (given.version, given.revision)
+        self._latest[asking] = (has(if_none_match), now_has, at)
+
+    def note_key(self, key_id: int, at: float) -> None:
+        """Note that a key was used."""
+        self._used[key_id] = at
+
+    def write(self, *, now: float) -> int:
+        """Write what is new, or was last written a minute ago; returns how many polls. Two queries at most.
+
+        Only one thread may write.
+        """
+        self._forget(now)
+        due = [(asking, poll) for asking, poll in list(self._latest.items()) if self._is_due(asking, poll)]
+        if due:
+            with connection.cursor() as cursor:
+                cursor.execute(_UPSERT, _columns(due))
+            self._written.update(due)
+        used = list(self._used.items())
+        if used:
+            with connection.cursor() as cursor:
+                cursor.execute(_USED, [[key for key, _ in used], [_instant(at) for _, at in used]])
+            for key, _ in used:
+                self._used.pop(key, None)
+        return len(due)
+
+    def clear(self) -> None:
+        self.__init__()  # type: ignore[misc]
+
+    def _has_room(self, gateway_id: int) -> bool:
+        if len(self._latest) < MOST and self._of_gateway[gateway_id] < MOST_OF_A_GATEWAY:
+            self._of_gateway[gateway_id] += 1
+            return True
+        if not self._told_full:
+            self._told_full = True
+            log.warning("polls.too_many_instances", gateway_id=gateway_id)
+        return False
+
+    def _is_due(self, asking: Asking, poll: Poll) -> bool:
+        written = self._written.get(asking)
+        return written is None or written[:2] != poll[:2] or poll[2] - written[2] >= REPEATED_SECONDS
+
+    def _forget(self, now: float) -> None:
+        for asking, poll in list(self._latest.items()):
+            if now - poll[2] > FORGOTTEN_SECONDS:
+                self._latest.pop(asking, None)
+                self._written.pop(asking, None)
+                self._of_gateway[asking[0]] -= 1
+
+
+def _columns(due: list[tuple[Asking, Poll]]) -> list[list[object]]:
+    rows = [
+        (*asking, *(had or (None, None)), *(given or (None, None)), _instant(at)) for asking, (had, given, at) in due
+    ]
+    return [list(column) for column in zip(*rows, strict=True)]
+
+
+def _instant(at: float) -> datetime:
+    return datetime.fromtimestamp(at, UTC)

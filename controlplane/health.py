@@ -10,6 +10,8 @@ from django.db import DatabaseError, connection, transaction
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.cache import never_cache
 
+from routing.serving.shelf import SHELF
+
 
 @never_cache
 def healthz(request: HttpRequest) -> HttpResponse:
@@ -19,13 +21,16 @@ def healthz(request: HttpRequest) -> HttpResponse:
 
 @never_cache
 def readyz(request: HttpRequest) -> JsonResponse:
-    """200 when the database answers within two seconds, else 503.
+    """200 when the database answers within two seconds and this process has read the rules it serves, else 503.
 
-    Redis is reported and does not count: it carries only nudges, and events are taken in without it.
+    Redis is reported and does not count: it carries only nudges, and events are taken in without it. Rules that are
+    `stale` do not count either: they are the last good ones, which is what gateways are to have.
     """
-    database, broker = _database(), _redis()
-    ready = database == "ok"
-    return JsonResponse({"ready": ready, "database": database, "redis": broker}, status=200 if ready else 503)
+    database, broker, rules = _database(), _redis(), SHELF.state()
+    ready = database == "ok" and rules != "loading"
+    return JsonResponse(
+        {"ready": ready, "database": database, "redis": broker, "rules": rules}, status=200 if ready else 503
+    )
 
 
 def _database() -> str:

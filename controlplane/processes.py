@@ -51,22 +51,20 @@ WEB = Process(
         "python",
         "-m",
         "granian",
+        # RSGI, so that polls for rules are answered on the loop; Django has a few threads behind it (rsgi.py).
         "--interface",
-        "wsgi",
+        "rsgi",
         "--host",
         "{host}",
         "--port",
         "{port}",
         "--workers",
         "1",
-        # A thread holds a database connection; more of them only wait for each other on two cores.
-        "--blocking-threads",
-        "4",
         "--workers-kill-timeout",
         "8",
         "--respawn-failed-workers",
         "--no-ws",
-        "controlplane.wsgi:application",
+        "controlplane.rsgi:application",
     ),
     stage=1,
     grace_seconds=10,
@@ -94,8 +92,17 @@ SCHEDULER = Process(
     grace_seconds=5,
 )
 
+# Celery would be late: gateways are to know of an exceeded budget within a second, and of a switch's end on time.
+PUBLISHER = Process(
+    name="publisher",
+    command=("python", "manage.py", "publisher", "--heartbeat", "{data}/publisher"),
+    stage=3,
+    grace_seconds=5,
+)
+
 PROCESSES: Sequence[Process] = (
     WEB,
+    PUBLISHER,
     _worker("intake", concurrency=2),
     _worker("alerts", concurrency=2),
     _worker("background", concurrency=1),

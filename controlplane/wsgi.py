@@ -1,11 +1,8 @@
-"""The web process's callable, served by Granian."""
+"""Django alone, for `runserver` and the like; the web process serves `rsgi.py`."""
 
 import os
 
 from django.core.wsgi import get_wsgi_application
 
-from controlplane import memory
-
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "controlplane.settings")
 application = get_wsgi_application()
-memory.settle()

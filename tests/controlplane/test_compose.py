@@ -25,7 +25,10 @@ COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 SERVICES = COMPOSE["services"]
 OURS = [process.name for process in PROCESSES]
 PATIENCE_SECONDS = 180  # what a crowded machine may take; nobody waits that long otherwise
-UP = {"web": "Started worker-1", "intake": " ready.", "alerts": " ready.", "background": " ready."}
+UP = {
+    "web": "Started worker-1", "publisher": "publisher ready",
+    "intake": " ready.", "alerts": " ready.", "background": " ready.",
+}  # fmt: skip
 
 
 class House:
@@ -181,7 +184,7 @@ def test_each_service_starts_and_becomes_healthy_and_stops_when_told(house):
     assert started == healthy == dict.fromkeys(OURS, True), {
         name: (house.data / f"{name}.log").read_text() for name in OURS if not healthy[name]
     }
-    for name in ("scheduler", "intake", "alerts", "background"):
+    for name in ("publisher", "scheduler", "intake", "alerts", "background"):
         grace = SERVICES[name]["stop_grace_period"].removesuffix("s")
         assert house.stop(name, float(grace)) in (0, -signal.SIGTERM), name
 

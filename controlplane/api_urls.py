@@ -5,6 +5,8 @@ from django.urls import path
 from alerts import api as alerts
 from budgets import api as budgets
 from catalog import api as catalog
+from routing import api as rules
+from routing import api_serving as serving
 from usage import api as usage
 from usage import api_intake as intake
 
@@ -33,4 +35,19 @@ urlpatterns = [
     path("channels", alerts.ChannelsApi.as_view(), name="api-channels"),
     path("channels/<int:pk>", alerts.ChannelApi.as_view(), name="api-channel"),
     path("channels/<int:pk>/test", alerts.ChannelTestApi.as_view(), name="api-channel-test"),
+    path("rules/<str:environment>", serving.RulesApi.as_view(), name="api-rules"),
+    path("rules/<str:environment>/versions", rules.VersionsApi.as_view(), name="api-rules-versions"),
+    path("rules/<str:environment>/versions/<int:number>", rules.VersionApi.as_view(), name="api-rules-version"),
+    path("rules/<str:environment>/decide", rules.DecideApi.as_view(), name="api-rules-decide"),
+    path("rules/<str:environment>/drafts", rules.DraftsApi.as_view(), name="api-drafts"),
+    path("rules/<str:environment>/drafts/<int:pk>", rules.DraftApi.as_view(), name="api-draft"),
+    path("rules/<str:environment>/drafts/<int:pk>/submit", rules.DraftSubmitApi.as_view(), name="api-draft-submit"),
+    path("rules/<str:environment>/drafts/<int:pk>/approve", rules.DraftApproveApi.as_view(), name="api-draft-approve"),
+    path("rules/<str:environment>/drafts/<int:pk>/reject", rules.DraftRejectApi.as_view(), name="api-draft-reject"),
+    path(
+        "rules/<str:environment>/drafts/<int:pk>/withdraw", rules.DraftWithdrawApi.as_view(), name="api-draft-withdraw"
+    ),
+    path("rules/<str:environment>/drafts/<int:pk>/publish", rules.DraftPublishApi.as_view(), name="api-draft-publish"),
+    path("rules/<str:environment>/rollback", rules.RollbackApi.as_view(), name="api-rules-rollback"),
+    path("switches", rules.SwitchesApi.as_view(), name="api-switches"),
 ]

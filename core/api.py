@@ -274,6 +274,8 @@ def _sentence(detail: Any) -> str:
 def _located(field: str, sentence: str, *, in_query: bool) -> dict[str, str]:
     if in_query:
         return {"parameter": field, "detail": sentence}
+    if field.startswith("/"):  # a JSON pointer already
+        return {"pointer": "#" + field, "detail": sentence}
     return {"pointer": "#/" + field.replace(".", "/") if field else "#", "detail": sentence}
 
 

@@ -41,12 +41,13 @@ class Api(APIView):
     QuerySerializer: ClassVar[type[serializers.Serializer]] = NoQuery
     query_pattern: ClassVar[str | None] = None  # of names besides, which the method reads for itself
     query_extras: ClassVar[Sequence[Any]] = ()  # how the OpenAPI document describes those
+    largest_body_bytes: ClassVar[int] = LARGEST_BODY_BYTES
     query: dict[str, Any]
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)
-        if int(request.META.get("CONTENT_LENGTH") or 0) > LARGEST_BODY_BYTES:
-            raise TooLarge(f"A body here has {LARGEST_BODY_BYTES:,} bytes at most.")
+        if int(request.META.get("CONTENT_LENGTH") or 0) > self.largest_body_bytes:
+            raise TooLarge(f"A body here has {self.largest_body_bytes:,} bytes at most.")
         if request.method in ("GET", "HEAD"):
             self.query = parameters(self.QuerySerializer, request, also=self.query_pattern)
         else:

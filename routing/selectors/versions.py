@@ -58,8 +58,13 @@ def one(*, environment: str, number: int) -> VersionDetail | None:
 
 def live(*, environment: str) -> VersionDetail | None:
     """Return the version in force, None where there is none. Up to three queries."""
-    number = Environment.objects.filter(name=environment).values_list("live_version", flat=True).first()
+    number = live_number(environment=environment)
     return None if number is None else one(environment=environment, number=number)
+
+
+def live_number(*, environment: str) -> int | None:
+    """Return the number of the version in force, None where there is none. One query."""
+    return Environment.objects.filter(name=environment).values_list("live_version", flat=True).first()
 
 
 def content_of(*, environment: str, number: int | None) -> Mapping[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.db import transaction
@@ -19,14 +18,8 @@ REASON_CHARACTERS = 200
 _NAMED = {SwitchKind.PROVIDER: Provider, SwitchKind.MODEL: Model, SwitchKind.OFFERING: Offering}
 
 
-@dataclass(frozen=True, kw_only=True)
-class Turned:
-    switch: Switch
-    revisions: int  # how many environments' states differ by it
-
-
 @transaction.atomic(durable=True)
-def turn(*, kind: str, name: str, off: bool, seconds: int, reason: str, by: str, at: datetime) -> Turned:
+def turn(*, kind: str, name: str, off: bool, seconds: int, reason: str, by: str, at: datetime) -> Switch:
     """Turn something off, or on, for so many seconds from `at` on; gateways have it with their next poll.
 
     The latest word on a name counts, and ends by itself, also in gateways that cannot reach us. "On" for 0 seconds
@@ -62,4 +55,5 @@ def turn(*, kind: str, name: str, off: bool, seconds: int, reason: str, by: str,
         reason=reason.strip(),
         by=by,
     )
-    return Turned(switch=switch, revisions=states.renew_all(at=at))
+    states.renew_all(at=at)
+    return switch

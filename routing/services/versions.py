@@ -77,7 +77,7 @@ def publish(*, proposal_id: int, by: str, at: datetime) -> Version:
 
 
 @transaction.atomic(durable=True)
-def roll_back(*, environment: str, to: int, seen: int, reason: str, by: str, at: datetime) -> Version:
+def roll_back(*, environment: str, to: int, seen: int | None, reason: str, by: str, at: datetime) -> Version:
     """Publish a version's content again as a new version: one publisher and a reason, no second approval.
 
     `seen` is the version that the publisher took for the one in force. What validation finds is not in the way.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -19,8 +20,8 @@ OPEN = {"/api/schema/", "/api/docs/"}
 METHODS = ("get", "post", "put", "patch", "delete")
 
 
-def addresses() -> Iterator[tuple[str, type]]:
-    """Yield every address with a class-based view below /api/, its numbers filled in."""
+def routes() -> Iterator[tuple[str, type]]:
+    """Yield every route with a class-based view below /api/, its variables as they stand in urls."""
 
     def walk(resolver: URLResolver, before: str) -> Iterator[tuple[str, type]]:
         for each in resolver.url_patterns:
@@ -28,20 +29,19 @@ def addresses() -> Iterator[tuple[str, type]]:
             if isinstance(each, URLResolver):
                 yield from walk(each, route)
             elif isinstance(each, URLPattern) and hasattr(each.callback, "view_class"):
-                address = "/" + route.replace("<int:pk>", "999999").replace("<int:receipt_id>", "999999")
-                yield address, each.callback.view_class
+                yield "/" + route, each.callback.view_class
 
-    for address, view in walk(get_resolver(), ""):
-        if address.startswith("/api/") and address not in OPEN:
-            yield address, view
+    for route, view in walk(get_resolver(), ""):
+        if route.startswith("/api/") and route not in OPEN:
+            yield route, view
 
 
-OPERATIONS = [
-    (address, method, view.actions.get(method.upper()))
-    for address, view in addresses()
-    for method in METHODS
-    if hasattr(view, method)
-]
+def filled(route: str) -> str:
+    return re.sub(r"<int:\w+>", "999999", route).replace("<str:environment>", "production")
+
+
+SERVED = [(route, method, view) for route, view in routes() for method in METHODS if hasattr(view, method)]
+OPERATIONS = [(filled(route), method, view.actions.get(method.upper())) for route, method, view in SERVED]
 
 
 def test_there_are_operations_to_look_at():

@@ -2,12 +2,14 @@
 
 from django.urls import path, register_converter
 
-from dashboards.views import alerts, budgets, catalog, overview
+from dashboards.views import alerts, budgets, catalog, overview, spend, spend_file
 
 register_converter(catalog.OfferingConverter, "offering")
 
 urlpatterns = [
     path("", overview.overview, name="overview"),
+    path("spend/", spend.spend, name="spend"),
+    path("spend/table.csv", spend_file.download, name="spend-csv"),
     path("budgets/", budgets.budgets_page, name="budgets"),
     path("budgets/new/", budgets.create, name="budget-new"),
     path("budgets/<int:pk>/", budgets.budget, name="budget"),

@@ -696,6 +696,11 @@ def _sums(kept: Sequence[str], values: Sequence[Any]) -> Sums:
     return Sums(**(_nothing(kept) | given))
 
 
+def added(each: Sequence[Sums]) -> Sums:
+    """Return the exact sum of rows that keep every measure."""
+    return _added(MEASURES, each)
+
+
 def _added(kept: Sequence[str], each: Sequence[Sums]) -> Sums:
     with localcontext() as context:
         context.prec = _DIGITS

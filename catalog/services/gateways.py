@@ -19,6 +19,10 @@ class GatewayExists(Conflict):
     """A gateway has that name already."""
 
 
+class KeyMadeMeanwhile(Conflict):
+    """A key of the gateway is newer than the newest one that whoever asks has seen."""
+
+
 def get(name: str) -> Gateway:
     """Return the gateway of a name.
 
@@ -62,16 +66,27 @@ def create_key(
     by: str,
     at: datetime,
     expires_at: datetime | None = None,
+    newest_seen: int | None = None,
 ) -> str:
     """Make a key for a gateway, and the gateway where it is new. Return the secret, which is never shown again.
+
+    `newest_seen` is the id of the gateway's newest key that whoever asks knows of, 0 for none: the same request sent
+    again, by a reload or a second click, then makes no second key.
 
     Raises:
         Invalid: a name or scope cannot be; nothing is made.
         Conflict: the gateway is retired.
+        KeyMadeMeanwhile: there is a newer key than `newest_seen`.
     """
     audit.acting(by=by)
     environment = checked_name(environment, field="environment", length=64)
-    stands_for = Gateway.objects.filter(name__iexact=gateway.strip()).first()
+    known = Gateway.objects.filter(name__iexact=gateway.strip())
+    stands_for = (known if newest_seen is None else known.select_for_update()).first()
+    if newest_seen is not None and GatewayKey.objects.filter(gateway=stands_for, key__gt=newest_seen).exists():
+        raise KeyMadeMeanwhile(
+            f"A key of {gateway} was made since this form was opened, so none was made now. A secret is shown once, "
+            "when it is made; whoever missed it rotates the key."
+        )
     if stands_for is None:
         stands_for = create(name=gateway, by=by, at=at)
     if stands_for.retired_at is not None:
@@ -79,6 +94,51 @@ def create_key(
     key, secret = keys.issue(name=name, scopes=scopes, by=by, at=at, expires_at=expires_at)
     GatewayKey.objects.create(key=key, gateway=stands_for, environment=environment)
     return secret
+
+
+@transaction.atomic
+def connect(
+    *,
+    name: str,
+    kind: str,
+    environment: str,
+    scopes: Sequence[str],
+    by: str,
+    at: datetime,
+    expires_at: datetime | None = None,
+) -> str:
+    """Make a gateway with its first key, which bears its name. Return the secret, which is never shown again.
+
+    Raises:
+        Invalid: something cannot be; all reasons at once, and nothing is made.
+        GatewayExists: another has the name; a request sent twice makes one gateway with one key.
+    """
+    audit.acting(by=by)
+    problems: list[tuple[str, str]] = []
+    for check in (
+        lambda: checked_name(name),
+        lambda: checked_name(kind, field="kind", length=32),
+        lambda: checked_name(environment, field="environment", length=64),
+        lambda: keys.check_scopes(scopes),
+    ):
+        try:
+            check()
+        except Invalid as error:
+            problems += error.problems
+    if expires_at is not None and expires_at <= at:
+        problems.append(("expires_at", "in the past"))
+    if problems:
+        raise Invalid("The gateway cannot be made so.", problems)
+    gateway = create(name=name, kind=kind.strip(), by=by, at=at)
+    return create_key(
+        name=gateway.name,
+        gateway=gateway.name,
+        environment=environment,
+        scopes=scopes,
+        by=by,
+        at=at,
+        expires_at=expires_at,
+    )
 
 
 @transaction.atomic
@@ -107,6 +167,18 @@ def rotate_key(*, key: ApiKey, by: str, at: datetime, expires_at: datetime | Non
         at=at,
         expires_at=expires_at,
     )
+
+
+@transaction.atomic
+def revoke_key(*, key: ApiKey, by: str, at: datetime, reason: str) -> bool:
+    """End a key, whatever it stands for. Says whether this call did it; ending it again changes nothing.
+
+    Raises:
+        Invalid: no reason is given.
+    """
+    if not reason.strip():
+        raise Invalid("Say why the key is revoked.", [("reason", "This is needed.")])
+    return keys.revoke(key=key, by=by, at=at, reason=reason.strip())
 
 
 @transaction.atomic

@@ -6,9 +6,11 @@ import hashlib
 import secrets
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 
 from django.db import transaction
 
+from core import access
 from core.errors import Invalid
 from core.models import SCOPES, ApiKey
 from core.services import audit
@@ -37,6 +39,19 @@ def check_scopes(scopes: Sequence[str]) -> list[str]:
     if not scopes:
         raise Invalid(f"A key needs a scope: {', '.join(SCOPES)}.", [("scopes", "none given")])
     return [name for name in SCOPES if name in set(scopes)]
+
+
+def grantable(principal: Any) -> list[str]:
+    """Return the scopes that somebody may give a key: none with which it could do what she may not do herself.
+
+    Whoever makes keys would otherwise make one that approves prices and rules for her. No query.
+    """
+    grants = access.ACTIONS.items()
+    return [
+        scope
+        for scope in SCOPES
+        if all(access.may(principal, action) for action, grant in grants if scope in grant.scopes)
+    ]
 
 
 @transaction.atomic

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import threading
 from datetime import timedelta
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import connection
 
 from catalog.models import Gateway, GatewayKey
 from catalog.selectors import callers
 from catalog.services import gateways
 from core.errors import Conflict, Invalid, NotFound
-from core.models import ApiKey
+from core.models import SCOPES, ApiKey, AuditEntry
 from core.services import keys
-from tests.factories import NOON, make_key
+from tests.factories import NOON, make_key, make_user
 
 DAY = timedelta(days=1)
 
@@ -159,3 +161,93 @@ def test_a_gateway_is_made_once_and_found_whatever_its_case():
         gateways.create(name="my edge", by="ann", at=NOON)
     with pytest.raises(NotFound):
         gateways.get("nowhere")
+
+
+def connect(**overrides):
+    given = {"name": "edge", "kind": "litellm", "environment": "production", "scopes": ["usage:write"], "by": "ann"}
+    return gateways.connect(**{**given, "at": NOON, **overrides})
+
+
+@pytest.mark.django_db
+def test_a_gateway_is_connected_with_its_first_key_at_once_and_only_once():
+    secret = connect(environment="staging", expires_at=NOON + DAY)
+
+    with pytest.raises(gateways.GatewayExists):
+        connect(name="Edge")
+    assert stands_for(secret) == ("edge", "edge", "staging", ("usage:write",))
+    assert gateways.get("edge").kind == "litellm"
+    assert ApiKey.objects.get().expires_at == NOON + DAY
+
+
+@pytest.mark.django_db
+def test_all_that_is_wrong_with_a_gateway_is_told_at_once_and_nothing_is_made():
+    with pytest.raises(Invalid) as told:
+        connect(name="my edge", kind="", environment="pro duction", scopes=[], expires_at=NOON)
+
+    assert [field for field, _ in told.value.problems] == ["name", "kind", "environment", "scopes", "expires_at"]
+    assert (ApiKey.objects.count(), Gateway.objects.count()) == (0, 0)
+
+
+@pytest.mark.django_db
+def test_a_request_for_a_key_that_is_sent_again_makes_no_second_one():
+    make_key("read", gateway="other")
+    connect()
+    seen = ApiKey.objects.latest("id").pk
+
+    make_key("read", gateway="edge", newest_seen=seen)
+    with pytest.raises(gateways.KeyMadeMeanwhile):
+        make_key("read", gateway="edge", newest_seen=seen)
+
+    assert GatewayKey.objects.filter(gateway__name="edge").count() == 2
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_requests_sent_at_once_for_the_same_key_one_makes_it():
+    connect()
+    seen = ApiKey.objects.get().pk
+    refused = []
+
+    def ask():
+        try:
+            make_key("read", gateway="edge", newest_seen=seen)
+        except gateways.KeyMadeMeanwhile as error:
+            refused.append(error)
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=ask) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert (len(refused), GatewayKey.objects.count()) == (3, 2)
+
+
+@pytest.mark.django_db
+def test_a_key_is_revoked_once_with_a_reason_that_the_audit_trail_keeps():
+    secret = make_key("read")
+    key = ApiKey.objects.get()
+
+    with pytest.raises(Invalid):
+        gateways.revoke_key(key=key, by="ann", at=NOON, reason=" ")
+    assert stands_for(secret) is not None
+    assert gateways.revoke_key(key=key, by="ann", at=NOON, reason="left in a repository")
+    assert not gateways.revoke_key(key=key, by="bob", at=NOON + DAY, reason="again")
+
+    assert (stands_for(secret), key.revoked_at) == (None, NOON)
+    trail = AuditEntry.objects.filter(table="core_apikey", operation="update").values_list("actor", "reason")
+    assert list(trail) == [("ann", "left in a repository")]
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("role", "scopes"),
+    [
+        ("platform", ["usage:write", "rules:read", "read"]),
+        ("admin", list(SCOPES)),
+        ("viewer", ["rules:read"]),
+    ],
+)
+def test_nobody_gives_a_key_what_she_may_not_do_herself(role, scopes):
+    assert keys.grantable(make_user(role)) == scopes

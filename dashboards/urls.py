@@ -2,7 +2,7 @@
 
 from django.urls import path, register_converter
 
-from dashboards.views import alerts, budgets, catalog, overview, spend, spend_file
+from dashboards.views import alerts, budgets, catalog, gateways, overview, routing, spend, spend_file
 
 register_converter(catalog.OfferingConverter, "offering")
 
@@ -19,6 +19,14 @@ urlpatterns = [
     path("alerts/<int:pk>/", alerts.alert, name="alert"),
     path("alerts/<int:pk>/acknowledge/", alerts.acknowledge, name="alert-acknowledge"),
     path("alerts/<int:pk>/comments/", alerts.comment, name="alert-comment"),
+    path("routing/", routing.routing, name="routing"),
     path("catalog/", catalog.catalog_page, name="catalog"),
     path("catalog/<offering:name>/", catalog.offering, name="offering"),
+    path("gateways/", gateways.gateways_page, name="gateways"),
+    path("gateways/new/", gateways.connect, name="gateway-new"),
+    path("gateways/<int:pk>/", gateways.gateway, name="gateway"),
+    path("gateways/<int:pk>/keys/", gateways.make_key, name="gateway-key-new"),
+    path("gateways/<int:pk>/retire/", gateways.retire, name="gateway-retire"),
+    path("gateways/keys/<int:pk>/rotate/", gateways.rotate_key, name="key-rotate"),
+    path("gateways/keys/<int:pk>/revoke/", gateways.revoke_key, name="key-revoke"),
 ]

@@ -18,7 +18,7 @@ from core import periods
 from usage.models import RollupDay
 from usage.selectors.drivers import INPUT, OUTPUT
 
-PER_PAGE = 100
+PER_PAGE = 50
 SPEND_DAYS = 30  # full days before today, and today
 MOST_EARLIER = 200  # prices that were replaced, newest first; those that hold are never cut
 MOST_USE_CASES = 6

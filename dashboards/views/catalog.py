@@ -122,12 +122,12 @@ def _flags(row: OfferingLine) -> Iterable[tuple[str, str]]:
 
 
 def context_words(tokens: int | None) -> str:
-    """Return how much a model reads at once: "1M", "272k", "8,192"."""
+    """Return how much a model reads at once: "1M", "1.05M", "262k", "8.2k"; rounded, as the sizes are powers of two."""
     if tokens is None:
         return "\N{EN DASH}"
-    for unit, letter in ((1_000_000, "M"), (1_000, "k")):
-        if tokens >= unit and tokens % (unit // 100) == 0:
-            return f"{exact(Decimal(tokens) / unit)}{letter}"
+    for unit, letter, places in ((1_000_000, "M", 2), (10_000, "k", 0), (1_000, "k", 1)):
+        if tokens >= unit:
+            return f"{exact(round(Decimal(tokens) / (1_000_000 if letter == 'M' else 1_000), places))}{letter}"
     return exact(tokens)
 
 
@@ -205,6 +205,7 @@ class PriceWords:
     row: PriceLine
     meter: str
     usd: str
+    each: str  # what it comes to for a thousand, of what is counted singly
     terms: str
     link: str
     state: str  # empty while it is in force
@@ -232,7 +233,8 @@ def terms_of(row: PriceLine) -> str:
         parts.append(f"in {row.region}")
     if row.hours:
         parts.append(f"at the hours {row.hours}")
-    return ", ".join(parts) or "List price"
+    words = ", ".join(parts) or "list price"
+    return words[0].upper() + words[1:]
 
 
 def _words(row: PriceLine, now: datetime) -> PriceWords:
@@ -246,9 +248,32 @@ def _words(row: PriceLine, now: datetime) -> PriceWords:
         row=row,
         meter=_METERS.get(row.meter, row.meter),
         usd=price(row.usd_per_1m),
+        each=f"{price(row.usd_per_1m / 1000)} per 1,000" if row.meter in ("requests", "web_searches") else "",
         terms=terms_of(row),
         link=row.source_url if row.source_url.lower().startswith("https://") else "",
         state=state,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Matrix:
+    """The prices in force at a glance: a row for each terms, a column for each meter; None where it has none."""
+
+    meters: Sequence[str]
+    rows: Sequence[tuple[str, Sequence[PriceWords | None]]]
+
+
+def _matrix(groups: Sequence[PriceGroup]) -> Matrix | None:
+    """Return the prices at a glance, None where a single row would only repeat what the page says already."""
+    if len(groups) < 2:
+        return None
+    meters = [meter for meter in _METERS if any(one.row.meter == meter for group in groups for one in group.rows)]
+    return Matrix(
+        meters=[_METERS[meter] for meter in meters],
+        rows=[
+            (group.terms, [next((one for one in group.rows if one.row.meter == meter), None) for meter in meters])
+            for group in groups
+        ],
     )
 
 
@@ -282,6 +307,7 @@ def offering(request: HttpRequest, name: str) -> HttpResponse:
         key=lambda row: row.valid_from.timestamp() if row.valid_from else 0,
         reverse=True,
     )
+    groups = _groups(in_force, now)
     example = {meter: ordinary[meter].usd_per_1m for meter in ("uncached_input", "output") if meter in ordinary}
     context = {
         "page": shown,
@@ -294,7 +320,8 @@ def offering(request: HttpRequest, name: str) -> HttpResponse:
             for label, meter in (("Input", "uncached_input"), ("Cache read", "cache_read"), ("Output", "output"))
         ],
         "example": worked_example(prices=example) if example else "",
-        "groups": _groups(in_force, now),
+        "groups": groups,
+        "matrix": _matrix(groups),
         "not_now": [_words(row, now) for row in not_now],
         "replaced": [_words(row, now) for row in shown.replaced],
         "most_replaced": page_of.MOST_EARLIER,

@@ -1,0 +1,375 @@
+"""Gateways: what they report, which rules they run, and the keys that stand for them.
+
+# Note [A secret is shown once]
+The page with a new secret is the answer to the POST that made it, sent with `no-store`: a redirect would have to keep
+the secret somewhere until the next request. So a reload sends the POST again, and that must not make a second key. It
+needs no memory of what was sent: a gateway's name is taken the second time, a rotated key is revoked already, and the
+form for another key names the newest key that the person saw, which is then not the newest any more. Whoever reloads is
+told that the key was made, and not its secret.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.conf import settings
+from django.contrib import messages
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.cache import add_never_cache_headers
+
+from catalog.models import Gateway
+from catalog.services import gateways as service
+from core import access
+from core.errors import Conflict, Invalid
+from core.models import ApiKey, Organisation
+from core.services import keys
+from dashboards.forms_gateways import KINDS, AnotherKeyForm, ConnectForm, ReasonForm, RotateForm
+from dashboards.selectors import gateways as page_of
+from dashboards.selectors.gateways import GatewayRow, KeyRow, RulesRow
+from dashboards.templatetags.figures import relative
+from dashboards.views.access import page
+from usage.selectors import freshness
+
+_SOON = timedelta(days=14)
+_LAGS = timedelta(minutes=2)  # a body that waits longer than this is not just on its way
+
+
+@dataclass(frozen=True, kw_only=True)
+class RulesWords:
+    """How a gateway stands with the rules of an environment, in words."""
+
+    row: RulesRow
+    tone: str
+    state: str
+    words: str
+
+
+def rules_words(row: RulesRow, now: datetime) -> RulesWords:
+    """Say whether a gateway runs the version in force: by its own word in the last poll, never by what it was given."""
+
+    def told(tone: str, state: str, words: str) -> RulesWords:
+        return RulesWords(row=row, tone=tone, state=state, words=words)
+
+    has = f"v{row.version}" if row.version is not None else "no version"
+    if row.polled_at is None:
+        if row.live_version is None:
+            return told("neutral", "no rules yet", "none are in force, and it never asked")
+        return told("neutral", "never polled", f"v{row.live_version} is in force")
+    asked = relative(row.polled_at, now)
+    if row.live_version is None:
+        return told("neutral", "no rules yet", f"asked {asked}; none are in force")
+    if not row.asking:
+        return told("warning", "silent", f"last asked {asked}, then with {has}; v{row.live_version} is in force")
+    if not row.behind:
+        more = f" by all {row.asking} instances" if row.asking > 1 else ""
+        return told("ok", "up to date", f"v{row.live_version}, asked {asked}{more}")
+    since = f" since {relative(row.live_since, now).removesuffix(' ago')}" if row.live_since else ""
+    if row.asking > 1:
+        words = f"{row.behind} of {row.asking} instances do not run v{row.live_version}, in force{since}"
+    elif row.given_version == row.live_version:
+        words = f"has {has}; was given v{row.live_version} {asked} and has not confirmed it yet"
+    else:
+        words = f"has {has}, asked {asked}; v{row.live_version} is in force{since}"
+    return told("warning", "late", words)
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeyLine:
+    """A key as tables show it."""
+
+    row: KeyRow
+    tone: str
+    state: str
+    may_rotate: bool
+
+
+def key_line(row: KeyRow, *, now: datetime, grantable: Sequence[str]) -> KeyLine:
+    tone, state = "ok", "works"
+    if row.revoked_at is not None:
+        tone, state = "neutral", "revoked"
+    elif row.expires_at is not None and row.expires_at <= now:
+        tone, state = "neutral", "expired"
+    elif row.expires_at is not None and row.expires_at <= now + _SOON:
+        tone, state = "warning", "expires soon"
+    rotates = row.revoked_at is None and row.gateway_id is not None and set(row.scopes) <= set(grantable)
+    return KeyLine(row=row, tone=tone, state=state, may_rotate=rotates)
+
+
+@dataclass(frozen=True, kw_only=True)
+class GatewayLine:
+    """A gateway as the list shows it."""
+
+    row: GatewayRow
+    kind: str
+    lags: bool
+    rules: Sequence[RulesWords]
+
+
+def line_of(row: GatewayRow, now: datetime) -> GatewayLine:
+    waiting = row.received.oldest_waiting_at if row.received else None
+    return GatewayLine(
+        row=row,
+        kind=kind_words(row.kind),
+        lags=waiting is not None and waiting < now - _LAGS,
+        rules=[rules_words(one, now) for one in row.rules],
+    )
+
+
+def kind_words(kind: str) -> str:
+    return "own" if kind == "native" else KINDS.get(kind, kind)
+
+
+@page("view")
+def gateways_page(request: HttpRequest) -> HttpResponse:
+    now = timezone.now()
+    listed = page_of.listed(at=now)
+    lines = [line_of(row, now) for row in listed.gateways]
+    grantable = _grantable(request)
+    context = {
+        "lines": lines,
+        "keys": [key_line(key, now=now, grantable=grantable) for row in (*listed.gateways,) for key in row.keys],
+        "keys_of_none": [key_line(key, now=now, grantable=grantable) for key in listed.keys_of_none],
+        "late": sum(one.state == "late" for line in lines for one in line.rules),
+        "heard": sum(_heard(row, now) for row in listed.gateways),
+        "may_manage": request.user.has_perm("keys.manage"),
+        "now": now,
+        "complete_through": freshness.complete_through(at=now),
+    }
+    return render(request, "dashboards/gateways.html", context)
+
+
+def _heard(row: GatewayRow, now: datetime) -> bool:
+    last = row.received.last_received_at if row.received else None
+    return last is not None and last > now - freshness.HEARD_OF
+
+
+def _grantable(request: HttpRequest) -> list[str]:
+    return keys.grantable(request.user) if request.user.has_perm("keys.manage") else []
+
+
+@page("view")
+def gateway(request: HttpRequest, pk: int) -> HttpResponse:
+    return _gateway(request, pk)
+
+
+def _gateway(request: HttpRequest, pk: int, *, form: AnotherKeyForm | None = None, status: int = 200) -> HttpResponse:
+    now = timezone.now()
+    shown = page_of.one(gateway_id=pk, at=now)
+    if shown is None:
+        raise Http404("There is no such gateway.")
+    grantable = _grantable(request)
+    may_manage = request.user.has_perm("keys.manage")
+    if form is None:
+        form = AnotherKeyForm(scopes=grantable, initial={"name": shown.row.name, "newest": shown.newest_key})
+    context = {
+        "line": line_of(shown.row, now),
+        "keys": [key_line(key, now=now, grantable=grantable) for key in shown.row.keys],
+        "ended": [key_line(key, now=now, grantable=grantable) for key in shown.ended],
+        "instances": shown.instances,
+        "form": form,
+        "may_manage": may_manage,
+        "may_make": may_manage and shown.row.retired_at is None,
+        "now": now,
+        "complete_through": freshness.complete_through(at=now),
+    }
+    return render(request, "dashboards/gateway.html", context, status=status)
+
+
+@page("keys.manage", "GET", "POST")
+def connect(request: HttpRequest) -> HttpResponse:
+    """Make a gateway and its first key; see Note [A secret is shown once]."""
+    grantable = _grantable(request)
+    if request.method != "POST":
+        return render(request, "dashboards/gateway_new.html", {"form": ConnectForm(scopes=grantable)})
+    form = ConnectForm(request.POST, scopes=grantable)
+    if form.is_valid():
+        data = form.cleaned_data
+        try:
+            secret = service.connect(
+                name=data["name"],
+                kind=data["kind"],
+                environment=data["environment"],
+                scopes=data["scopes"],
+                expires_at=form.expires_at(_zone(request)),
+                by=access.label(request.user),
+                at=timezone.now(),
+            )
+        except Invalid as error:
+            form.show(error.problems)
+        except service.GatewayExists as error:
+            form.show([("name", f"{error} If it was you a moment ago, its key is made: secrets are shown once.")])
+        else:
+            return _made(request, secret)
+    return render(request, "dashboards/gateway_new.html", {"form": form}, status=422)
+
+
+@page("keys.manage", "POST")
+def make_key(request: HttpRequest, pk: int) -> HttpResponse:
+    """Make another key for a gateway; see Note [A secret is shown once]."""
+    found = _found(pk)
+    form = AnotherKeyForm(request.POST, scopes=_grantable(request))
+    if not form.is_valid():
+        return _gateway(request, pk, form=form, status=422)
+    data = form.cleaned_data
+    try:
+        secret = service.create_key(
+            name=data["name"],
+            gateway=found.name,
+            environment=data["environment"],
+            scopes=data["scopes"],
+            expires_at=form.expires_at(_zone(request)),
+            newest_seen=data["newest"],
+            by=access.label(request.user),
+            at=timezone.now(),
+        )
+    except Invalid as error:
+        form.show(error.problems)
+        return _gateway(request, pk, form=form, status=422)
+    except Conflict as error:
+        messages.error(request, str(error))
+        return redirect("gateway", pk=pk)
+    return _made(request, secret)
+
+
+@page("keys.manage", "GET", "POST")
+def rotate_key(request: HttpRequest, pk: int) -> HttpResponse:
+    """Put a new key in the place of one, once it is confirmed; see Note [A secret is shown once]."""
+    row, key = _key(pk)
+    if not set(row.scopes) <= set(_grantable(request)):
+        raise PermissionDenied("This key may do more than you may, so its successor is not for you to see.")
+    if row.gateway_id is None:
+        raise Http404("This key stands for no gateway: make another one in its place.")
+    now = timezone.now()
+    last_day = row.expires_at - timedelta(microseconds=1) if row.expires_at and row.expires_at > now else None
+    initial = {"expires_on": timezone.localdate(last_day)} if last_day else {}
+    form = RotateForm(request.POST, initial=initial) if request.method == "POST" else RotateForm(initial=initial)
+    if form.is_valid():
+        try:
+            secret = service.rotate_key(
+                key=key,
+                expires_at=form.expires_at(_zone(request)),
+                reason=form.cleaned_data["reason"].strip(),
+                by=access.label(request.user),
+                at=now,
+            )
+        except Invalid as error:
+            form.show(error.problems)
+        except Conflict as error:
+            messages.error(request, f"{error} A secret is shown once, when it is made.")
+            return redirect("gateway", pk=row.gateway_id)
+        else:
+            return _made(request, secret, instead_of=row)
+    return _confirm(request, row, form=form, verb="rotate")
+
+
+@page("keys.manage", "GET", "POST")
+def revoke_key(request: HttpRequest, pk: int) -> HttpResponse:
+    row, key = _key(pk)
+    back = reverse("gateway", args=[row.gateway_id]) if row.gateway_id else reverse("gateways")
+    form = ReasonForm(request.POST) if request.method == "POST" else ReasonForm()
+    if form.is_valid():
+        try:
+            ended = service.revoke_key(
+                key=key, reason=form.cleaned_data["reason"], by=access.label(request.user), at=timezone.now()
+            )
+        except Invalid as error:
+            form.show(error.problems)
+        else:
+            if ended:
+                messages.success(
+                    request, f"The key {row.name} ({row.prefix}…) is revoked: within a second nothing takes it."
+                )
+            else:
+                messages.info(request, f"The key {row.name} ({row.prefix}…) was revoked already.")
+            return redirect(back)
+    return _confirm(request, row, form=form, verb="revoke")
+
+
+@page("keys.manage", "GET", "POST")
+def retire(request: HttpRequest, pk: int) -> HttpResponse:
+    found = _found(pk)
+    form = ReasonForm(request.POST) if request.method == "POST" else ReasonForm()
+    if form.is_valid():
+        reason = form.cleaned_data["reason"].strip()
+        if reason:
+            service.retire(gateway=found, by=access.label(request.user), at=timezone.now(), reason=reason)
+            messages.success(request, f"The gateway {found.name} is retired, and its keys are revoked.")
+            return redirect("gateway", pk=pk)
+        form.show([("reason", "This is needed.")])
+    status = 422 if request.method == "POST" else 200
+    return render(request, "dashboards/gateway_retire.html", {"gateway": found, "form": form}, status=status)
+
+
+def _confirm(request: HttpRequest, row: KeyRow, *, form: ReasonForm, verb: str) -> HttpResponse:
+    if row.revoked_at is not None:
+        messages.info(request, f"The key {row.name} ({row.prefix}…) is revoked already.")
+        return redirect("gateway", pk=row.gateway_id) if row.gateway_id else redirect("gateways")
+    context = {"row": row, "form": form, "rotates": verb == "rotate", "now": timezone.now()}
+    return render(request, "dashboards/gateway_key.html", context, status=422 if request.method == "POST" else 200)
+
+
+def _made(request: HttpRequest, secret: str, *, instead_of: KeyRow | None = None) -> HttpResponse:
+    """Answer with the page that shows a secret, which no cache keeps; see Note [A secret is shown once]."""
+    made = ApiKey.objects.get(digest=keys.digest_of(secret))
+    row = page_of.key(key_id=made.pk)
+    assert row is not None
+    caller_may = {action: not access.ACTIONS[action].scopes.isdisjoint(row.scopes) for action in access.ACTIONS}
+    event = json.dumps({"use_case": "hello-tollkeeper", "model": "gpt-5.5", "input_tokens": 12, "output_tokens": 3})[1:]
+    context = {
+        "row": row,
+        "secret": secret,
+        "instead_of": instead_of,
+        "kind": Gateway.objects.values_list("kind", flat=True).get(pk=row.gateway_id),
+        "send": (
+            f"curl -i -X POST {settings.BASE_URL}/api/v1/usage/events \\\n"
+            f'  -H "Authorization: Bearer {secret}" \\\n'
+            '  -d \'{"id": "hello-\'"$(date +%s)"\'", "time": "\'"$(date -u +%FT%TZ)"\'",\n'
+            f"    {event}'"
+        )
+        if caller_may["usage.send"]
+        else "",
+        "poll": (
+            f'curl -i {settings.BASE_URL}/api/v1/rules/{row.environment} \\\n  -H "Authorization: Bearer {secret}"'
+        )
+        if caller_may["rules.read"]
+        else "",
+        "litellm": _litellm(secret) if caller_may["usage.send"] else "",
+    }
+    answer = render(request, "dashboards/gateway_key_made.html", context)
+    add_never_cache_headers(answer)  # no-store among them
+    return answer
+
+
+def _litellm(secret: str) -> str:
+    return (
+        'litellm_settings:\n  callbacks: ["tollkeeper"]\ncallback_settings:\n  tollkeeper:\n'
+        f"    callback_type: generic_api\n    endpoint: {settings.BASE_URL}/api/v1/usage/litellm\n"
+        f'    headers: {{Authorization: "Bearer {secret}"}}\n    max_retries: 3\n'
+        "    event_types: [llm_api_success, llm_api_failure]"
+    )
+
+
+def _zone(request: HttpRequest) -> str:
+    organisation: Organisation = request.organisation  # type: ignore[attr-defined]
+    return organisation.zone
+
+
+def _found(pk: int) -> Gateway:
+    found = Gateway.objects.filter(pk=pk).first()
+    if found is None:
+        raise Http404("There is no such gateway.")
+    return found
+
+
+def _key(pk: int) -> tuple[KeyRow, ApiKey]:
+    row, key = page_of.key(key_id=pk), ApiKey.objects.filter(pk=pk).first()
+    if row is None or key is None:
+        raise Http404("There is no such key.")
+    return row, key

@@ -45,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="manage.py bench", description=__doc__)
     parser.add_argument("--events", type=int, default=100_000, help="events per round of the ingest measurement")
     parser.add_argument("--rounds", type=int, default=3, help="rounds; the median counts")
-    parser.add_argument("--only", choices=["ingest", "rating"], help="measure this alone")
+    parser.add_argument("--only", choices=["ingest", "rating", "rules"], help="measure this alone")
     parser.add_argument("--out", type=Path, default=Path("bench.json"))
     options = parser.parse_args(argv)
 
@@ -77,11 +77,12 @@ def _measure(options: argparse.Namespace) -> tuple[list[Figure], dict[str, str]]
     from django.core.management import call_command
     from django.db import connection
 
-    from controlplane.bench import ingest, rating
+    from controlplane.bench import ingest, rating, rules
 
     call_command("migrate", verbosity=0)
     parts: dict[str, Callable[[], list[Figure]]] = {
         "rating": rating.measure,
+        "rules": lambda: rules.measure(rounds=options.rounds),
         "ingest": lambda: ingest.measure(events=options.events, rounds=options.rounds),
     }
     figures = [figure for name, part in parts.items() if options.only in (None, name) for figure in part()]

@@ -28,6 +28,7 @@ class RulesApi(Api):
         instance = serializers.RegexField(
             rf"\A{INSTANCE_PATTERN}\Z",
             required=False,
+            trim_whitespace=False,
             help_text="How this instance of the gateway calls itself, so that the console can tell it from others.",
             error_messages={"invalid": "Use letters, digits and . _ : @ - only, 128 at most."},
         )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 import time
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Protocol
 from urllib.parse import parse_qsl
@@ -32,8 +33,9 @@ class Headers(Protocol):
 class RulesFront:
     """Answers `GET` and `HEAD rules/{environment}`."""
 
-    def __init__(self, shelf: Shelf) -> None:
+    def __init__(self, shelf: Shelf, *, clock: Callable[[], float] = time.time) -> None:
         self._shelf = shelf
+        self._clock = clock
 
     def answer(self, *, method: str, path: str, query: str, headers: Headers) -> Answer | None:
         """Answer a poll, or None for whatever has to go on to Django. Never blocks."""
@@ -50,7 +52,7 @@ class RulesFront:
         reader = self._reader(headers)
         if reader is None:
             return None
-        now = time.time()
+        now = self._clock()
         if reader.expires_at <= now:
             return None
 

@@ -40,6 +40,8 @@ MEASURES = {"requests": "Requests", "tokens": "Tokens", "cost": "Spend"}
 _OF = {"requests": "of answered requests", "tokens": "of their tokens", "cost": "of what they cost"}
 _HALF_A_DAY = timedelta(hours=12)
 _DAYS: dict[str, Any] = {"type": "date", "tickformat": "%-d %b", "hoverformat": "%a %-d %b %Y"}
+# No gaps: on a phone a day is three pixels wide, and gaps of one come out uneven.
+_BARS: dict[str, Any] = {"barmode": "stack", "bargap": 0, "barcornerradius": 0}
 _NO_REQUESTS = "Shares are of requests with status ok. There are none in these days."
 _LONGEST_TITLE = 60  # characters in a hover label
 
@@ -121,13 +123,13 @@ def _stacked(
     return Chart(
         id=id,
         title=title,
-        subtitle=f"Per day, {_OF[measure]}. {_legend_of(marks)}".strip(),
+        subtitle=f"Per day, {_OF[measure]}{_so_far(question, days)}. {_legend_of(marks)}".strip(),
         summary=f"Bars of 100 % per day by {what}, {_OF[measure]}. In all: "
         + ", ".join(f"{name} {percent(of_all[name])}" for name in names)
         + f". {len(marks)} versions of the rules are marked.",
         figure=figure(
-            traces, barmode="stack", bargap=0.08,
-            yaxis={"ticksuffix": " %", "range": [0, 108 if marks else 100], "tickvals": [0, 25, 50, 75, 100]},
+            traces, **_BARS,
+            yaxis={"ticksuffix": " %", "range": [0, 106 if marks else 100], "dtick": 25},
             xaxis={**_DAYS, "range": _axis(days)},
             **_lines(marks, question.zone, top=100, days=len(days)),
         ),
@@ -182,12 +184,13 @@ def fallbacks(page: Page) -> Chart:
     return Chart(
         id="fallback-figure",
         title=title,
-        subtitle=f"Per day, of answered requests, by the tier that answered. {_legend_of(marks)}".strip(),
+        subtitle=f"Per day, of answered requests, by the tier that answered{_so_far(page.question, days)}. "
+        f"{_legend_of(marks)}".strip(),
         summary=f"Stacked bars per day: {exact(page.total.by_fallback)} requests, "
         f"{percent(page.total.fallback_share)} of those answered, were answered by a fallback; "
         f"{exact(page.total.fallback_on_frontier)} of them on frontier models.",
         figure=figure(
-            traces, barmode="stack", bargap=0.08, yaxis={"ticksuffix": " %", "range": [0, top * 1.08]},
+            traces, **_BARS, yaxis={"ticksuffix": " %", "range": [0, top * 1.08]},
             xaxis={**_DAYS, "range": _axis(days)}, **_lines(marks, page.question.zone, top=top, days=len(days)),
         ),
         columns=["Day", *(f"Ended on {name}" for name in names), "By a fallback", "Answered", "Share"],
@@ -315,6 +318,10 @@ def _axis(days: Sequence[date]) -> list[str]:
         (datetime.combine(days[0], midnight) - _HALF_A_DAY).isoformat(),
         (datetime.combine(days[-1], midnight) + _HALF_A_DAY).isoformat(),
     ]
+
+
+def _so_far(question: Question, days: Sequence[date]) -> str:
+    return f"; {day_of(question.today)} so far" if days[-1] == question.today else ""
 
 
 def _by_day(marks: Sequence[Mark]) -> dict[date, list[Mark]]:

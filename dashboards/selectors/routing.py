@@ -284,15 +284,17 @@ def _marks(question: Question, by_rule: Sequence[RuleSums], published: Sequence[
     ]  # fmt: skip
     known = {(one.environment, one.number) for one in found}
     seen: dict[tuple[str, int], date] = {}
+    begins: dict[str, date] = {}  # of each environment, the first day that has anything
     for row in by_rule:
+        begins[row.environment] = min(begins.get(row.environment, row.first_day), row.first_day)
         key = row.environment, row.rules_version
         if row.rules_version and key not in known:
             seen[key] = min(seen.get(key, row.first_day), row.first_day)
-    # What was there on the first day may have been there long before.
+    # What was there from the first day on may have been there long before.
     found += [
         Mark(environment=environment, number=number, day=day, at=None, title="")
         for (environment, number), day in seen.items()
-        if day > question.first
+        if day > begins[environment]
     ]
     return sorted(
         (mark for mark in found if mark.day >= question.first),

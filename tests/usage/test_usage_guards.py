@@ -8,7 +8,6 @@ from django.db import DatabaseError, IntegrityError, connection, transaction
 from django.db.backends.postgresql.psycopg_any import DateTimeTZRange
 
 from core.models import Job
-from routing.models import Environment, StateRevision, Version
 from tests.usage.making import DAY, NOON, SECOND, make_event, make_gateway, make_priced_offering, send, take
 from usage.models import (
     EventKey,
@@ -80,11 +79,6 @@ def kept():
     send(make_event(context={"task": "code"}))
     months.close_month(label=date(2026, 5, 1), by="finance", at=NOON)
     Restatement.objects.create(kind="k", reason="r", by="b", at=NOON, subject={}, before={}, after={})
-    environment = Environment.objects.create(name="production", created_at=NOON)
-    Version.objects.create(
-        environment=environment, number=1, canonical=b"{}", sha256=b"0" * 32, published_at=NOON, published_by="lead"
-    )
-    StateRevision.objects.create(environment=environment, revision=1, holds_from=NOON, canonical=b"{}")
 
 
 @pytest.mark.usefixtures("kept")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -21,3 +21,8 @@ def raw_cursor() -> Iterator[psycopg.Cursor[Any]]:
     raw: psycopg.Connection[Any] = connection.connection
     with connection.wrap_database_errors:
         yield psycopg.Cursor(raw)
+
+
+def numbers(values: Sequence[int]) -> str:
+    """Write integers as an array of PostgreSQL: one text is sent faster than a list."""
+    return "{" + ",".join(map(str, values)) + "}"

@@ -1,0 +1,65 @@
+"""What a booking carries from step to step: receipts that it holds, their events on the way to postings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+from usage.events import Event
+from usage.selectors.world import SourceFacts, World
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class Claimed(NamedTuple):
+    """A receipt that this transaction has locked."""
+
+    id: int
+    source_id: int
+    environment: str
+    format: str
+    received_at: datetime
+    packed: bytes
+    event_count: int
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What became of a receipt's events."""
+
+    booked: int = 0
+    duplicates: int = 0
+    conflicts: int = 0
+    quarantined: int = 0
+    shadowed: int = 0
+
+
+@dataclass(slots=True)
+class Line:
+    """One event on its way to a posting."""
+
+    event: Event
+    receipt: Claimed
+    source: SourceFacts
+    shadow: bool
+    digest: bytes
+    content: bytes
+    use_case: int = 0
+    team: int = 0
+    offering: int = 0
+    booked_at: datetime = EPOCH
+    correction_of: Any = None
+    id: int = 0
+
+
+@dataclass(slots=True)
+class Batch:
+    """All events of one transaction; each step takes from `lines` what goes no further."""
+
+    world: World
+    at: datetime
+    lines: list[Line] = field(default_factory=list)
+    outcomes: dict[int, Outcome] = field(default_factory=dict)
+    held: list[tuple[Line, str]] = field(default_factory=list)
+    other_formats: dict[tuple[int, str], SourceFacts] = field(default_factory=dict)  # by source and format

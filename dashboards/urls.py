@@ -2,7 +2,7 @@
 
 from django.urls import path, register_converter
 
-from dashboards.views import alerts, budgets, catalog, gateways, overview, routing, spend, spend_file
+from dashboards.views import alerts, budgets, catalog, gateways, overview, routing, search, spend, spend_file
 
 register_converter(catalog.OfferingConverter, "offering")
 
@@ -10,6 +10,7 @@ urlpatterns = [
     path("", overview.overview, name="overview"),
     path("spend/", spend.spend, name="spend"),
     path("spend/table.csv", spend_file.download, name="spend-csv"),
+    path("search/", search.search, name="search"),
     path("budgets/", budgets.budgets_page, name="budgets"),
     path("budgets/new/", budgets.create, name="budget-new"),
     path("budgets/<int:pk>/", budgets.budget, name="budget"),

@@ -1,0 +1,218 @@
+"""The search field: what has a name is found from every page, by whoever may see it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from html import unescape
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from catalog.models import Model, Offering, Provider, Team, UseCase
+from dashboards.selectors import search
+from tests.dashboards.seeing import HOSTILE, signed_in
+from tests.factories import make_budget, make_user
+from tests.usage import making
+
+pytestmark = pytest.mark.django_db
+
+HTMX = {"HX-Request": "true"}
+
+
+def make_use_case(name: str, **overrides: str) -> UseCase:
+    return UseCase.objects.create(**{"name": name, "folded": name.casefold(), **overrides})
+
+
+def make_named(kind: str, name: str) -> object:
+    """Make one thing of a kind that can be found."""
+    provider, _ = Provider.objects.get_or_create(name="somebody")
+    makers: dict[str, Callable[[], object]] = {
+        "Use cases": lambda: make_use_case(name),
+        "Teams": lambda: Team.objects.create(name=name, folded=name.casefold()),
+        "Models": lambda: Model.objects.create(name=name),
+        "Offerings": lambda: Offering.objects.create(
+            name=f"{name}@somebody", model=Model.objects.create(name="inside"), provider=provider
+        ),
+        "Providers": lambda: Provider.objects.create(name=name),
+        "Budgets": lambda: make_budget(name=name),
+        "Gateways": lambda: making.make_gateway(name),
+    }
+    return makers[kind]()
+
+
+def found(text: str, most: int = 10) -> dict[str, list[str]]:
+    answer = search.find(text=text, may=lambda action: True, most=most)
+    return {one.kind.title: [hit.name for hit in one.hits] for one in answer}
+
+
+# --- who finds anything ---
+
+
+def test_a_stranger_is_sent_to_sign_in_and_who_may_see_nothing_has_no_field_and_no_answer(client):
+    make_use_case("secret-plan")
+    stranger = client.get("/search/?q=secret")
+    signed_in(client)
+
+    refused = client.get("/search/?q=secret")
+
+    assert (stranger.status_code, stranger["Location"]) == (302, "/accounts/login/?next=/search/%3Fq%3Dsecret")
+    assert refused.status_code == 403
+    assert "data-search" not in refused.content.decode()
+    assert "secret-plan" not in refused.content.decode()
+
+
+def test_a_kind_whose_page_one_may_not_see_is_neither_found_nor_asked_for():
+    make_use_case("plan")
+    asked: list[str] = []
+
+    with CaptureQueriesContext(connection) as queries:
+        answer = search.find(text="plan", may=lambda action: asked.append(action) is not None, most=5)
+
+    assert (answer, len(queries)) == ([], 0)
+    assert asked == [kind.action for kind in search.KINDS]
+    assert search.find(text="plan", may=make_user("viewer").has_perm, most=5) != []
+
+
+def test_every_page_has_the_field_as_a_form_that_works_without_scripts(client):
+    signed_in(client, "viewer")
+
+    for path in ("/", "/spend/", "/budgets/", "/alerts/"):
+        page = client.get(path).content.decode()
+
+        assert re.search(r'<form class="tk-search" role="search" action="/search/" method="get"', page), path
+        assert page.count('name="q"') == 1
+
+
+# --- what is found ---
+
+
+@pytest.mark.parametrize("kind", [kind.title for kind in search.KINDS])
+def test_each_kind_is_found_and_leads_to_a_page_that_exists(client, kind):
+    made = make_named(kind, "Needle.9")
+    signed_in(client, "viewer")
+
+    page = client.get("/search/?q=needle").content.decode()
+
+    (hit,) = re.findall(r'<li><a href="([^"]+)"><span class="tk-found__name">([^<]+)', page)
+    assert hit[1].startswith("Needle.9")
+    assert kind in page
+    assert client.get(unescape(hit[0])).status_code == 200
+    parameter = {"Use cases": "use_case", "Teams": "team", "Models": "model", "Providers": "provider"}.get(kind)
+    if parameter:
+        assert parse_qs(urlsplit(unescape(hit[0])).query) == {parameter: ["Needle.9"]}
+    if kind == "Budgets":
+        assert hit[0] == f"/budgets/{made.pk}/"
+
+
+def test_the_best_come_first_exact_then_beginning_then_inside():
+    for name in ("my-code", "code-review", "Code", "codex", "unrelated", "barcode"):
+        make_use_case(name)
+    Team.objects.create(name="code", folded="code")
+    make_budget(name="Our code")
+
+    answer = found("cODE")
+
+    assert answer["Use cases"] == ["Code", "codex", "code-review", "barcode", "my-code"]
+    assert list(answer) == ["Use cases", "Teams", "Budgets"]
+    assert list(found("our")) == ["Budgets"]
+
+
+def test_kinds_stand_in_the_order_of_their_best_hit():
+    make_use_case("ask-gpt-often")
+    Model.objects.create(name="gpt")
+
+    assert list(found("gpt")) == ["Models", "Use cases"]
+
+
+def test_a_title_is_searched_too():
+    make_use_case("uc-17", title="Answers letters of customers")
+
+    assert found("LETTERS") == {"Use cases": ["uc-17"]}
+
+
+@pytest.mark.parametrize(("text", "name"), [("%", "100% sure"), ("_", "snake_case"), ("\\", "back\\slash")])
+def test_wildcards_are_characters_like_others(text, name):
+    make_use_case("ordinary")
+    make_use_case(name)
+
+    assert found(text) == {"Use cases": [name]}
+
+
+def test_of_each_kind_only_so_many_are_given_and_it_says_that_there_are_more(client):
+    for number in range(30):
+        make_use_case(f"case-{number}")
+    signed_in(client, "viewer")
+
+    page = client.get("/search/?q=case").content.decode()
+    suggestions = client.get("/search/?q=case", headers=HTMX).content.decode()
+
+    assert (page.count("tk-found__name"), suggestions.count("tk-found__name")) == (25, 4)
+    assert "There are more: type more of the name." in page
+    assert '<a href="/search/?q=case">Show everything found</a>' in suggestions
+
+
+def test_it_takes_one_query_for_each_kind_however_much_there_is():
+    for number in range(30):
+        make_use_case(f"case-{number}")
+        Team.objects.create(name=f"case-{number}", folded=f"case-{number}")
+
+    with CaptureQueriesContext(connection) as queries:
+        found("case")
+
+    assert len(queries) == len(search.KINDS)
+
+
+# --- how it is said ---
+
+
+@pytest.mark.parametrize("text", ["", "   "])
+def test_an_empty_search_asks_for_a_name_and_the_database_for_nothing(client, django_assert_num_queries, text):
+    make_use_case("anything")
+    signed_in(client, "viewer")
+
+    with django_assert_num_queries(3):  # session, person, organisation
+        page = client.get("/search/", {"q": text}).content.decode()
+
+    assert "Type part of the name" in page
+    assert "tk-found__name" not in page
+
+
+def test_nothing_found_says_so_with_what_was_searched_for(client):
+    signed_in(client, "viewer")
+
+    page = client.get("/search/", {"q": HOSTILE}).content.decode()
+
+    assert "Nothing is called anything like" in page
+    assert "&lt;script&gt;alert(1)" in page
+    assert HOSTILE not in page
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [("x" * 101, "A search has 100 characters at most."), ("a\0b", "This text cannot be searched for.")],
+)
+def test_what_cannot_be_searched_for_is_refused_in_words(client, text, sentence):
+    signed_in(client, "viewer")
+
+    answer = client.get("/search/", {"q": text})
+    suggestions = client.get("/search/", {"q": text}, headers=HTMX)
+
+    assert answer.status_code == 400
+    assert sentence in answer.content.decode()
+    assert sentence in suggestions.content.decode()
+
+
+def test_suggestions_come_alone_when_htmx_asks(client):
+    make_use_case(HOSTILE)
+    signed_in(client, "viewer")
+
+    answer = client.get("/search/?q=script", headers=HTMX)
+
+    page = answer.content.decode()
+    assert "<html" not in page
+    assert "&lt;script&gt;" in page
+    assert HOSTILE not in page
+    assert "HX-Request" in answer["Vary"]

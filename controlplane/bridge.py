@@ -155,7 +155,7 @@ class WSGIBridge:
     async def _read(self, environ: Environ, proto: Any) -> tuple[bytes, int]:
         """Return the whole body, and how much room is reserved for it."""
         said = environ.get("CONTENT_LENGTH")
-        expected = int(said) if said is not None and said.isdecimal() and len(said) < 19 else None
+        expected = int(said) if said is not None and said.isdecimal() else None
         if expected is not None and expected > self._largest:
             raise self._too_large()
         chunks: list[bytes] = []

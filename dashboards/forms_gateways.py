@@ -12,7 +12,7 @@ from core import periods
 from dashboards.forms import Told
 
 KINDS = {
-    "native": "Our own, or another that posts native events",
+    "native": "One of our own",
     "litellm": "LiteLLM",
     "bifrost": "Bifrost",
     "cloudflare": "Cloudflare AI Gateway",
@@ -20,11 +20,11 @@ KINDS = {
     "vercel": "Vercel AI Gateway",
 }
 SCOPE_WORDS = {
-    "usage:write": "report usage",
-    "rules:read": "fetch the rules in force",
-    "read": "read spend, budgets, alerts and the catalogue",
-    "write": "change them too, prices and limits included",
-    "admin": "everything",
+    "usage:write": "Report usage",
+    "rules:read": "Fetch the rules in force",
+    "read": "Read spend, budgets, alerts and the catalogue",
+    "write": "Change them, prices and limits included",
+    "admin": "Everything",
 }
 _LAST_YEAR = 2200
 
@@ -69,7 +69,7 @@ class KeyForm(Expiring):
 
     def __init__(self, *args: Any, scopes: Sequence[str], **given: Any) -> None:
         super().__init__(*args, **given)
-        choices = [(name, f"{name}: {SCOPE_WORDS[name]}") for name in scopes]
+        choices = [(name, f"{SCOPE_WORDS[name]} ({name})") for name in scopes]
         self.fields["scopes"].choices = choices  # type: ignore[attr-defined]
 
 

@@ -13,7 +13,7 @@ from django.db.models import F, Q, Sum
 from catalog.models import Gateway
 from core.access import ACTIONS
 from core.models import ApiKey
-from routing.models import Environment, GatewayPoll, Version
+from routing.models import GatewayPoll, Version
 from usage.models import Rollup15Min, Source, SourceKind
 from usage.selectors import freshness
 from usage.selectors.freshness import GatewayFreshness
@@ -157,11 +157,6 @@ def one(*, gateway_id: int, at: datetime) -> GatewayPage | None:
 def key(*, key_id: int) -> KeyRow | None:
     """Return a key of any kind, or None. One query."""
     return next(iter(_keys(Q(pk=key_id))), None)
-
-
-def environments() -> list[str]:
-    """Return the names of environments that rules are kept for. One query."""
-    return list(Environment.objects.order_by("name").values_list("name", flat=True))
 
 
 def _keys(which: Q) -> list[KeyRow]:

@@ -10,7 +10,6 @@ told that the key was made, and not its secret.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -123,7 +122,7 @@ def line_of(row: GatewayRow, now: datetime) -> GatewayLine:
 
 
 def kind_words(kind: str) -> str:
-    return "own" if kind == "native" else KINDS.get(kind, kind)
+    return "Own" if kind == "native" else KINDS.get(kind, kind)
 
 
 @page("view")
@@ -283,9 +282,7 @@ def revoke_key(request: HttpRequest, pk: int) -> HttpResponse:
             form.show(error.problems)
         else:
             if ended:
-                messages.success(
-                    request, f"The key {row.name} ({row.prefix}…) is revoked: within a second nothing takes it."
-                )
+                messages.success(request, f"The key {row.name} ({row.prefix}…) is revoked, and stops within a second.")
             else:
                 messages.info(request, f"The key {row.name} ({row.prefix}…) was revoked already.")
             return redirect(back)
@@ -319,32 +316,53 @@ def _made(request: HttpRequest, secret: str, *, instead_of: KeyRow | None = None
     """Answer with the page that shows a secret, which no cache keeps; see Note [A secret is shown once]."""
     made = ApiKey.objects.get(digest=keys.digest_of(secret))
     row = page_of.key(key_id=made.pk)
-    assert row is not None
-    caller_may = {action: not access.ACTIONS[action].scopes.isdisjoint(row.scopes) for action in access.ACTIONS}
-    event = json.dumps({"use_case": "hello-tollkeeper", "model": "gpt-5.5", "input_tokens": 12, "output_tokens": 3})[1:]
+    if row is None or row.gateway_id is None:
+        raise RuntimeError("a key was made for no gateway")
+    kind = Gateway.objects.values_list("kind", flat=True).get(pk=row.gateway_id)
+    sends = not access.ACTIONS["usage.send"].scopes.isdisjoint(row.scopes)
     context = {
         "row": row,
         "secret": secret,
         "instead_of": instead_of,
-        "kind": Gateway.objects.values_list("kind", flat=True).get(pk=row.gateway_id),
-        "send": (
-            f"curl -i -X POST {settings.BASE_URL}/api/v1/usage/events \\\n"
-            f'  -H "Authorization: Bearer {secret}" \\\n'
-            '  -d \'{"id": "hello-\'"$(date +%s)"\'", "time": "\'"$(date -u +%FT%TZ)"\'",\n'
-            f"    {event}'"
-        )
-        if caller_may["usage.send"]
-        else "",
+        "send": _send(secret, kind) if sends else "",
+        "format": "litellm" if kind == "litellm" else "native",
+        "litellm": _litellm(secret) if sends and kind == "litellm" else "",
         "poll": (
             f'curl -i {settings.BASE_URL}/api/v1/rules/{row.environment} \\\n  -H "Authorization: Bearer {secret}"'
-        )
-        if caller_may["rules.read"]
-        else "",
-        "litellm": _litellm(secret) if caller_may["usage.send"] else "",
+            if row.may_fetch_rules
+            else ""
+        ),
     }
     answer = render(request, "dashboards/gateway_key_made.html", context)
     add_never_cache_headers(answer)  # no-store among them
     return answer
+
+
+def _send(secret: str, kind: str) -> str:
+    """Return the lines that send an event as a gateway of this kind does.
+
+    The first format that comes in is what a live stream is counted by from then on: a native event to try LiteLLM's key
+    would leave everything that LiteLLM sends uncounted.
+    """
+    number, now = "'\"$(date +%s)\"'", "'\"$(date -u +%FT%TZ)\"'"
+    if kind == "litellm":
+        path = "litellm"
+        event = (
+            f'[{{"id": "hello-{number}", "litellm_call_id": "hello-{number}", "status": "success",\n'
+            f'    "startTime": {number}, "endTime": {number}, "model": "gpt-5.5", "custom_llm_provider": "openai",\n'
+            '    "prompt_tokens": 12, "completion_tokens": 3, "request_tags": ["use_case:hello-tollkeeper"]}]'
+        )
+    else:
+        path = "events"
+        event = (
+            f'{{"id": "hello-{number}", "time": "{now}", "use_case": "hello-tollkeeper",\n'
+            '    "model": "gpt-5.5", "input_tokens": 12, "output_tokens": 3}'
+        )
+    return (
+        f"curl -i -X POST {settings.BASE_URL}/api/v1/usage/{path} \\\n"
+        f'  -H "Authorization: Bearer {secret}" \\\n'
+        f"  -d '{event}'"
+    )
 
 
 def _litellm(secret: str) -> str:

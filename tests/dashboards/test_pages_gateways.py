@@ -1,0 +1,542 @@
+"""Gateways: what they send and run, and keys that are shown once, made once and ended with a reason."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import shlex
+from collections.abc import Iterator
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+
+from catalog.models import Gateway, GatewayKey
+from catalog.selectors import callers
+from catalog.services import gateways
+from core.models import ApiKey, AuditEntry, Organisation
+from core.services import keys
+from dashboards.selectors import gateways as page_of
+from dashboards.views.gateways import rules_words
+from routing.models import Environment, GatewayPoll, Version
+from tests.dashboards.seeing import HOSTILE, book, call, signed_in
+from tests.factories import make_key
+from tests.usage import making
+from usage.models import Receipt
+
+pytestmark = pytest.mark.django_db
+SECRET = re.compile(r"tk_[A-Za-z0-9_-]{43}")
+MINUTE = timedelta(minutes=1)
+
+
+@pytest.fixture(autouse=True)
+def _nothing_remembered() -> Iterator[None]:
+    making.forget_everything()
+    yield
+    making.forget_everything()
+
+
+def filled_in(**overrides):
+    """Return what a person sends who connects a gateway."""
+    given = {"name": "edge", "kind": "native", "environment": "production", "scopes": ["usage:write", "rules:read"]}
+    return given | overrides
+
+
+def another(**overrides):
+    """Return what a person sends who makes another key of the gateway."""
+    given = {
+        "name": "blue",
+        "environment": "production",
+        "scopes": ["usage:write"],
+        "newest": ApiKey.objects.latest("id").pk,
+    }
+    return given | overrides
+
+
+def secret_in(answer) -> str:
+    """Return the one secret that an answer shows."""
+    (found,) = set(SECRET.findall(answer.content.decode()))
+    return found
+
+
+def publish(environment: str = "production", *, versions: int = 1, since=None) -> Environment:
+    """Put versions of empty rules in force, the last of them since an instant."""
+    at = since or timezone.now() - timedelta(hours=1)
+    where, _ = Environment.objects.get_or_create(name=environment, defaults={"created_at": at})
+    for number in range(1, versions + 1):
+        content = str(number).encode()
+        Version.objects.create(
+            environment=where,
+            number=number,
+            base=number - 1 or None,
+            canonical=content,
+            sha256=hashlib.sha256(content).digest(),
+            published_at=at,
+            published_by="ann@example.com",
+            approved_by="bob@example.com",
+        )
+        Environment.objects.filter(pk=where.pk).update(live_version=number)
+    where.refresh_from_db()
+    return where
+
+
+def poll(version, *, ago=timedelta(seconds=20), given=None, instance="", environment="production"):
+    GatewayPoll.objects.create(
+        gateway=gateways.get("edge"),
+        environment=environment,
+        instance=instance,
+        version=version,
+        given_version=given or version,
+        polled_at=timezone.now() - ago,
+    )
+
+
+def states():
+    now = timezone.now()
+    (row,) = page_of.listed(at=now).gateways
+    return [(one.tone, one.state, one.words) for one in (rules_words(each, now) for each in row.rules)]
+
+
+def test_without_a_gateway_the_page_says_how_to_connect_the_first_to_whoever_may(client):
+    signed_in(client, "platform")
+
+    assert "Connect the first gateway" in client.get("/gateways/").content.decode()
+    signed_in(client, "viewer")
+    page = client.get("/gateways/").content.decode()
+    assert "No gateway yet" in page
+    assert "/gateways/new/" not in page
+
+
+def test_a_gateway_shows_what_it_sent_what_waits_and_how_it_is_counted(client):
+    making.make_priced_offering()
+    book(call(), call())
+    making.take(call(), received_at=timezone.now() - timedelta(minutes=5))
+    signed_in(client, "viewer")
+
+    (line,) = client.get("/gateways/").context["lines"]
+
+    assert (line.row.name, line.kind, line.row.requests, line.row.accounting_format) == ("edge", "Own", 2, "native")
+    assert line.row.received.waiting_events == 1
+    assert line.lags
+    Receipt.objects.filter(state="pending").update(received_at=timezone.now())
+    assert not client.get("/gateways/").context["lines"][0].lags
+
+
+def test_keys_are_listed_with_all_but_their_secret(client):
+    now = timezone.now()
+    secret = make_key("usage:write", "rules:read", name="blue", by="ann@example.com", at=now)
+    make_key("read", name="soon over", at=now, expires_at=now + timedelta(days=3))
+    make_key("read", name="old", at=now - timedelta(days=2), expires_at=now - timedelta(days=1))
+    script, _ = keys.issue(name="finance script", scopes=["read"], by="ann", at=now)
+    ApiKey.objects.filter(name="blue").update(last_used_at=now - timedelta(hours=3))
+    signed_in(client, "viewer")
+
+    listed = client.get("/gateways/").content.decode()
+    one = client.get(f"/gateways/{gateways.get('edge').pk}/").content.decode()
+
+    for page in (listed, one):
+        assert secret[:10] in page
+        assert secret not in page
+        assert "usage:write" in page
+        assert "ann@example.com" in page
+        assert "3 hours ago" in page
+        assert "expires soon" in page
+    assert script.name in listed
+    assert "old" not in re.findall(r">([a-z ]+)<span class=\"tk-sub\"><code>", listed)
+    assert "1 that ended" in one
+
+
+@pytest.mark.parametrize(
+    ("polls", "tone", "state", "words"),
+    [
+        ([], "neutral", "never polled", "v2 is in force"),
+        ([{"version": 2}], "ok", "up to date", "v2, asked 20 seconds ago"),
+        ([{"version": 1}], "warning", "late", "has v1, asked 20 seconds ago; v2 is in force since 1 hour"),
+        ([{"version": None}], "warning", "late", "has no version, asked 20 seconds ago; v2 is in force since 1 hour"),
+        (
+            [{"version": 1, "given": 2}],
+            "warning",
+            "late",
+            "has v1; was given v2 20 seconds ago and has not confirmed it yet",
+        ),
+        (
+            [{"version": 2, "ago": timedelta(hours=3)}],
+            "warning",
+            "silent",
+            "last asked 3 hours ago, then with v2; v2 is in force",
+        ),
+        (
+            [{"version": 2, "instance": "a"}, {"version": 1, "instance": "b"}, {"version": 2, "instance": "c"}],
+            "warning",
+            "late",
+            "1 of 3 instances do not run v2, in force since 1 hour",
+        ),
+        (
+            [{"version": 2, "instance": "a"}, {"version": 1, "instance": "gone", "ago": timedelta(days=2)}],
+            "ok",
+            "up to date",
+            "v2, asked 20 seconds ago",
+        ),
+    ],
+)
+def test_the_rules_that_a_gateway_runs_are_told_against_those_in_force(polls, tone, state, words):
+    make_key("rules:read")
+    publish(versions=2)
+    for each in polls:
+        poll(**each)
+
+    assert states() == [(tone, state, words)]
+
+
+def test_where_no_rules_are_in_force_nobody_is_late():
+    make_key("rules:read")
+    make_key("usage:write", environment="staging")  # fetches no rules
+
+    assert states() == [("neutral", "no rules yet", "none are in force, and it never asked")]
+    poll(None)
+    assert states() == [("neutral", "no rules yet", "asked 20 seconds ago; none are in force")]
+
+
+def test_each_environment_of_a_gateway_is_told_apart_with_its_instances(client):
+    make_key("rules:read")
+    publish("production", versions=2)
+    publish("staging")
+    poll(2, instance="pod-1")
+    poll(1, environment="staging", instance="pod-2")
+    signed_in(client, "viewer")
+
+    page = client.get(f"/gateways/{gateways.get('edge').pk}/").content.decode()
+
+    assert [state for _, state, _ in states()] == ["up to date", "up to date"]
+    assert "pod-1" in page
+    assert "pod-2" in page
+
+
+def test_a_new_gateway_comes_with_a_key_that_is_shown_once_and_kept_by_no_cache(client):
+    person = signed_in(client, "platform")
+
+    answer = client.post("/gateways/new/", filled_in(environment="staging", kind="cloudflare"))
+
+    secret = secret_in(answer)
+    key = ApiKey.objects.get()
+    caller = callers.by_digest(keys.digest_of(secret))
+    assert answer.status_code == 200
+    assert "no-store" in answer["Cache-Control"]
+    assert caller is not None
+    assert (caller.gateway, caller.environment, caller.scopes) == ("edge", "staging", ("usage:write", "rules:read"))
+    assert (Gateway.objects.get().kind, key.created_by) == ("cloudflare", person.email)
+    for path in ("/gateways/", f"/gateways/{Gateway.objects.get().pk}/"):
+        assert secret not in client.get(path).content.decode()
+    assert secret not in json.dumps(list(AuditEntry.objects.values("before", "after", "reason")))
+    assert secret not in json.dumps(dict(client.session))
+
+
+def test_the_lines_to_paste_hold_the_address_and_the_key(client, settings):
+    settings.BASE_URL = "https://toll.example"
+    signed_in(client, "platform")
+
+    context = client.post("/gateways/new/", filled_in(environment="staging")).context
+
+    assert "https://toll.example/api/v1/rules/staging" in context["poll"]
+    for lines in (context["send"], context["poll"]):
+        assert f"Authorization: Bearer {context['secret']}" in shlex.split(lines)
+    assert "https://toll.example/api/v1/usage/events" in shlex.split(context["send"])
+
+
+@pytest.mark.parametrize(("kind", "path"), [("native", "events"), ("litellm", "litellm")])
+def test_the_event_to_paste_is_taken_in_the_format_of_the_gateway(client, kind, path):
+    signed_in(client, "platform")
+    context = client.post("/gateways/new/", filled_in(kind=kind)).context
+    now = timezone.now()
+
+    words = shlex.split(context["send"])  # what the shell hands to curl, but for the two dates
+    body = words[words.index("-d") + 1]
+    body = body.replace("$(date +%s)", str(int(now.timestamp()))).replace("$(date -u +%FT%TZ)", f"{now:%FT%TZ}")
+    answer = client.post(
+        f"/api/v1/usage/{path}",
+        body,
+        content_type="application/json",
+        headers={"Authorization": f"Bearer {context['secret']}"},
+    )
+
+    assert (answer.status_code, answer.json()["accepted"]) == (202, 1)
+    assert Receipt.objects.get().format == kind
+    assert ("callback_type: generic_api" in context["litellm"]) is (kind == "litellm")
+
+
+def test_a_key_that_may_not_report_or_fetch_gets_no_lines_for_it(client):
+    signed_in(client, "platform")
+
+    sends = client.post("/gateways/new/", filled_in(scopes=["usage:write"])).context
+    reads = client.post("/gateways/new/", filled_in(name="other", scopes=["rules:read"])).context
+
+    assert (bool(sends["send"]), sends["poll"]) == (True, "")
+    assert (reads["send"], bool(reads["poll"])) == ("", True)
+
+
+def test_a_reload_makes_no_second_gateway_and_no_second_key_and_shows_no_secret(client):
+    signed_in(client, "platform")
+    client.post("/gateways/new/", filled_in())
+    pk = Gateway.objects.get().pk
+    form = another()
+    client.post(f"/gateways/{pk}/keys/", form)
+
+    connected = client.post("/gateways/new/", filled_in())
+    made = client.post(f"/gateways/{pk}/keys/", form, follow=True)
+
+    assert connected.status_code == 422
+    assert "secrets are shown once" in connected.content.decode()
+    assert "so none was made now" in made.content.decode()
+    assert not SECRET.search(connected.content.decode() + made.content.decode())
+    assert (Gateway.objects.count(), ApiKey.objects.count()) == (1, 2)
+
+
+def test_the_form_for_another_key_names_the_newest_that_was_seen(client):
+    make_key("read")
+    signed_in(client, "platform")
+    pk = gateways.get("edge").pk
+
+    form = client.get(f"/gateways/{pk}/").context["form"]
+    answer = client.post(f"/gateways/{pk}/keys/", another(newest=form["newest"].value()))
+
+    assert form["newest"].value() == GatewayKey.objects.earliest("key").key_id
+    assert secret_in(answer)
+    assert GatewayKey.objects.count() == 2
+
+
+def test_everything_that_is_wrong_is_shown_at_once_and_nothing_is_made(client):
+    signed_in(client, "platform")
+    wrong = filled_in(name="my edge", environment="", scopes=[], expires_on="2020-01-01")
+
+    answer = client.post("/gateways/new/", wrong)
+
+    assert answer.status_code == 422
+    assert set(answer.context["form"].errors) == {"name", "environment", "scopes", "expires_on"}
+    assert not Gateway.objects.exists()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"kind": "none of them"},
+        {"scopes": ["everything"]},
+        {"expires_on": "9999-12-31"},
+        {"expires_on": "soon"},
+        {"name": "ed\0ge"},
+        {"name": "x" * 129},
+    ],
+)
+def test_what_no_form_offers_is_refused(client, wrong):
+    signed_in(client, "admin")
+
+    answer = client.post("/gateways/new/", filled_in(**wrong))
+
+    assert (answer.status_code, Gateway.objects.count(), ApiKey.objects.count()) == (422, 0, 0)
+
+
+@pytest.mark.parametrize("newest", ["", "x", "-1", str(2**63)])
+def test_another_key_needs_to_say_what_was_seen(client, newest):
+    make_key("read")
+    signed_in(client, "platform")
+
+    answer = client.post(f"/gateways/{gateways.get('edge').pk}/keys/", another(newest=newest))
+
+    assert (answer.status_code, ApiKey.objects.count()) == (422, 1)
+
+
+def test_a_key_works_to_the_end_of_the_day_that_was_chosen(client):
+    Organisation.objects.update(zone="Europe/Berlin")
+    signed_in(client, "platform")
+
+    client.post("/gateways/new/", filled_in(expires_on="2090-07-01"))
+
+    assert ApiKey.objects.get().expires_at.isoformat() == "2090-07-01T22:00:00+00:00"
+
+
+def test_rotating_is_confirmed_shows_the_new_key_once_and_ends_the_old(client):
+    old = make_key("usage:write", environment="staging", at=timezone.now())
+    key = ApiKey.objects.get()
+    signed_in(client, "platform")
+
+    asked = client.get(f"/gateways/keys/{key.pk}/rotate/")
+    answer = client.post(f"/gateways/keys/{key.pk}/rotate/", {"reason": "every quarter"})
+    again = client.post(f"/gateways/keys/{key.pk}/rotate/", {"reason": "every quarter"}, follow=True)
+
+    caller = callers.by_digest(keys.digest_of(secret_in(answer)))
+    assert "stops within a second" in asked.content.decode()
+    assert caller is not None
+    assert (caller.gateway, caller.environment, caller.scopes) == ("edge", "staging", ("usage:write",))
+    assert callers.by_digest(keys.digest_of(old)) is None
+    assert "no-store" in answer["Cache-Control"]
+    assert "revoked already" in again.content.decode()
+    assert not SECRET.search(again.content.decode())
+    assert ApiKey.objects.count() == 2
+    assert AuditEntry.objects.filter(table="core_apikey", operation="update", reason="every quarter").exists()
+
+
+def test_a_key_with_an_end_is_rotated_into_one_with_that_end_unless_another_is_chosen(client):
+    now = timezone.now()
+    make_key("read", at=now, expires_at=now + timedelta(days=30))
+    key = ApiKey.objects.get()
+    signed_in(client, "platform")
+
+    form = client.get(f"/gateways/keys/{key.pk}/rotate/").context["form"]
+    refused = client.post(f"/gateways/keys/{key.pk}/rotate/", {"expires_on": "2020-01-01"})
+
+    assert form["expires_on"].value() == (key.expires_at - timedelta(microseconds=1)).date()
+    assert set(refused.context["form"].errors) == {"expires_on"}
+    key.refresh_from_db()
+    assert (key.revoked_at, ApiKey.objects.count()) == (None, 1)  # nothing is half done
+
+
+def test_revoking_is_confirmed_on_a_page_of_its_own_with_a_reason(client):
+    secret = make_key("read", name="leaky")
+    key = ApiKey.objects.get()
+    person = signed_in(client, "platform")
+    url = f"/gateways/keys/{key.pk}/revoke/"
+
+    assert "Revoke for good" in client.get(url).content.decode()
+    assert callers.by_digest(keys.digest_of(secret)) is not None  # looking at it does nothing
+    assert client.post(url, {"reason": " "}).status_code == 422
+    answer = client.post(url, {"reason": "left in a repository"}, follow=True)
+
+    assert callers.by_digest(keys.digest_of(secret)) is None
+    assert "is revoked, and stops within a second" in answer.content.decode()
+    entry = AuditEntry.objects.get(table="core_apikey", operation="update")
+    assert (entry.actor, entry.reason) == (person.email, "left in a repository")
+    assert "revoked already" in client.get(url, follow=True).content.decode()
+    assert "was revoked already" in client.post(url, {"reason": "again"}, follow=True).content.decode()
+
+
+def test_a_key_that_stands_for_no_gateway_can_be_revoked_and_not_rotated(client):
+    key, _ = keys.issue(name="script", scopes=["read"], by="ann", at=timezone.now())
+    signed_in(client, "platform")
+
+    assert client.get(f"/gateways/keys/{key.pk}/rotate/").status_code == 404
+    answer = client.post(f"/gateways/keys/{key.pk}/revoke/", {"reason": "over"})
+
+    assert answer["Location"] == "/gateways/"
+    key.refresh_from_db()
+    assert key.revoked_at is not None
+
+
+def test_a_gateway_is_retired_with_a_reason_and_takes_no_new_key(client):
+    secret = make_key("read")
+    edge = gateways.get("edge")
+    signed_in(client, "platform")
+
+    assert "All its keys stop" in client.get(f"/gateways/{edge.pk}/retire/").content.decode()
+    assert client.post(f"/gateways/{edge.pk}/retire/", {"reason": ""}).status_code == 422
+    page = client.post(f"/gateways/{edge.pk}/retire/", {"reason": "replaced"}, follow=True).content.decode()
+    late = client.post(f"/gateways/{edge.pk}/keys/", another(), follow=True).content.decode()
+
+    assert callers.by_digest(keys.digest_of(secret)) is None
+    assert "Make the key" not in page
+    assert "it takes no new key" in late
+    assert ApiKey.objects.count() == 1
+
+
+def test_nobody_makes_or_sees_a_key_that_may_do_more_than_she_may(client):
+    make_key("admin", name="all")
+    key = ApiKey.objects.get()
+    signed_in(client, "platform")
+    pk = gateways.get("edge").pk
+
+    offered = [name for name, _ in client.get("/gateways/new/").context["form"].fields["scopes"].choices]
+
+    assert offered == ["usage:write", "rules:read", "read"]
+    assert client.post("/gateways/new/", filled_in(name="mine", scopes=["admin"])).status_code == 422
+    assert client.post(f"/gateways/{pk}/keys/", another(scopes=["write"])).status_code == 422
+    assert client.post(f"/gateways/keys/{key.pk}/rotate/", {"reason": "mine now"}).status_code == 403
+    assert f"/gateways/keys/{key.pk}/rotate/" not in client.get(f"/gateways/{pk}/").content.decode()
+    assert ApiKey.objects.count() == 1
+    signed_in(client, "admin")
+    assert secret_in(client.post("/gateways/new/", filled_in(name="mine", scopes=["admin"])))
+
+
+@pytest.mark.parametrize("role", ["viewer", "finance", "engineer", "approver"])
+def test_who_may_not_manage_keys_sees_no_button_and_changes_nothing(client, role):
+    make_key("read")
+    edge, key = gateways.get("edge"), ApiKey.objects.get()
+    signed_in(client, role)
+
+    for path in ("/gateways/", f"/gateways/{edge.pk}/"):
+        page = client.get(path).content.decode()
+        assert not [word for word in ("Rotate", "Revoke", "Make a key", "Connect", "Retire") if word in page], path
+    for path, data in (
+        ("/gateways/new/", filled_in(name="mine")),
+        (f"/gateways/{edge.pk}/keys/", another()),
+        (f"/gateways/{edge.pk}/retire/", {"reason": "x"}),
+        (f"/gateways/keys/{key.pk}/rotate/", {"reason": "x"}),
+        (f"/gateways/keys/{key.pk}/revoke/", {"reason": "x"}),
+    ):
+        assert client.post(path, data).status_code == 403, path
+    key.refresh_from_db()
+    edge.refresh_from_db()
+    assert (key.revoked_at, edge.retired_at, ApiKey.objects.count(), Gateway.objects.count()) == (None, None, 1, 1)
+
+
+def test_strangers_are_sent_to_sign_in(client):
+    make_key("read")
+    key = ApiKey.objects.get()
+
+    for path in ("/gateways/", "/gateways/new/", f"/gateways/keys/{key.pk}/revoke/"):
+        assert client.get(path)["Location"].startswith("/accounts/login/"), path
+    assert client.post(f"/gateways/keys/{key.pk}/revoke/", {"reason": "x"}).status_code == 302
+    key.refresh_from_db()
+    assert key.revoked_at is None
+
+
+@pytest.mark.parametrize("pk", [999, 10**30])
+def test_there_is_no_page_of_a_gateway_or_key_that_never_was(client, pk):
+    signed_in(client, "admin")
+
+    for path in (f"/gateways/{pk}/", f"/gateways/{pk}/retire/", f"/gateways/keys/{pk}/revoke/"):
+        assert client.get(path).status_code == 404, path
+    assert client.post(f"/gateways/{pk}/keys/", {}).status_code == 404
+    assert client.get(f"/gateways/keys/{pk}/rotate/").status_code == 404
+
+
+def test_names_that_are_markup_stay_text(client):
+    make_key("rules:read", name=HOSTILE, by=HOSTILE)
+    edge = gateways.get("edge")
+    Gateway.objects.filter(pk=edge.pk).update(name=HOSTILE, kind=HOSTILE[:32])
+    GatewayKey.objects.update(environment=HOSTILE)
+    publish()
+    GatewayPoll.objects.create(gateway=edge, environment=HOSTILE, instance=HOSTILE, polled_at=timezone.now())
+    key = ApiKey.objects.get()
+    signed_in(client, "admin")
+
+    for path in ("/gateways/", f"/gateways/{edge.pk}/", f"/gateways/keys/{key.pk}/revoke/"):
+        page = client.get(path).content.decode()
+
+        assert "&lt;script&gt;alert(1)" in page, path
+        assert HOSTILE not in page, path
+
+
+LIST_QUERIES = 11
+PAGE_QUERIES = 12
+
+
+def test_the_pages_ask_the_same_few_questions_however_much_there_is(client, django_assert_num_queries):
+    make_key("rules:read")
+    publish()
+    edge = gateways.get("edge")
+    signed_in(client, "admin")
+    client.get("/gateways/")
+
+    with django_assert_num_queries(LIST_QUERIES):
+        client.get("/gateways/")
+    with django_assert_num_queries(PAGE_QUERIES):
+        client.get(f"/gateways/{edge.pk}/")
+    for n in range(4):
+        make_key("rules:read", gateway=f"edge-{n}", environment=f"e{n}")
+        make_key("rules:read", environment=f"e{n}")
+        publish(f"e{n}")
+        poll(1, environment=f"e{n}")
+    book(call())
+    with django_assert_num_queries(LIST_QUERIES):
+        client.get("/gateways/")
+    with django_assert_num_queries(PAGE_QUERIES):
+        client.get(f"/gateways/{edge.pk}/")

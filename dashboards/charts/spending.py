@@ -111,7 +111,8 @@ def _axis(question: Question, series: Series) -> dict[str, Any]:
     if question.per == "month":  # of unequal lengths, so on an axis of dates their bars would be too
         every = -(-len(series.buckets) // MOST_MONTHS_NAMED)
         return {"type": "category", "tickvals": [_x(bucket, question) for bucket in series.buckets[::every]]}
-    axis = {"type": "date", "tickformat": "%-d %b", "hoverformat": "%a %-d %b %Y"}
+    ticks = "%-d %b" if question.days <= 366 else "%b %Y"
+    axis = {"type": "date", "tickformat": ticks, "hoverformat": "%a %-d %b %Y"}
     if question.per == "week":
         every = -(-len(series.buckets) // MOST_WEEKS_NAMED)
         milliseconds = timedelta(weeks=every) // timedelta(milliseconds=1)

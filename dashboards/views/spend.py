@@ -224,8 +224,13 @@ def _row(line: Line, question: Question, state: State, *, total: Decimal, larges
         per_1000_usd=_per_1000(line.sums.cost_usd, line.sums.requests),
         priced_share=line.sums.priced_share,
         unpriced=bool(line.sums.unpriced_tokens),
-        without_price=bool(line.sums.tokens) and line.sums.unpriced_tokens == line.sums.tokens,
+        without_price=_without_price(line.sums),
     )
+
+
+def _without_price(sums: Any) -> bool:
+    """Say whether nothing of it has a price, so that an amount of zero would be wrong."""
+    return sums.cost_usd == 0 and 0 < sums.requests <= sums.unpriced_requests
 
 
 def _drill(name: str, question: Question, state: State) -> str:
@@ -284,11 +289,12 @@ def _stats(shown: Breakdown) -> list[Stat]:
             tone={"up": rises, "down": "neutral" if good else "good"}.get(direction, "neutral"),
         )  # fmt: skip
 
-    per_1000 = _per_1000(total.cost_usd, total.requests)
+    per_1000 = None if _without_price(total) else _per_1000(total.cost_usd, total.requests)
+    spent = usd_short(total.cost_usd) if abs(total.cost_usd) >= 1_000_000 else usd(total.cost_usd)
     return [
         stat(
-            "Spend", usd_short(total.cost_usd) if abs(total.cost_usd) >= 1_000_000 else usd(total.cost_usd),
-            f"${exact(total.cost_usd)}", over.cost_usd, before.cost_usd, _priced_words(total),
+            "Spend", "no price" if _without_price(total) else spent, f"${exact(total.cost_usd)}",
+             over.cost_usd, before.cost_usd, _priced_words(total),
         ),
         stat(
             "Cost per 1,000 requests", usd(per_1000), "" if per_1000 is None else f"${exact(per_1000)}",

@@ -234,6 +234,23 @@ def test_what_has_no_price_is_named_in_its_line_and_beside_every_total(client):
     assert "1,000,000 of 2,000,000 tokens have no price" in page
 
 
+def test_where_nothing_has_a_price_no_amount_is_shown(client):
+    making.make_priced_offering()
+    book(call(usd=5), call(model="mystery"), call(use_case="free", status="cache_hit"))
+    book(call(use_case="silent", status="usage_missing", counted=False, usd=0))
+    signed_in(client, "viewer")
+
+    unpriced = client.get("/spend/?model=mystery").content.decode()
+    by_use_case = client.get("/spend/?by=use_case").content.decode()
+
+    assert re.search(r'tk-stat__value"><span class="tk-number" title="\$0">no price<', unpriced)
+    assert "$0.00" not in unpriced[unpriced.index("tk-grid--stats") : unpriced.index("tk-spend-ways")]
+    lines = {name: row for row in by_use_case.split("<tr>") for name in ("free", "silent") if f">{name}</a>" in row}
+    assert "no price" in lines["silent"]
+    assert "1 requests without token counts" in lines["silent"]
+    assert "$0.00" in lines["free"]  # what a cache answered costs nothing, and that is known
+
+
 def test_what_came_late_for_a_closed_month_counts_where_it_was_booked_and_is_told_apart(client):
     making.make_priced_offering()
     book(call(at=datetime(2026, 5, 20, tzinfo=UTC), usd=5))

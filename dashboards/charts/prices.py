@@ -87,7 +87,7 @@ def over_time(steps: Sequence[Step], *, at: datetime, zone: str) -> Chart:
                     "showarrow": False, "font": {"color": MUTED},
                 }
             ],
-            yaxis={"tickprefix": "$", "rangemode": "tozero"},
+            yaxis={"tickprefix": "$", "range": [0, number(max(one.usd_per_1m for one in steps) * Decimal("1.1")) or 1]},
             xaxis={
                 "type": "date", "range": [_instant(first, local), _instant(last, local)], "hoverformat": "%-d %b %Y"
             },

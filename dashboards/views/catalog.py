@@ -308,7 +308,9 @@ def offering(request: HttpRequest, name: str) -> HttpResponse:
         reverse=True,
     )
     groups = _groups(in_force, now)
-    example = {meter: ordinary[meter].usd_per_1m for meter in ("uncached_input", "output") if meter in ordinary}
+    example: dict[str, Decimal] = {
+        meter: ordinary[meter].usd_per_1m for meter in ("uncached_input", "output") if meter in ordinary
+    }
     context = {
         "page": shown,
         "offering": found,
@@ -316,7 +318,12 @@ def offering(request: HttpRequest, name: str) -> HttpResponse:
         "flags": list(_flags_of(shown, now)),
         "context_words": context_words(found.model.context_tokens),
         "stats": [
-            (label, price(ordinary[meter].usd_per_1m) if meter in ordinary else "", _since(ordinary.get(meter)))
+            (
+                label,
+                price(ordinary[meter].usd_per_1m) if meter in ordinary else "",
+                f"approved by {ordinary[meter].approved_by}" if meter in ordinary else "no price is in force",
+                ordinary[meter].id if meter in ordinary else None,
+            )
             for label, meter in (("Input", "uncached_input"), ("Cache read", "cache_read"), ("Output", "output"))
         ],
         "example": worked_example(prices=example) if example else "",
@@ -337,12 +344,6 @@ def offering(request: HttpRequest, name: str) -> HttpResponse:
         "complete_through": freshness.complete_through(at=now),
     }
     return render(request, "dashboards/catalog_offering.html", context)
-
-
-def _since(row: PriceLine | None) -> str:
-    if row is None:
-        return "no price is in force"
-    return f"approved by {row.approved_by}"
 
 
 def _steps(prices: Iterable[PriceLine]) -> list[charts.Step]:

@@ -304,7 +304,7 @@ def retire(request: HttpRequest, pk: int) -> HttpResponse:
     return render(request, "dashboards/gateway_retire.html", {"gateway": found, "form": form}, status=status)
 
 
-def _confirm(request: HttpRequest, row: KeyRow, *, form: ReasonForm, verb: str) -> HttpResponse:
+def _confirm(request: HttpRequest, row: KeyRow, *, form: ReasonForm | RotateForm, verb: str) -> HttpResponse:
     if row.revoked_at is not None:
         messages.info(request, f"The key {row.name} ({row.prefix}…) is revoked already.")
         return redirect("gateway", pk=row.gateway_id) if row.gateway_id else redirect("gateways")

@@ -45,7 +45,7 @@ INSTALLED_APPS = [
     "routing",
     "dashboards",
     "controlplane",
-    "django.contrib.admin",
+    "core.administration.AdministrationConfig",  # django.contrib.admin, with our rules of who may do what
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.humanize",

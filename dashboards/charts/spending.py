@@ -7,7 +7,6 @@ from decimal import Decimal
 from typing import Any
 
 import plotly.graph_objects as go
-from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from dashboards.charts.parts import OTHERS, REST, TIERS, Chart, colour_of, colour_of_tier, day_of, figure, number
@@ -155,8 +154,8 @@ def _written(value: Decimal, measure: str) -> str:
 
 def _cell(value: Decimal, measure: str) -> str | SafeString:
     """Write a number for the eye; what that rounds shows every digit when pointed at."""
-    if measure == "requests":
-        return exact(value)
+    if measure == "requests" or value == 0:
+        return _written(value, measure)
     if measure == "tokens":
-        return format_html('<span title="{}">{}</span>', exact(value), tokens(value))
-    return format_html('<span title="${}">{}</span>', exact(value), usd(value))
+        return SafeString(f'<span title="{exact(value)}">{tokens(value)}</span>')  # digits and letters of ours alone
+    return SafeString(f'<span title="${exact(value)}">{usd(value)}</span>')

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from decimal import Decimal, localcontext
 from typing import Any
@@ -157,38 +157,33 @@ def usual_bucket(days: int) -> str:
 def breakdown(*, question: Question, at: datetime) -> Breakdown:
     """Answer the page's question.
 
-    Twelve queries at most without filters: three to six over rollups, twice two for the calendar, one for the names
+    Eleven queries at most without filters: three to five over rollups, twice two for the calendar, one for the names
     that are drawn, one for freshness. Two more for each filter, and one where there is nothing.
 
     Raises:
         Invalid: a filter names nothing, or the range is empty or too long.
     """
     q = question
-    now, over, before, late = _by_name(q)
-    lines = _lines(q, now, over, before)
-    drawn = [
-        line.name for line in lines if line.name and measured(line.sums, q.measure) > 0
-    ][:MOST_DRAWN]  # fmt: skip
+    named = _by_name(q)
+    lines, total = _lines(q, named), named.total
+    drawn = [line.name for line in lines if line.name and measured(line.sums, q.measure) > 0][:MOST_DRAWN]
     return Breakdown(
         question=q,
         lines=_listed(lines),
-        total=Line(name=None, sums=now.total, over=over.total, before=before.total),
-        series=_series(q, drawn, now),
+        total=total,
+        series=_series(q, drawn, named),
         corrections=[
-            Correction(month=date.fromisoformat(f"{row.keys['correction_of']}-01"), sums=row.sums)
-            for row in late.rows
-            if row.keys["correction_of"]
+            Correction(month=date.fromisoformat(f"{month}-01"), sums=named.late[month]) for month in sorted(named.late)
         ],
         complete_through=freshness.complete_through(at=at),
-        anything=not now.total.empty or RollupDay.objects.exists(),
+        anything=not total.sums.empty or RollupDay.objects.exists(),
     )
 
 
 def by_name(*, question: Question) -> tuple[list[Line], Line]:
     """Return every line of the breakdown, and their total. As `breakdown`, without what only a page shows."""
-    now, over, before, _ = _by_name(question)
-    total = Line(name=None, sums=now.total, over=over.total, before=before.total)
-    return _lines(question, now, over, before), total
+    named = _by_name(question)
+    return _lines(question, named), named.total
 
 
 def by_time(*, question: Question) -> list[tuple[date, str | None, Sums]]:
@@ -210,38 +205,72 @@ def _all_empty(each: Sequence[Sums]) -> bool:
     return all(sums.empty for sums in each)
 
 
-def _by_name(q: Question) -> tuple[spend.Spend, spend.Spend, spend.Spend, spend.Spend]:
-    """Return the breakdown of the range, of its full days, of as many days before, and the corrections in the range."""
-    asks = [q.asked(q.first, q.until, q.by), q.asked(q.first, q.until, "correction_of")]
+@dataclass(frozen=True, kw_only=True)
+class _Named:
+    """Sums by name: of the range, of its days that are over, of as many before; and in the range by closed month."""
+
+    now: Mapping[str | None, Sums]
+    over: Mapping[str | None, Sums]
+    before: Mapping[str | None, Sums]
+    late: Mapping[str, Sums]
+
+    @property
+    def total(self) -> Line:
+        now, over, before = (spend.added(list(each.values())) for each in (self.now, self.over, self.before))
+        return Line(name=None, sums=now, over=over, before=before)
+
+
+def _by_name(q: Question) -> _Named:
+    """Ask for the range with the corrections in it, for the days before, and for those of the range not yet over."""
     compares = q.before < q.first
+    asks = [q.asked(q.first, q.until, q.by, "correction_of")]
     if compares:
         asks.append(q.asked(q.before, q.first, q.by))
     if compares and q.over_until < q.until:
-        asks.append(q.asked(q.first, q.over_until, q.by))
-    answers = spend.spends(asks=asks)
-    now, late = answers[:2]
-    nothing = replace(now, rows=[], total=Sums())
-    before = answers[2] if compares else nothing
-    over = answers[3] if len(answers) > 3 else now if compares else nothing
-    return now, over, before, late
+        asks.append(q.asked(q.over_until, q.until, q.by))
+    now, *others = spend.spends(asks=asks)
+    names = _folded(now, q.by)
+    late = {month: sums for month, sums in _folded(now, "correction_of").items() if month}
+    if not compares:
+        return _Named(now=names, over={}, before={}, late=late)
+    running = _folded(others[1], q.by) if len(others) > 1 else {}
+    return _Named(
+        now=names,
+        over={name: less(sums, running.get(name)) for name, sums in names.items()},
+        before=_folded(others[0], q.by),
+        late=late,
+    )
 
 
-def _lines(q: Question, now: spend.Spend, over: spend.Spend, before: spend.Spend) -> list[Line]:
+def _folded(answer: spend.Spend, dimension: str) -> dict[str | None, Sums]:
+    """Return the sums of each value of one dimension, without those that are nothing."""
+    found: dict[str | None, list[Sums]] = defaultdict(list)
+    for row in answer.rows:
+        found[row.keys[dimension]].append(row.sums)
+    added = {value: each[0] if len(each) == 1 else spend.added(each) for value, each in found.items()}
+    return {value: sums for value, sums in added.items() if not sums.empty}
+
+
+def less(whole: Sums, part: Sums | None) -> Sums:
+    """Return the exact rest of a whole."""
+    if part is None:
+        return whole
+    with localcontext() as context:
+        context.prec = _DIGITS
+        return Sums(**{name: getattr(whole, name) - getattr(part, name) for name in spend.MEASURES})
+
+
+def _lines(q: Question, named: _Named) -> list[Line]:
     """Return a line per name that has anything now or had before, largest first."""
-    found: dict[str | None, dict[str, Sums]] = defaultdict(dict)
-    for part, answer in (("sums", now), ("over", over), ("before", before)):
-        for row in answer.rows:
-            if not row.sums.empty:
-                found[row.keys[q.by]][part] = row.sums
     none = Sums()
     lines = [
         Line(
             name=name,
-            sums=parts.get("sums", none),
-            over=parts.get("over", none),
-            before=parts.get("before", none),
+            sums=named.now.get(name, none),
+            over=named.over.get(name, none),
+            before=named.before.get(name, none),
         )
-        for name, parts in found.items()
+        for name in {**named.now, **named.before}
     ]
     return sorted(
         lines,
@@ -266,7 +295,7 @@ def _listed(lines: list[Line]) -> list[Line]:
     ]
 
 
-def _series(q: Question, names: list[str], now: spend.Spend) -> Series:
+def _series(q: Question, names: list[str], named: _Named) -> Series:
     """Return the buckets of the largest few and of everything. See Note [Few names]."""
     unit = _unit(q.per)
     asks = [q.asked(q.first, q.until, unit)]
@@ -284,7 +313,7 @@ def _series(q: Question, names: list[str], now: spend.Spend) -> Series:
         if name in names:  # names that differ in case alone pass the same filter
             at = name, _bucket(q, row.keys[unit])
             values[at] = plus([values[at], measured(row.sums, q.measure)])
-    others = {row.keys[q.by] for row in now.rows if measured(row.sums, q.measure)} - set(names)
+    others = {name for name, sums in named.now.items() if measured(sums, q.measure)} - set(names)
     return Series(buckets=buckets, names=names, values=values, totals=totals, has_others=bool(others))
 
 

@@ -464,12 +464,12 @@ def test_the_page_asks_the_same_few_questions_however_much_there_is(client, djan
     signed_in(client, "viewer")
     client.get("/spend/")
 
-    with django_assert_num_queries(16):
+    with django_assert_num_queries(15):
         client.get("/spend/")
     book(*(call(use_case=f"case-{n}", team=f"team-{n}") for n in range(20)))
-    with django_assert_num_queries(16):
+    with django_assert_num_queries(15):
         client.get("/spend/")
-    with django_assert_num_queries(16):
+    with django_assert_num_queries(15):
         client.get("/spend/?by=team", headers=HTMX)
-    with django_assert_num_queries(20):
+    with django_assert_num_queries(19):
         client.get("/spend/?use_case=case-1&team=team-1")

@@ -2,9 +2,26 @@
 
 from django.urls import path, register_converter
 
-from dashboards.views import alerts, budgets, catalog, gateways, overview, routing, search, spend, spend_file
+from dashboards.views import (
+    alerts,
+    budgets,
+    catalog,
+    gateways,
+    overview,
+    routing,
+    rules,
+    rules_drafts,
+    rules_editor,
+    rules_shown,
+    rules_switches,
+    rules_try,
+    search,
+    spend,
+    spend_file,
+)
 
 register_converter(catalog.OfferingConverter, "offering")
+register_converter(rules_shown.EnvironmentConverter, "environment")
 
 urlpatterns = [
     path("", overview.overview, name="overview"),
@@ -21,6 +38,23 @@ urlpatterns = [
     path("alerts/<int:pk>/acknowledge/", alerts.acknowledge, name="alert-acknowledge"),
     path("alerts/<int:pk>/comments/", alerts.comment, name="alert-comment"),
     path("routing/", routing.routing, name="routing"),
+    path("rules/", rules.rules, name="rules"),
+    path("rules/<environment:environment>/", rules.environment, name="rules-environment"),
+    path("rules/<environment:environment>/history/", rules.history, name="rules-history"),
+    path("rules/<environment:environment>/versions/<int:number>/", rules.version, name="rules-version"),
+    path("rules/<environment:environment>/versions/<int:number>/json/", rules.download, name="rules-json"),
+    path("rules/<environment:environment>/versions/<int:number>/back/", rules.go_back, name="rules-back"),
+    path("rules/<environment:environment>/try/", rules_try.in_force, name="rules-try"),
+    path("rules/<environment:environment>/switches/", rules_switches.switches_page, name="rules-switches"),
+    path("rules/<environment:environment>/switches/back/", rules_switches.take_back, name="rules-switch-back"),
+    path("rules/<environment:environment>/drafts/new/", rules_drafts.new, name="rules-new"),
+    path("rules/<environment:environment>/drafts/change/", rules_drafts.change, name="rules-change"),
+    path("rules/<environment:environment>/drafts/<int:pk>/", rules_drafts.draft, name="rules-draft"),
+    path("rules/<environment:environment>/drafts/<int:pk>/try/", rules_try.of_draft, name="rules-try"),
+    path("rules/<environment:environment>/drafts/<int:pk>/default/", rules_editor.default, name="rules-default"),
+    path("rules/<environment:environment>/drafts/<int:pk>/rules/new/", rules_editor.new_rule, name="rules-rule-new"),
+    path("rules/<environment:environment>/drafts/<int:pk>/rules/<int:place>/", rules_editor.rule, name="rules-rule"),
+    path("rules/<environment:environment>/drafts/<int:pk>/<slug:name>/", rules_drafts.step, name="rules-step"),
     path("catalog/", catalog.catalog_page, name="catalog"),
     path("catalog/<offering:name>/", catalog.offering, name="offering"),
     path("gateways/", gateways.gateways_page, name="gateways"),

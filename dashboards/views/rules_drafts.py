@@ -1,0 +1,384 @@
+"""A draft on its way to a version: what it changes, what is in its way, and every step that somebody may take."""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from django.contrib import messages
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.utils import timezone
+
+from core import access
+from core.errors import Conflict, Invalid, NotFound
+from dashboards.forms import Told
+from dashboards.forms_rules import ApproveForm, DraftForm, TitleForm, WhyForm
+from dashboards.selectors import rules as page_of
+from dashboards.views.access import demand, page
+from dashboards.views.rules_shown import STATES, default_of, found_environment, rules_of, today, whole
+from routing.models import Proposal
+from routing.rules.document import Problem
+from routing.selectors import proposals, versions
+from routing.selectors.proposals import ProposalDetail
+from routing.services import proposals as service
+from routing.services import versions as publishing
+
+WHOLE = 10_000
+ID_CHARACTERS = 64
+_RULE = re.compile(r"/rules/([0-9]{1,4})(/|$)", re.ASCII)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProblemShown:
+    where: str
+    text: str
+    url: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepShown:
+    """A step on the way to a version: done, current or to come."""
+
+    title: str
+    note: str
+    state: str
+
+
+# --- A new draft
+
+
+@page("rules.edit", "GET", "HEAD", "POST")
+def new(request: HttpRequest, environment: str) -> HttpResponse:
+    row = found_environment(environment)
+    now = timezone.now()
+    first = row.live_version is None
+    offered = page_of.offerings(at=now) if first else []
+    status = 200
+    if request.method == "POST":
+        form = DraftForm(request.POST, offerings=offered, first=first)
+        status = 422
+        if form.is_valid():
+            try:
+                made = service.start(
+                    environment=environment,
+                    title=form.cleaned_data["title"],
+                    by=access.label(request.user),
+                    at=now,
+                    content=_first_content(form.cleaned_data["offering"]) if first else None,
+                )
+            except service.NeedsDefault as error:
+                form.show([("offering", str(error))])
+            except Invalid as error:
+                form.show(_at_fields(error.problems))
+            else:
+                messages.success(request, "The draft is made. Nothing is in force before it is approved and published.")
+                return redirect("rules-draft", environment=environment, pk=made.pk)
+    else:
+        form = DraftForm(offerings=offered, first=first)
+    context = {"environment": environment, "row": row, "form": form, "first": first, "offered": bool(offered)}
+    return render(request, "dashboards/rules_new.html", context, status=status)
+
+
+def _first_content(offering: str) -> dict[str, Any]:
+    return {"rules": [], "default": {"targets": [{"offering": offering, "weight": WHOLE}]}}
+
+
+def _at_fields(problems: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    found = dict(problems)
+    told = [("offering", "Choose an offering of the catalogue.")] if any("/" in at for at in found) else []
+    return told + [(at, text) for at, text in problems if "/" not in at]
+
+
+@page("rules.edit", "POST")
+def change(request: HttpRequest, environment: str) -> HttpResponse:
+    """Begin a draft from the version in force and go straight to one of its rules."""
+    found_environment(environment)
+    wanted = request.POST.get("rule", "").replace("\x00", "")[:ID_CHARACTERS]
+    try:
+        made = service.start(
+            environment=environment,
+            title=f"Change {wanted or 'the rules'}",
+            by=access.label(request.user),
+            at=timezone.now(),
+        )
+    except Invalid as error:
+        messages.error(request, str(error))
+        return redirect("rules-new", environment=environment)
+    if wanted == "default":
+        return redirect("rules-default", environment=environment, pk=made.pk)
+    for place, rule in enumerate(made.content["rules"], 1):
+        if rule["id"] == wanted:
+            return redirect("rules-rule", environment=environment, pk=made.pk, place=place)
+    messages.warning(request, f"There is no rule {wanted} in force. This is a draft of the rules as they are now.")
+    return redirect("rules-draft", environment=environment, pk=made.pk)
+
+
+# --- One draft
+
+
+def found_proposal(environment: str, pk: int) -> ProposalDetail:
+    """Return a proposal of an environment.
+
+    Raises:
+        Http404
+    """
+    found = proposals.one(proposal_id=pk, at=timezone.now(), environment=environment)
+    if found is None:
+        raise Http404("There is no such draft.")
+    return found
+
+
+@page("rules.read")
+def draft(request: HttpRequest, environment: str, pk: int) -> HttpResponse:
+    return show_draft(request, found_proposal(environment, pk))
+
+
+def show_draft(request: HttpRequest, found: ProposalDetail, *, status: int = 200, **forms: Told) -> HttpResponse:
+    row, day = found.row, today(request)
+    me = access.label(request.user)
+    live = (
+        versions.one(environment=row.environment, number=row.live_version) if row.stale and row.live_version else None
+    )
+    may_edit = row.open and request.user.has_perm("rules.edit")
+    may_approve = row.state == "in_review" and request.user.has_perm("rules.approve")
+    tone, state = STATES[row.state]
+    context: dict[str, Any] = {
+        "environment": row.environment,
+        "found": found,
+        "row": row,
+        "tone": tone,
+        "state": state,
+        "steps": _steps(found),
+        "problems": [_problem_shown(one, found) for one in found.problems],
+        "rules": rules_of(found.content, today=day, problems=found.problems),
+        "default": default_of(found.content, today=day, problems=found.problems),
+        "live": live.row if live else None,
+        "may_edit": may_edit,
+        "may_submit": may_edit and row.state == "draft",
+        "may_approve": may_approve and found.may_approve(me),
+        "own_work": may_approve and not found.may_approve(me),
+        "may_reject": row.state in ("in_review", "approved") and request.user.has_perm("rules.approve"),
+        "may_publish": row.state == "approved" and request.user.has_perm("rules.publish"),
+        "title_form": TitleForm(initial={"title": row.title}),
+        "approve_form": ApproveForm(),
+        "why_form": WhyForm(),
+        **forms,
+    }
+    return render(request, "dashboards/rules_draft.html", context, status=status)
+
+
+def _steps(found: ProposalDetail) -> list[StepShown]:
+    row = found.row
+    order = ["draft", "in_review", "approved", "published"]
+    reached = order.index(row.state) if row.state in order else -1
+    approval = next((one for one in reversed(found.approvals) if one.counts), None)
+    notes = [
+        f"by {row.created_by}",
+        f"submitted by {row.submitted_by}" if row.submitted_by else "",
+        f"by {approval.by}" if approval else "",
+        f"version {row.version}, by {row.settled_by}" if row.version else "",
+    ]
+    titles = ["Draft", "In review", "Approved", "Published"]
+    made = []
+    for number, (title, note) in enumerate(zip(titles, notes, strict=True)):
+        state = "current" if number == reached else "done" if number < reached else "ahead"
+        made.append(StepShown(title=title, note=note if number <= max(reached, 0) else "", state=state))
+    if reached < 0:
+        made[1:] = [StepShown(title=STATES[row.state][1].capitalize(), note=f"by {row.settled_by}", state="current")]
+    return made
+
+
+def _problem_shown(problem: Problem, found: ProposalDetail) -> ProblemShown:
+    row = found.row
+    at = _RULE.match(problem.pointer)
+    if at and int(at[1]) < len(found.content["rules"]):
+        place = int(at[1]) + 1
+        where = f"Rule {found.content['rules'][place - 1]['id']}"
+        url = reverse("rules-rule", args=[row.environment, row.id, place])
+    elif problem.pointer.startswith("/default"):
+        where, url = "Default", reverse("rules-default", args=[row.environment, row.id])
+    else:
+        where, url = "Catalogue" if problem.pointer.startswith("/offerings") else "Draft", ""
+    text = problem.text[:1].upper() + problem.text[1:]
+    return ProblemShown(where=where, text=text, url=f"{url}#rule-form" if url else "")
+
+
+# --- Steps
+
+
+@page("rules.read", "POST")
+def step(request: HttpRequest, environment: str, pk: int, name: str) -> HttpResponse:
+    """Take a step; whatever is refused is said on the draft's page, with what was typed still there."""
+    if name not in STEPS:
+        raise Http404("There is no such step.")
+    action, take = STEPS[name]
+    demand(request, action)
+    found = found_proposal(environment, pk)
+    saves = whole(request.POST.get("saves"))
+    if saves is None:
+        saves = -1  # no page of ours: as if somebody had saved since
+    form = FORMS[name](request.POST) if name in FORMS else Told(request.POST)
+    status = 422
+    if form.is_valid():  # else a NUL character, which no text holds
+        try:
+            answer = take(_Step(request=request, found=found, saves=saves, data=form.cleaned_data))
+        except Invalid as error:
+            form.show(error.problems) if name in FORMS else messages.error(request, str(error))
+        except NotFound as error:
+            raise Http404(str(error)) from error
+        except Conflict as error:
+            messages.error(request, str(error))
+            status = 409
+        else:
+            return answer or redirect("rules-draft", environment=environment, pk=pk)
+    kept = {f"{name if name != 'reject' else 'why'}_form": form} if name in FORMS else {}
+    return show_draft(request, found_proposal(environment, pk), status=status, **kept)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Step:
+    request: HttpRequest
+    found: ProposalDetail
+    saves: int
+    data: dict[str, Any]
+
+    @property
+    def by(self) -> str:
+        return access.label(self.request.user)
+
+    @property
+    def id(self) -> int:
+        return self.found.row.id
+
+    def save(self, content: dict[str, Any] | None = None, title: str | None = None) -> Proposal:
+        return service.save(
+            proposal_id=self.id, saves=self.saves, by=self.by, at=timezone.now(), content=content, title=title
+        )
+
+    def seen(self) -> None:
+        """Refuse what was sent from a page that is behind, before its content is worked on.
+
+        Raises:
+            SavedByAnother
+        """
+        if self.saves != self.found.row.saves:
+            self.save()
+
+
+def _submit(one: _Step) -> None:
+    service.submit(proposal_id=one.id, by=one.by, at=timezone.now(), saves=one.saves)
+    messages.success(one.request, "The draft is in review. Somebody who had no hand in it has to approve it.")
+
+
+def _approve(one: _Step) -> None:
+    service.approve(
+        proposal_id=one.id,
+        sha256=one.request.POST.get("sha256", ""),
+        by=one.by,
+        at=timezone.now(),
+        comment=one.data["comment"],
+    )
+    messages.success(one.request, "Approved: exactly this content, and no other. It can be published now.")
+
+
+def _reject(one: _Step) -> None:
+    service.reject(proposal_id=one.id, by=one.by, at=timezone.now(), why=one.data["why"], saves=one.saves)
+    messages.success(one.request, "The draft is rejected. It stays here to be read.")
+
+
+def _withdraw(one: _Step) -> None:
+    service.withdraw(proposal_id=one.id, by=one.by, at=timezone.now(), saves=one.saves)
+    messages.success(one.request, "The draft is withdrawn. It stays here to be read.")
+
+
+def _publish(one: _Step) -> HttpResponse:
+    one.seen()
+    made = publishing.publish(proposal_id=one.id, by=one.by, at=timezone.now())
+    messages.success(
+        one.request, f"Version {made.number} is in force. Gateways have it with their next poll, within seconds."
+    )
+    return redirect("rules-environment", environment=one.found.row.environment)
+
+
+def _title(one: _Step) -> None:
+    one.save(title=one.data["title"])
+    messages.success(one.request, "The title is saved.")
+
+
+def _arranged(one: _Step, work: Callable[[list[dict[str, Any]], int], int]) -> HttpResponse:
+    """Work on the list of rules at the place that was sent, and show the place that the work returns."""
+    one.seen()
+    content: dict[str, Any] = copy.deepcopy({name: one.found.content[name] for name in ("rules", "default")})
+    place = whole(one.request.POST.get("place")) or 0
+    if not 1 <= place <= len(content["rules"]):
+        raise NotFound("There is no such rule.")
+    shown = work(content["rules"], place - 1)
+    one.save(content)
+    url = reverse("rules-draft", args=[one.found.row.environment, one.id])
+    return redirect(f"{url}#rule-{shown + 1}")
+
+
+def _move(one: _Step) -> HttpResponse:
+    def work(rules: list[dict[str, Any]], index: int) -> int:
+        to = index + (1 if one.request.POST.get("to") == "down" else -1)
+        to = min(max(to, 0), len(rules) - 1)
+        rules.insert(to, rules.pop(index))
+        return to
+
+    return _arranged(one, work)
+
+
+def _copy(one: _Step) -> HttpResponse:
+    def work(rules: list[dict[str, Any]], index: int) -> int:
+        twin = copy.deepcopy(rules[index])
+        twin["id"] = _another_id(twin["id"], {rule["id"] for rule in rules})
+        rules.insert(index + 1, twin)
+        messages.success(one.request, f"The copy is called {twin['id']}. Until it differs it is never reached.")
+        return index + 1
+
+    return _arranged(one, work)
+
+
+def _remove(one: _Step) -> HttpResponse:
+    def work(rules: list[dict[str, Any]], index: int) -> int:
+        messages.success(one.request, f"Rule {rules[index]['id']} is not in the draft any more.")
+        del rules[index]
+        return max(index - 1, 0)
+
+    return _arranged(one, work)
+
+
+def _renew(one: _Step) -> None:
+    """Take what the draft says of its offerings from the catalogue as it is now."""
+    one.seen()
+    one.save({name: one.found.content[name] for name in ("rules", "default")})
+    messages.success(one.request, "The offerings are described as the catalogue has them now.")
+
+
+def _another_id(taken: str, ids: set[str]) -> str:
+    for number in range(1, len(ids) + 2):
+        ending = "-copy" if number == 1 else f"-copy-{number}"
+        made = taken[: ID_CHARACTERS - len(ending)] + ending
+        if made not in ids:
+            return made
+    raise AssertionError("one of so many is free")
+
+
+FORMS: dict[str, type[Told]] = {"title": TitleForm, "approve": ApproveForm, "reject": WhyForm}
+STEPS: dict[str, tuple[str, Callable[[_Step], HttpResponse | None]]] = {
+    "submit": ("rules.edit", _submit),
+    "approve": ("rules.approve", _approve),
+    "reject": ("rules.approve", _reject),
+    "withdraw": ("rules.edit", _withdraw),
+    "publish": ("rules.publish", _publish),
+    "title": ("rules.edit", _title),
+    "move": ("rules.edit", _move),
+    "copy": ("rules.edit", _copy),
+    "remove": ("rules.edit", _remove),
+    "renew": ("rules.edit", _renew),
+}

@@ -1,0 +1,190 @@
+"""Try a request: where the rules send it and why, on the version in force and on a draft beside it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.urls import reverse
+from django.utils import timezone
+
+from core.errors import Invalid
+from dashboards.forms_rules import TryForm, show_pointers
+from dashboards.selectors import rules as page_of
+from dashboards.views.access import page
+from dashboards.views.catalog import offering_url
+from dashboards.views.rules_drafts import found_proposal
+from dashboards.views.rules_shown import found_environment, zone
+from routing.rules.evaluator import (
+    BUDGET_BLOCKS,
+    DEFAULT_FALLBACKS,
+    DEFAULT_TARGETS,
+    FALLBACKS,
+    INSTEAD,
+    NOTHING_LEFT,
+    OVER_BUDGET,
+    SWITCHED_OFF,
+    Decision,
+)
+from routing.selectors import deciding, versions
+
+_A_LINE = "This is a text of 256 characters at most."
+_A_NUMBER = "Write a number such as 1200 or 0.75."
+_WORDS = dict.fromkeys((*TryForm.TEXTS, "tags", "modalities"), _A_LINE) | dict.fromkeys(TryForm.NUMBERS, _A_NUMBER)
+MORE = (
+    "data_class", "region", "modalities", "batch", "context_needed", "latency_budget_ms", "gateway", "gateway_kind",
+    "user", "request_id", "tags",
+)  # fmt: skip
+_FROM = {
+    INSTEAD: "so a target over budget takes its place",
+    FALLBACKS: "so the next fallback that nothing stands against takes its place",
+    DEFAULT_TARGETS: "and nothing of the rule is left, so the default takes it",
+    DEFAULT_FALLBACKS: "and nothing of the rule is left, so a fallback of the default takes it",
+}
+
+
+_TAKEN = {
+    "taken from targets": "taken, as a target",
+    "taken from over_budget": "taken, as a target over budget",
+    "taken from fallbacks": "taken, as a fallback",
+    "taken from default.targets": "taken, as a target of the default",
+    "taken from default.fallbacks": "taken, as a fallback of the default",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """A decision in words."""
+
+    title: str
+    offering: str
+    url: str
+    gateway_name: str
+    blocked: bool
+    why: str
+    rule: str
+    fallbacks: tuple[str, ...]
+    params: str
+    timeout_ms: int | None
+    steps: list[tuple[str, str, bool]]  # what was looked at, what came of it, whether it is where it went
+
+
+@page("rules.read")
+def in_force(request: HttpRequest, environment: str) -> HttpResponse:
+    row = found_environment(environment)
+    form = _form(request)
+    answers: list[Answer] = []
+    if form.is_bound and form.is_valid() and row.live_version is not None:
+        at = form.cleaned_data["at"] or timezone.now()
+        try:
+            decision = deciding.live(environment=environment, context=form.context, at=at)
+        except Invalid as error:
+            show_pointers(form, error.problems, words=_WORDS)
+        else:
+            names = _budgets(at)
+            answers = [_answer(decision, f"Version {decision.version}, in force", names)]
+    return _shown(request, environment, form, answers, version=row.live_version)
+
+
+@page("rules.read")
+def of_draft(request: HttpRequest, environment: str, pk: int) -> HttpResponse:
+    found = found_proposal(environment, pk)
+    form = _form(request)
+    answers: list[Answer] = []
+    live = found.row.live_version
+    if form.is_bound and form.is_valid():
+        at = form.cleaned_data["at"] or timezone.now()
+        tried = [("This draft", found.content)]
+        if live is not None:
+            # Both are held to the same state, so that only the rules make a difference.
+            content = versions.content_of(environment=environment, number=live)
+            tried.append((f"Version {live}, in force", content))
+        try:
+            decisions = [
+                deciding.trial(content=content, environment=environment, context=form.context, at=at)
+                for _, content in tried
+            ]
+        except Invalid as error:
+            show_pointers(form, error.problems, words=_WORDS)
+        else:
+            names = _budgets(at)
+            answers = [_answer(decision, title, names) for (title, _), decision in zip(tried, decisions, strict=True)]
+    return _shown(request, environment, form, answers, version=live, draft=found.row)
+
+
+def _form(request: HttpRequest) -> TryForm:
+    return TryForm(request.GET if request.GET else None, zone=zone(request))
+
+
+def _budgets(at: datetime) -> Mapping[str, str]:
+    return {f"b-{one.id}": one.name for one in page_of.held_budgets(at=at)}
+
+
+def _shown(
+    request: HttpRequest, environment: str, form: TryForm, answers: list[Answer], **context: Any
+) -> HttpResponse:
+    draft = context.get("draft")
+    url = reverse("rules-try", args=[environment, draft.id] if draft else [environment])
+    alone = request.headers.get("HX-Request") == "true"
+    return render(
+        request,
+        "dashboards/_rules_try.html" if alone else "dashboards/rules_try.html",
+        {
+            "environment": environment,
+            "form": form,
+            "answers": answers,
+            "differ": len(answers) == 2 and _place(answers[0]) != _place(answers[1]),
+            "url": url,
+            "more_open": any(form.data.get(name) for name in MORE) if form.is_bound else False,
+            "names": {} if alone else page_of.names_to_try(),
+            **context,
+        },
+    )
+
+
+def _place(answer: Answer) -> tuple[str, tuple[str, ...]]:
+    return answer.offering, answer.fallbacks
+
+
+def _answer(decision: Decision, title: str, budgets: Mapping[str, str]) -> Answer:
+    return Answer(
+        title=title,
+        offering=decision.offering or "",
+        url=offering_url(decision.offering) if decision.offering else "",
+        gateway_name=decision.gateway_name or "",
+        blocked=decision.blocked,
+        why=_why(decision, budgets),
+        rule=decision.rule or "",
+        fallbacks=decision.fallbacks,
+        params=json.dumps(dict(decision.params), ensure_ascii=False, sort_keys=True) if decision.params else "",
+        timeout_ms=decision.timeout_ms,
+        steps=list(_steps(decision, budgets)),
+    )
+
+
+def _why(decision: Decision, budgets: Mapping[str, str]) -> str:
+    matched = f"Rule {decision.rule} is the first that matches" if decision.rule else "No rule matches"
+    budget = f"the budget {budgets.get(decision.budget or '', decision.budget)} is used up"
+    taken = _FROM.get(decision.taken_from or "", "so the next target takes its place")
+    if decision.reason == BUDGET_BLOCKS:
+        return f"{matched}. Blocked: {budget}, and it blocks."
+    if decision.reason == NOTHING_LEFT:
+        return f"{matched}. Blocked: all that is left is switched off or over budget."
+    if decision.reason == OVER_BUDGET:
+        return f"{matched}. What comes first is over budget ({budget}), {taken}."
+    if decision.reason == SWITCHED_OFF:
+        return f"{matched}. What comes first is switched off, {taken}."
+    return f"{matched}." if decision.rule else f"{matched}, so the default holds."
+
+
+def _steps(decision: Decision, budgets: Mapping[str, str]) -> Iterable[tuple[str, str, bool]]:
+    for number, step in enumerate(decision.steps, 1):
+        outcome = _TAKEN.get(step.outcome, step.outcome)
+        for known, name in budgets.items():
+            outcome = outcome.replace(f"budget {known} ", f"budget {name} ")
+        yield step.subject, outcome, number == len(decision.steps)

@@ -17,7 +17,7 @@ from budgets.models import Budget
 from budgets.services import budgets, building
 from catalog.models import Gateway, Meter, Offering, Price, Team, Tier, UseCase
 from catalog.services import aliases, gateways, offerings, prices, standard, teams, use_cases
-from controlplane.seed import company, story
+from controlplane.seed import company, rules, story
 from controlplane.seed.story import Plan
 from core import periods
 from core.errors import Conflict
@@ -73,6 +73,7 @@ def fill(*, now: datetime, progress: Progress, events: int = 200_000) -> None:
     _teams(founded)
     _channels(founded)
     _budgets(plan, founded, Decimal(events) / 200_000)
+    rules.publish_history(plan)
     progress("Making the company", 1, 1)
 
     told = _Teller(plan, progress, total=events)
@@ -87,6 +88,7 @@ def fill(*, now: datetime, progress: Progress, events: int = 200_000) -> None:
     progress("Telling three months", told.count, told.count)
     for counter_id in building.waiting_to_build():
         building.build(counter_id=counter_id, summed=drivers.sum_so_far, at=now, explain=drivers.explain)
+    rules.propose(plan)
     _finish(now)
 
 

@@ -100,7 +100,51 @@ def verify(answered: list[str]) -> None:
     assert Receipt.objects.filter(duplicates__gt=0).exists()
 
 
-COMMANDS: dict[str, Callable[[Any], Any]] = {"prepare": prepare, "book": book, "verify": verify}
+def key(scopes: list[str]) -> str:
+    """Make a key of the gateway with these scopes and return it."""
+    from django.utils import timezone
+
+    from catalog.services import gateways
+
+    return gateways.create_key(name="poller", gateway="edge", scopes=scopes, by="tests", at=timezone.now())
+
+
+def publish(rationale: str) -> str:
+    """Put rules in force that differ by their rationale, and return their tag."""
+    from django.utils import timezone
+
+    from routing.models import Environment
+    from tests.routing import making
+
+    if not Environment.objects.exists():
+        making.stock()
+    making.make_version(making.make_content(making.make_rule(rationale=rationale)), at=timezone.now())
+    environment = Environment.objects.get(name=making.ENVIRONMENT)
+    return f'"{environment.live_version}.{environment.state_revision}"'
+
+
+def revoke(secret: str) -> None:
+    """End a key."""
+    from django.utils import timezone
+
+    from core.models import ApiKey
+    from core.services import keys
+
+    keys.revoke(key=ApiKey.objects.get(digest=keys.digest_of(secret)), by="tests", at=timezone.now())
+
+
+def polls(_: object) -> list[list[Any]]:
+    """Return what is noted of polls: instance, and the version it was given."""
+    from routing.models import GatewayPoll
+
+    found = GatewayPoll.objects.order_by("instance").values_list("instance", "given_version")
+    return [list(row) for row in found]
+
+
+COMMANDS: dict[str, Callable[[Any], Any]] = {
+    "prepare": prepare, "book": book, "verify": verify,
+    "key": key, "publish": publish, "revoke": revoke, "polls": polls,
+}  # fmt: skip
 
 
 def main() -> None:

@@ -318,7 +318,7 @@ class OfferingPage:
     tiers: Sequence[Span]  # newest first
     aliases: Sequence[Span]
     prices: Sequence[PriceLine]  # as the book holds them true now, by series and time
-    replaced: Sequence[PriceLine]  # corrected since, what was replaced last first; the newest of them
+    replaced: Sequence[PriceLine]  # what was replaced last first; the newest of them
     contracts: Sequence[ContractLine]
     spent: Spent
     elsewhere: Sequence[OfferingLine]  # the same model at other providers

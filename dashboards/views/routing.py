@@ -309,7 +309,8 @@ def _version_stat(shown: Page) -> Stat:
         return Stat(label="Newest version of the rules", value="none", note="No request names the rules it was sent by")
     label = f"On frontier under version {newest.number}"
     than = f"under version {_number_before(shown, newest)}" if newest.before else ""
-    words, direction = _moved(newest.sums.frontier_share, newest.before and newest.before.frontier_share, than)
+    before = newest.before.frontier_share if newest.before else None
+    words, direction = _moved(newest.sums.frontier_share, before, than)
     return Stat(
         label=label,
         value=percent(newest.sums.frontier_share),

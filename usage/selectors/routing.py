@@ -266,13 +266,10 @@ def use_cases(scope: Scope, *, middle: date) -> list[UseCaseFallbacks]:
 
 def requested(scope: Scope, *, most: int) -> list[Pair]:
     """Return which offering answered what was asked for, the `most` frequent pairs, most frequent first. One query."""
-    rows: Any = (
-        _in(scope)
-        .filter(_ANSWERED)
-        .values("requested_model", "offering__name", "offering__model__name", "tier")
-        .annotate(**_SERVED)
-        .order_by("-sum_answered", "requested_model", "offering__name", "tier")
+    pairs: Any = (
+        _in(scope).filter(_ANSWERED).values("requested_model", "offering__name", "offering__model__name", "tier")
     )
+    rows = pairs.annotate(**_SERVED).order_by("-sum_answered", "requested_model", "offering__name", "tier")
     return [
         Pair(
             requested=row["requested_model"],

@@ -1,0 +1,339 @@
+"""The routing page: shares, versions, fallbacks, what was asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from hashlib import sha256
+from typing import Any
+
+import pytest
+from django.urls import reverse
+from django.utils import timezone
+
+from catalog.models import Tier
+from core.models import Organisation
+from dashboards.charts import routing as charts
+from dashboards.selectors import routing as page_of
+from dashboards.selectors.routing import NOT_SEEN, SEVERAL, Page, Question
+from dashboards.views.routing import points
+from routing.models import Environment, Version
+from tests.dashboards.seeing import HOSTILE, signed_in
+from tests.usage import making
+from usage.events import Event
+
+pytestmark = pytest.mark.django_db
+CHEAP = {"provider": "google", "model": "gemini-3-flash"}
+MIDDLE = {"provider": "anthropic", "model": "claude-sonnet-4.6"}
+FELL = {"fallback_index": 1, "route_reason": "fallback"}
+TODAY = date(2026, 6, 20)
+
+
+@pytest.fixture(autouse=True)
+def _offerings() -> Iterator[None]:
+    making.forget_everything()
+    making.make_priced_offering()
+    making.make_offering("gemini-3-flash@google", tier=Tier.ECONOMY, uncached_input="1", output="2")
+    making.make_offering("claude-sonnet-4.6@anthropic", tier=Tier.MIDDLE, uncached_input="3", output="15")
+    yield
+    making.forget_everything()
+
+
+def call(day: int = 15, **overrides: Any) -> Event:
+    return making.make_event(**{"occurred_at": datetime(2026, 6, day, 12, tzinfo=UTC), **overrides})
+
+
+def lately(**overrides: Any) -> Event:
+    return making.make_event(**{"occurred_at": timezone.now() - timedelta(minutes=5), **overrides})
+
+
+def book(*events: Event, **taking: Any) -> None:
+    making.send(*events, received_at=max(event.occurred_at for event in events) + timedelta(minutes=1), **taking)
+
+
+def publish(number: int, at: datetime, *, environment: str = "production", title: str = "") -> Version:
+    """Put a version into the records as publishing leaves it, at any number."""
+    held, _ = Environment.objects.get_or_create(name=environment, defaults={"created_at": at})
+    given: dict[str, Any] = {"published_at": at, "published_by": "engineer@example.com", "title": title}
+    canonical = b'{"default":{"targets":[]},"offerings":{},"rules":[]}'
+    return Version.objects.create(
+        environment=held, number=number, canonical=canonical, sha256=_hash(canonical),
+        approved_by="approver@example.com", **given,
+    )  # fmt: skip
+
+
+def _hash(text: bytes) -> bytes:
+    return sha256(text).digest()
+
+
+def asked(**overrides: Any) -> Question:
+    return Question(
+        **{"first": date(2026, 6, 1), "last": date(2026, 6, 20), "today": TODAY, "zone": "UTC", **overrides}
+    )
+
+
+def the_page(**overrides: Any) -> Page:
+    return page_of.page(question=asked(**overrides), at=datetime(2026, 6, 20, 13, tzinfo=UTC))
+
+
+def test_a_stranger_is_sent_to_sign_in_and_who_has_no_role_sees_nothing(client):
+    assert client.get("/routing/")["Location"] == "/accounts/login/?next=/routing/"
+
+    signed_in(client)
+
+    assert client.get("/routing/").status_code == 403
+
+
+def test_an_empty_installation_says_what_to_do_next(client):
+    signed_in(client, "viewer")
+
+    page = client.get("/routing/").content.decode()
+
+    assert "No usage has arrived yet" in page
+    assert "How to send usage" in page
+    assert "data-chart=" not in page
+
+
+def test_days_and_filters_that_hold_nothing_say_so(client):
+    book(lately())
+    signed_in(client, "viewer")
+
+    past = client.get("/routing/?from=2020-01-01&to=2020-01-31").content.decode()
+    filtered = client.get("/routing/?environment=elsewhere").content.decode()
+
+    assert "Nothing was answered in these days" in past
+    assert "Nothing in these days passes these filters" in filtered
+
+
+def test_shares_are_of_answered_requests_of_tokens_or_of_spend():
+    book(
+        call(10, uncached_input_tokens=100, output_tokens=0),
+        *(call(10, uncached_input_tokens=300, output_tokens=0, **CHEAP) for _ in range(3)),
+        call(10, status="error"),
+    )
+
+    drawn = {
+        measure: charts.share_by_tier(page_of.shares(asked(measure=measure))) for measure in page_of.MEASURES
+    }  # fmt: skip
+
+    rows = {measure: next(row for row in chart.rows if row[0] == "10 Jun 2026") for measure, chart in drawn.items()}
+    assert drawn["requests"].columns == ["Day", "frontier", "economy", "Requests", "Rules"]
+    gap = "\N{NO-BREAK SPACE}"
+    assert rows["requests"][1:4] == [f"25.0{gap}% (1)", f"75.0{gap}% (3)", "4"]
+    assert rows["tokens"][1:4] == [f"10.0{gap}% (100)", f"90.0{gap}% (900)", "1,000"]
+    assert rows["cost"][1:4] == [f"35.7{gap}% ($0.0005)", f"64.3{gap}% ($0.0009)", "$0.0014"]
+
+
+def test_the_largest_models_are_named_and_the_others_are_one():
+    names = [f"model-{n}" for n in range(8)]
+    for n, name in enumerate(names):
+        making.make_offering(f"{name}@somebody", tier=Tier.ECONOMY, uncached_input="1", output="1")
+        book(*(call(10, provider="somebody", model=name) for _ in range(10 - n)))
+
+    chart = charts.share_by_model(page_of.shares(asked()))
+
+    assert list(chart.columns) == ["Day", *names[:6], "others", "Requests", "Rules"]
+    row = next(row for row in chart.rows if row[0] == "10 Jun 2026")
+    assert row[7].endswith("(7)")  # 4 of one, 3 of the other
+    assert row[8] == "52"
+
+
+def test_a_version_is_marked_where_it_was_published_in_the_organisation_s_zone():
+    publish(4, datetime(2026, 6, 9, 23, 30, tzinfo=UTC), title="Flash for support <b>")
+    book(call(5), call(12))
+
+    shares = page_of.shares(asked(zone="Europe/Berlin"))
+    chart = charts.share_by_tier(shares)
+
+    assert [(mark.number, mark.day) for mark in shares.marks] == [(4, date(2026, 6, 10))]
+    layout = chart.figure["layout"]
+    (line,) = layout["shapes"]
+    assert line["x0"] == line["x1"] == "2026-06-09T13:30:00"  # half past one on the 10th, see the note
+    (label,) = layout["annotations"]
+    assert (label["text"], label["hovertext"]) == ("v4", "version 4: Flash for support &lt;b&gt;")
+    assert next(row for row in chart.rows if row[0] == "10 Jun 2026")[-1] == "version 4"
+
+
+def test_a_version_that_only_requests_name_is_marked_where_it_was_first_seen():
+    publish(4, datetime(2026, 6, 8, 9, tzinfo=UTC))
+    book(call(5, rules_version=3), call(8, rules_version=4), call(9, rules_version=3), call(12, rules_version=5))
+
+    marks = page_of.shares(asked()).marks
+
+    assert [(mark.number, mark.day.day, mark.at is None) for mark in marks] == [(4, 8, False), (5, 12, True)]
+
+
+def test_versions_of_another_environment_are_no_marks_where_one_is_chosen():
+    publish(4, datetime(2026, 6, 8, 9, tzinfo=UTC))
+    publish(9, datetime(2026, 6, 8, 9, tzinfo=UTC), environment="staging")
+    book(call(5), call(12))
+
+    assert [mark.number for mark in page_of.shares(asked()).marks] == [4, 9]
+    assert [mark.number for mark in page_of.shares(asked(environment="production")).marks] == [4]
+
+
+def test_a_version_is_compared_with_the_one_before_it_in_its_environment():
+    book(
+        *(call(5, rules_version=3, **CHEAP) for _ in range(3)), call(5, rules_version=3),
+        call(9, rules_version=4, **CHEAP), call(9, rules_version=4), call(9, rules_version=4, **FELL),
+        call(9, rules_version=4, **CHEAP),
+    )  # fmt: skip
+    book(call(9, rules_version=4), environment="staging")
+
+    versions = the_page().versions
+
+    assert [(one.environment, one.number) for one in versions] == [
+        ("production", 4), ("production", 3), ("staging", 4),
+    ]  # fmt: skip
+    fourth = versions[0]
+    assert fourth.before == versions[1].sums
+    assert points(fourth.sums.frontier_share, versions[1].sums.frontier_share) == "+25.0"
+    assert points(fourth.sums.fallback_share, versions[1].sums.fallback_share) == "+25.0"
+    assert versions[2].before is None
+
+
+def test_fallbacks_lead_from_the_tier_that_their_rule_tries_first():
+    one = {"rules_version": 3, "rule": "one"}
+    split = {"rules_version": 3, "rule": "split"}
+    book(
+        call(5, **CHEAP, **one), call(5, **CHEAP, **one, status="error"), call(5, **one, **FELL),
+        call(5, **one, **FELL),
+        call(5, **CHEAP, **split), call(5, **MIDDLE, **split), call(5, **split, **FELL),
+        call(5, rules_version=3, rule="unseen", **CHEAP, **FELL),
+        call(5, **MIDDLE), call(5, **FELL),
+    )  # fmt: skip
+
+    moves = {(move.tried, move.answered_in): move.requests for move in the_page().moves}
+
+    assert moves == {
+        ("economy", "frontier"): 2, (SEVERAL, "frontier"): 1, (NOT_SEEN, "economy"): 1, (NOT_SEEN, "frontier"): 1,
+    }  # fmt: skip
+
+
+def test_every_table_adds_up_to_what_was_answered():
+    book(
+        *(call(5, rules_version=3, rule=f"rule-{n}", requested_model=f"asked-{n}", **CHEAP) for n in range(70)),
+        call(6, **FELL),
+        call(6, status="error"),
+    )
+
+    page = the_page()
+
+    assert page.total.answered == 71
+    assert len(page.rules) == page_of.MOST_RULES + 1
+    assert page.rules[-1].rest == 11
+    assert sum(line.sums.answered for line in page.rules) == 71
+    assert sum(line.sums.answered for line in page.versions) == 71
+    assert sum(line.sums.answered for line in page.reasons) == 71
+    assert sum(half.answered for half in page.halves) == 71
+    pairs = charts.requested(page).rows
+    assert pairs[-1][0] == "all others"
+    assert sum(int(row[3].replace(",", "")) for row in pairs) == 71
+    assert sum(Decimal(row[6].lstrip("$")) for row in pairs) == page.total.cost_usd
+
+
+def test_the_halves_leave_out_days_that_have_not_begun():
+    question = asked(last=date(2026, 6, 30))
+
+    assert question.middle == date(2026, 6, 11)
+    assert asked(first=date(2026, 6, 20)).middle == date(2026, 6, 20)
+
+
+def test_the_page_shows_what_was_booked_with_charts_and_the_same_numbers_below(client):
+    book(lately(rules_version=3, rule="support-default", requested_model="support"), lately(**CHEAP, **FELL))
+    signed_in(client, "viewer")
+
+    page = client.get("/routing/").content.decode()
+
+    for figure in ("tier-share-figure", "model-share-figure", "fallback-figure", "requested-figure"):
+        assert f'data-chart="{figure}"' in page
+    assert page.count("Numbers of this chart") == 4
+    assert "support-default" in page
+    assert "Version 3" in page
+    assert "1 of 2 answered requests" in page
+
+
+def test_a_version_leads_to_its_page(client):
+    book(lately(rules_version=3))
+    publish(3, timezone.now() - timedelta(hours=1), title="Flash for support")
+    signed_in(client, "viewer")
+
+    page = client.get("/routing/").content.decode()
+
+    assert "Flash for support" in page
+    assert f'<a href="{reverse("rules-version", args=["production", 3])}">Version 3</a>' in page
+
+
+def test_the_shares_come_alone_when_htmx_asks(client):
+    book(lately())
+    signed_in(client, "viewer")
+
+    answer = client.get("/routing/?measure=tokens", headers={"HX-Request": "true"})
+
+    assert answer.content.decode().startswith('<div id="routing-shares"')
+    assert "HX-Request" in answer["Vary"]
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "from=x", "from=2026-13-01", "to=20261101", "from=0001-01-01", "from=2026-06-02&to=2026-06-01",
+        "measure=colour",
+        "use_case=nobody", "use_case=a&use_case=b", "environment=%00", "colour=red", "from=2020-01-01&to=2026-01-01",
+    ],
+)  # fmt: skip
+def test_an_address_that_means_nothing_says_what_is_wrong(client, query):
+    signed_in(client, "viewer")
+
+    answer = client.get(f"/routing/?{query}")
+    alone = client.get(f"/routing/?{query}", headers={"HX-Request": "true"})
+
+    assert answer.status_code == 400
+    assert "This address cannot be answered" in answer.content.decode()
+    assert 'role="alert"' in answer.content.decode()
+    assert (alone.status_code, alone["HX-Redirect"]) == (400, f"/routing/?{query}")
+
+
+def test_names_that_are_markup_stay_text(client):
+    book(lately(use_case=HOSTILE, rule=HOSTILE, requested_model=HOSTILE, route_reason=HOSTILE[:32], fallback_index=1))
+    publish(1, timezone.now() - timedelta(minutes=1), title=HOSTILE)
+    signed_in(client, "viewer")
+
+    page = client.get("/routing/").content.decode()
+
+    assert "&lt;script&gt;" in page
+    assert HOSTILE not in page
+
+
+def test_the_page_asks_the_same_few_questions_however_much_there_is(client, django_assert_num_queries):
+    book(lately())
+    signed_in(client, "viewer")
+    client.get("/routing/")
+
+    with django_assert_num_queries(14):
+        client.get("/routing/")
+    book(
+        *(lately(use_case=f"case-{n}", rule=f"rule-{n}", rules_version=n, requested_model=f"m-{n}") for n in range(20))
+    )
+    for n in range(1, 6):
+        publish(n, timezone.now() - timedelta(minutes=n))
+    with django_assert_num_queries(14):
+        client.get("/routing/")
+    with django_assert_num_queries(15):
+        client.get("/routing/?use_case=case-3&environment=production")
+    with django_assert_num_queries(8):
+        client.get("/routing/?measure=cost", headers={"HX-Request": "true"})
+
+
+def test_days_are_the_organisation_s(client):
+    Organisation.objects.filter(pk=1).update(zone="America/New_York")
+    making.forget_everything()
+    book(making.make_event(occurred_at=datetime(2026, 6, 2, 3, 30, tzinfo=UTC)))
+    signed_in(client, "viewer")
+
+    first = client.get("/routing/?from=2026-06-01&to=2026-06-01").content.decode()
+    second = client.get("/routing/?from=2026-06-02&to=2026-06-02").content.decode()
+
+    assert "1 of 1 answered requests" in first
+    assert "Nothing was answered in these days" in second

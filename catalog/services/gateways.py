@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -74,12 +74,16 @@ def create_key(
     again, by a reload or a second click, then makes no second key.
 
     Raises:
-        Invalid: a name or scope cannot be; nothing is made.
+        Invalid: a name or scope cannot be; all reasons at once, and nothing is made.
         Conflict: the gateway is retired.
         KeyMadeMeanwhile: there is a newer key than `newest_seen`.
     """
     audit.acting(by=by)
-    environment = checked_name(environment, field="environment", length=64)
+    _all_of(
+        lambda: keys.check(name=name, scopes=scopes, at=at, expires_at=expires_at),
+        lambda: checked_name(environment, field="environment", length=64),
+    )
+    environment = environment.strip()
     known = Gateway.objects.filter(name__iexact=gateway.strip())
     stands_for = (known if newest_seen is None else known.select_for_update()).first()
     if newest_seen is not None and GatewayKey.objects.filter(gateway=stands_for, key__gt=newest_seen).exists():
@@ -114,21 +118,13 @@ def connect(
         GatewayExists: another has the name; a request sent twice makes one gateway with one key.
     """
     audit.acting(by=by)
-    problems: list[tuple[str, str]] = []
-    for check in (
+    _all_of(
         lambda: checked_name(name),
         lambda: checked_name(kind, field="kind", length=32),
         lambda: checked_name(environment, field="environment", length=64),
-        lambda: keys.check_scopes(scopes),
-    ):
-        try:
-            check()
-        except Invalid as error:
-            problems += error.problems
-    if expires_at is not None and expires_at <= at:
-        problems.append(("expires_at", "in the past"))
-    if problems:
-        raise Invalid("The gateway cannot be made so.", problems)
+        # The key's name is the gateway's, which is checked above.
+        lambda: keys.check(name="gateway", scopes=scopes, at=at, expires_at=expires_at),
+    )
     gateway = create(name=name, kind=kind.strip(), by=by, at=at)
     return create_key(
         name=gateway.name,
@@ -189,3 +185,15 @@ def retire(*, gateway: Gateway, by: str, at: datetime, reason: str = "") -> None
     for key in ApiKey.objects.filter(gateway_key__gateway=gateway, revoked_at__isnull=True):
         keys.revoke(key=key, by=by, at=at, reason=reason)
     gateway.refresh_from_db(fields=["retired_at"])
+
+
+def _all_of(*checks: Callable[[], object]) -> None:
+    """Run checks and raise what they found together."""
+    found = []
+    for check in checks:
+        try:
+            check()
+        except Invalid as error:
+            found.append(error)
+    if found:
+        raise Invalid(" ".join(map(str, found)), [problem for error in found for problem in error.problems])

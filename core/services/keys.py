@@ -54,6 +54,26 @@ def grantable(principal: Any) -> list[str]:
     ]
 
 
+def check(*, name: str, scopes: Sequence[str], at: datetime, expires_at: datetime | None = None) -> list[str]:
+    """Return the scopes of a key that can be made so, in their usual order.
+
+    Raises:
+        Invalid: no name, an unknown scope, or an expiry that is over already; all reasons at once.
+    """
+    found = []
+    if not name.strip() or len(name.strip()) > 128:
+        found.append(Invalid("A key needs a name of 1 to 128 characters.", [("name", "1 to 128 characters")]))
+    if expires_at is not None and expires_at <= at:
+        found.append(Invalid("The key would have expired before it is made.", [("expires_at", "in the past")]))
+    try:
+        checked = check_scopes(scopes)
+    except Invalid as error:
+        found.append(error)
+    if found:
+        raise Invalid(" ".join(map(str, found)), [problem for error in found for problem in error.problems])
+    return checked
+
+
 @transaction.atomic
 def issue(
     *, name: str, scopes: Sequence[str], by: str, at: datetime, expires_at: datetime | None = None
@@ -61,15 +81,11 @@ def issue(
     """Make a key and return it with its secret, which nobody can read again afterwards.
 
     Raises:
-        Invalid: no name, an unknown scope, or an expiry that is over already.
+        Invalid: as `check` says.
     """
     audit.acting(by=by)
     name = name.strip()
-    if not name or len(name) > 128:
-        raise Invalid("A key needs a name of 1 to 128 characters.", [("name", "1 to 128 characters")])
-    if expires_at is not None and expires_at <= at:
-        raise Invalid("The key would have expired before it is made.", [("expires_at", "in the past")])
-    checked = check_scopes(scopes)
+    checked = check(name=name, scopes=scopes, at=at, expires_at=expires_at)
 
     secret = PREFIX + secrets.token_urlsafe(32)
     key = ApiKey.objects.create(

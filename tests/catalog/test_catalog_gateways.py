@@ -184,7 +184,7 @@ def test_all_that_is_wrong_with_a_gateway_is_told_at_once_and_nothing_is_made():
     with pytest.raises(Invalid) as told:
         connect(name="my edge", kind="", environment="pro duction", scopes=[], expires_at=NOON)
 
-    assert [field for field, _ in told.value.problems] == ["name", "kind", "environment", "scopes", "expires_at"]
+    assert [field for field, _ in told.value.problems] == ["name", "kind", "environment", "expires_at", "scopes"]
     assert (ApiKey.objects.count(), Gateway.objects.count()) == (0, 0)
 
 

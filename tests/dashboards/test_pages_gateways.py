@@ -314,6 +314,10 @@ def test_everything_that_is_wrong_is_shown_at_once_and_nothing_is_made(client):
     assert answer.status_code == 422
     assert set(answer.context["form"].errors) == {"name", "environment", "scopes", "expires_on"}
     assert not Gateway.objects.exists()
+    make_key("read")
+    another_wrong = another(name="", environment="", scopes=[], expires_on="2020-01-01")
+    answer = client.post(f"/gateways/{gateways.get('edge').pk}/keys/", another_wrong)
+    assert set(answer.context["form"].errors) == {"name", "environment", "scopes", "expires_on"}
 
 
 @pytest.mark.parametrize(

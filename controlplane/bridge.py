@@ -158,12 +158,14 @@ class WSGIBridge:
         expected = int(said) if said is not None and said.isdecimal() else None
         if expected is not None and expected > self._largest:
             raise self._too_large()
+        if expected is not None and expected <= FREE_BYTES:
+            return await self._read_small(proto), 0
         chunks: list[bytes] = []
         size = reserved = empties = 0
         loop = asyncio.get_running_loop()
         whole = False
         try:
-            if expected is not None and expected > FREE_BYTES:
+            if expected is not None:
                 await self._room.reserve(expected)
                 reserved = expected
             async with asyncio.timeout(IDLE_SECONDS) as idle:
@@ -183,14 +185,26 @@ class WSGIBridge:
             # Granian ends a body with one empty chunk, and puts another before it where the client broke off (or sent
             # trailers, which nobody does): what came is then no body, though it may look like one.
             if empties != 1 or (expected is not None and size != expected):
-                raise _Refused((400, "Bad Request", "malformed", "The body broke off."))
+                raise _Refused((400, "The request cannot be read", "malformed", "The body broke off."))
             whole = True
             return b"".join(chunks), reserved
         except TimeoutError:
-            raise _Refused((408, "Request Timeout", "too-slow", "The body did not come in time.")) from None
+            raise _too_slow() from None
         finally:
             if reserved and not whole:
                 self._room.release(reserved)
+
+    @staticmethod
+    async def _read_small(proto: Any) -> bytes:
+        """Return a body whose length is known and small: the loop is waited for once, and not for each chunk."""
+        try:
+            async with asyncio.timeout(IDLE_SECONDS):
+                body: bytes = await proto()
+                return body
+        except TimeoutError:
+            raise _too_slow() from None
+        except RuntimeError:  # Granian's ProtocolClosed: it broke off, and nobody is there to be told
+            raise _Refused(None) from None
 
     def _too_large(self) -> _Refused:
         return _Refused((413, "Too large", "too-large", f"The body is over {self._largest:,} bytes, the limit here."))
@@ -298,6 +312,10 @@ def _has_body(scope: Scope, environ: Environ) -> bool:
         return said != "0"
     # HTTP/2 frames a body without saying how long it is.
     return scope.http_version == "2" and scope.method not in ("GET", "HEAD")
+
+
+def _too_slow() -> _Refused:
+    return _Refused((408, "The request did not come", "too-slow", "The body did not come in time."))
 
 
 def _problem(proto: Any, path: str, status: int, title: str, code: str, detail: str) -> None:

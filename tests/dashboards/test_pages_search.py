@@ -9,6 +9,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from django.db import connection
+from django.template import RequestContext, Template
 from django.test.utils import CaptureQueriesContext
 
 from catalog.models import Model, Offering, Provider, Team, UseCase
@@ -62,6 +63,16 @@ def test_a_stranger_is_sent_to_sign_in_and_who_may_see_nothing_has_no_field_and_
     assert refused.status_code == 403
     assert "data-search" not in refused.content.decode()
     assert "secret-plan" not in refused.content.decode()
+
+
+@pytest.mark.parametrize(("roles", "there"), [((), False), (("viewer",), True)])
+def test_the_field_is_there_for_whoever_may_search(rf, roles, there):
+    request = rf.get("/")
+    request.user = make_user(*roles)
+
+    field = Template("{% load search %}{% search_field %}").render(RequestContext(request))
+
+    assert ("data-search" in field) == there
 
 
 def test_a_kind_whose_page_one_may_not_see_is_neither_found_nor_asked_for():

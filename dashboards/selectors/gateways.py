@@ -198,7 +198,8 @@ def _rows(found: Any, keys: Sequence[KeyRow], at: datetime) -> list[GatewayRow]:
     rows = []
     for gateway in gateways:
         own = [key for key in keys if key.gateway_id == gateway.pk and key.works(at)]
-        asked = polled.get(gateway.pk, {})
+        # Whoever is retired is not late with anything.
+        asked = polled.get(gateway.pk, {}) if gateway.retired_at is None else {}
         names = {*asked, *(key.environment for key in own if key.may_fetch_rules)}
         rows.append(
             GatewayRow(

@@ -27,7 +27,6 @@ from usage.models import Receipt
 
 pytestmark = pytest.mark.django_db
 SECRET = re.compile(r"tk_[A-Za-z0-9_-]{43}")
-MINUTE = timedelta(minutes=1)
 
 
 @pytest.fixture(autouse=True)
@@ -196,6 +195,18 @@ def test_where_no_rules_are_in_force_nobody_is_late():
     assert states() == [("neutral", "no rules yet", "none are in force, and it never asked")]
     poll(None)
     assert states() == [("neutral", "no rules yet", "asked 20 seconds ago; none are in force")]
+
+
+def test_a_retired_gateway_is_not_late_with_anything(client):
+    make_key("rules:read")
+    publish(versions=2)
+    poll(1)
+    gateways.retire(gateway=gateways.get("edge"), by="ann", at=timezone.now())
+    signed_in(client, "viewer")
+
+    assert states() == []
+    assert client.get("/gateways/").context["late"] == 0
+    assert "fetches no rules any more" in client.get(f"/gateways/{gateways.get('edge').pk}/").content.decode()
 
 
 def test_each_environment_of_a_gateway_is_told_apart_with_its_instances(client):

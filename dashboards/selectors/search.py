@@ -1,8 +1,8 @@
-"""Finds whatever has a name and a page: use cases, teams, models, offerings, providers, budgets, gateways.
+"""Finds whatever has a name and a page: use cases, teams, models, offerings, providers, budgets, gateways, rules.
 
-`KINDS` is the registry. What is to be found besides (such as rules of the versions in force) gets a function that
-takes the text and how many hits are wanted and answers with them, best first, in one query, and a line there with the
-action of `core/access.py` that its page asks for.
+`KINDS` is the registry. What is to be found besides gets a function that takes the text and how many hits are wanted
+and answers with them, best first, in one query, and a line there with the action of `core/access.py` that its page
+asks for.
 
 # Note [Best first]
 A name that is the text comes before one that begins with it, and that before one that holds it somewhere; then the
@@ -16,12 +16,14 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
-from django.db.models import Case, IntegerField, Q, QuerySet, Value, When
+from django.db.models import Case, F, IntegerField, Q, QuerySet, Value, When
 from django.db.models.functions import Length, Lower
 from django.urls import NoReverseMatch, reverse
 
 from budgets.models import Budget
 from catalog.models import ClaimState, Gateway, Model, Offering, Provider, Team, UseCase
+from routing.models import Version
+from routing.rules import document
 
 LONGEST = 100
 EXACT, PREFIX, INSIDE = range(3)
@@ -170,6 +172,23 @@ def gateways(text: str, most: int) -> list[Hit]:
     ]
 
 
+def rules(text: str, most: int) -> list[Hit]:
+    """Find rules of the versions in force by id or title; what is only in a draft or was replaced is not found."""
+    folded = text.casefold()
+    found = []
+    in_force = Version.objects.filter(environment__live_version=F("number")).select_related("environment")
+    for version in in_force.order_by("environment__name"):
+        environment = version.environment.name
+        for place, rule in enumerate(document.parse(bytes(version.canonical))["rules"], start=1):
+            names = [name.casefold() for name in (rule["id"], rule.get("title") or "")]
+            if any(folded in name for name in names):
+                rank = min(EXACT if name == folded else PREFIX if name.startswith(folded) else INSIDE for name in names)
+                url = f"{reverse('rules-environment', args=[environment])}#rule-{place}"
+                note = _joined(rule.get("title") or "", environment)
+                found.append(Hit(name=rule["id"], url=url, note=note, rank=rank))
+    return sorted(found, key=lambda hit: (hit.rank, len(hit.name), hit.name))[:most]
+
+
 def _waiting(row: UseCase | Team | Offering) -> str:
     return "waits for an owner" if row.state == ClaimState.WAITING else ""
 
@@ -186,4 +205,5 @@ KINDS = (
     Kind(title="Providers", icon="external", action="view", find=providers),
     Kind(title="Budgets", icon="budgets", action="view", find=budgets),
     Kind(title="Gateways", icon="gateways", action="view", find=gateways),
+    Kind(title="Rules", icon="rules", action="rules.read", find=rules),
 )

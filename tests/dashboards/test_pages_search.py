@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 from collections.abc import Callable
 from html import unescape
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -14,6 +17,7 @@ from django.test.utils import CaptureQueriesContext
 
 from catalog.models import Model, Offering, Provider, Team, UseCase
 from dashboards.selectors import search
+from routing.models import Environment, Version
 from tests.dashboards.seeing import HOSTILE, signed_in
 from tests.factories import make_budget, make_user
 from tests.usage import making
@@ -40,8 +44,33 @@ def make_named(kind: str, name: str) -> object:
         "Providers": lambda: Provider.objects.create(name=name),
         "Budgets": lambda: make_budget(name=name),
         "Gateways": lambda: making.make_gateway(name),
+        "Rules": lambda: publish(make_rule(name)),
     }
     return makers[kind]()
+
+
+def make_rule(id: str, title: str = "Hard work") -> dict[str, Any]:
+    return {"id": id, "title": title, "targets": [{"offering": "gpt-5.5@openai", "weight": 10000}]}
+
+
+def publish(*rules: dict[str, Any]) -> Version:
+    """Put rules in force as the next version of production, with none of the steps before that."""
+    environment, _ = Environment.objects.get_or_create(name="production", defaults={"created_at": making.NOON})
+    content = {"rules": rules, "default": {"targets": []}, "offerings": {}}
+    canonical = json.dumps(content).encode()
+    base = environment.live_version
+    version = Version.objects.create(
+        environment=environment,
+        number=(base or 0) + 1,
+        base=base,
+        canonical=canonical,
+        sha256=hashlib.sha256(canonical).digest(),
+        published_at=making.NOON,
+        published_by="ann@example.com",
+        approved_by="bob@example.com",
+    )
+    Environment.objects.filter(pk=environment.pk).update(live_version=version.number)
+    return version
 
 
 def found(text: str, most: int = 10) -> dict[str, list[str]]:
@@ -136,6 +165,18 @@ def test_kinds_stand_in_the_order_of_their_best_hit():
     Model.objects.create(name="gpt")
 
     assert list(found("gpt")) == ["Models", "Use cases"]
+
+
+def test_rules_are_those_of_the_version_in_force_by_id_or_title():
+    publish(make_rule("old-hand"))
+    publish(make_rule("code-high", "Hard code work"), make_rule("drafts", "Letters by hand"), make_rule("hand"))
+
+    (answer,) = search.find(text="HAND", may=lambda action: True, most=5)
+
+    assert [(hit.name, hit.url, hit.note) for hit in answer.hits] == [
+        ("hand", "/rules/production/#rule-3", "Hard work, production"),
+        ("drafts", "/rules/production/#rule-2", "Letters by hand, production"),
+    ]
 
 
 def test_a_title_is_searched_too():

@@ -75,10 +75,10 @@ class Scope(Protocol):
 
 
 class _Refused(Exception):
-    """A body that is not taken; the answer says why. None: nobody is there to be answered."""
+    """A body that is not taken; the answer says why."""
 
-    def __init__(self, answer: tuple[int, str, str, str] | None) -> None:
-        self.answer = answer
+    def __init__(self, status: int, title: str, code: str, detail: str) -> None:
+        self.answer = (status, title, code, detail)
 
 
 class _Room:
@@ -137,8 +137,7 @@ class WSGIBridge:
                 try:
                     body, reserved = await self._read(environ, proto)
                 except _Refused as refused:
-                    if refused.answer is not None:
-                        _problem(proto, scope.path, *refused.answer)
+                    _problem(proto, scope.path, *refused.answer)
                     return
                 environ["CONTENT_LENGTH"] = str(len(body))
                 # It is no longer in chunks.
@@ -185,7 +184,7 @@ class WSGIBridge:
             # Granian ends a body with one empty chunk, and puts another before it where the client broke off (or sent
             # trailers, which nobody does): what came is then no body, though it may look like one.
             if empties != 1 or (expected is not None and size != expected):
-                raise _Refused((400, "The request cannot be read", "malformed", "The body broke off."))
+                raise _broke_off()
             whole = True
             return b"".join(chunks), reserved
         except TimeoutError:
@@ -203,11 +202,11 @@ class WSGIBridge:
                 return body
         except TimeoutError:
             raise _too_slow() from None
-        except RuntimeError:  # Granian's ProtocolClosed: it broke off, and nobody is there to be told
-            raise _Refused(None) from None
+        except RuntimeError:  # Granian's ProtocolClosed
+            raise _broke_off() from None
 
     def _too_large(self) -> _Refused:
-        return _Refused((413, "Too large", "too-large", f"The body is over {self._largest:,} bytes, the limit here."))
+        return _Refused(413, "Too large", "too-large", f"The body is over {self._largest:,} bytes, the limit here.")
 
     def _answer(self, environ: Environ, proto: Any, loop: AbstractEventLoop) -> None:
         """Have the application answer; runs in a thread of the pool."""
@@ -315,7 +314,11 @@ def _has_body(scope: Scope, environ: Environ) -> bool:
 
 
 def _too_slow() -> _Refused:
-    return _Refused((408, "The request did not come", "too-slow", "The body did not come in time."))
+    return _Refused(408, "The request did not come", "too-slow", "The body did not come in time.")
+
+
+def _broke_off() -> _Refused:
+    return _Refused(400, "The request cannot be read", "malformed", "The body broke off.")
 
 
 def _problem(proto: Any, path: str, status: int, title: str, code: str, detail: str) -> None:

@@ -11,9 +11,10 @@ from django.db.models import Sum
 from catalog.models import Gateway, Offering, UseCase
 from catalog.services import gateways
 from controlplane import seed
-from controlplane.seed import company, story
+from controlplane.seed import company, rules, story
 from controlplane.seed.fill import OtherHouse
 from core.models import Organisation, User
+from routing.models import Proposal, Version
 from tests.usage.checks import assert_counters_equal_ledger, assert_rollups_equal_ledger
 from tests.usage.making import forget_everything
 from usage.models import LedgerEntry, Receipt, Source
@@ -82,6 +83,12 @@ def test_a_fill_that_is_broken_off_goes_on_where_it_was():
     assert_counters_equal_ledger()
     assert UseCase.objects.exclude(folded="unassigned").count() == 12
     assert User.objects.count() == len(company.PEOPLE)
+    assert list(Version.objects.order_by("number").values_list("number", flat=True)) == [
+        change.number for change in rules.CHANGES
+    ]
+    assert set(Proposal.objects.filter(version=None).values_list("title", "state")) == {
+        (rules.IN_REVIEW, "in_review"), (rules.DRAFT, "draft"),
+    }  # fmt: skip
 
 
 def test_a_house_with_another_gateway_is_left_alone():

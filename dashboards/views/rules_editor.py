@@ -15,7 +15,8 @@ from django.utils import timezone
 
 from core import access
 from core.errors import Conflict, Invalid
-from dashboards.forms_rules import KIND_OF_FIELD, OPERATOR_WORDS, RuleEditor, Typed
+from dashboards.forms_rules_editor import RuleEditor
+from dashboards.forms_rules_typed import KIND_OF_FIELD, OPERATOR_WORDS, Typed
 from dashboards.selectors import rules as page_of
 from dashboards.views.access import page
 from dashboards.views.rules_drafts import found_proposal

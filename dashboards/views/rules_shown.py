@@ -13,7 +13,6 @@ from django.urls import reverse
 from django.utils import timezone
 
 from core.models import Organisation
-from dashboards.forms_rules import review
 from dashboards.selectors.rules import HeldBudget
 from dashboards.views.catalog import offering_url
 from routing.rules.conditions import TAG
@@ -266,3 +265,15 @@ def whole(text: str | None, most: int = 2_000_000_000) -> int | None:
     if text is None or not (text.isascii() and text.isdecimal()) or len(text) > 10:
         return None
     return int(text) if int(text) <= most else None
+
+
+def review(review_by: str | None, today: date) -> tuple[str, str]:
+    """Return the tone and the words of a review date: overdue, within 14 days, or neither."""
+    if not review_by:
+        return "warning", "no review date"
+    days = (date.fromisoformat(review_by) - today).days
+    if days < 0:
+        return "danger", f"review overdue by {-days} day{'s' if days != -1 else ''}"
+    if days <= 14:
+        return "warning", "review due today" if days == 0 else f"review due in {days} day{'s' if days != 1 else ''}"
+    return "", ""

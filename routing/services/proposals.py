@@ -235,7 +235,7 @@ def _seen(proposal: Proposal, saves: int | None) -> None:
 
 def _require(proposal: Proposal, *states: str) -> None:
     if proposal.state not in states:
-        raise NotInState(f"{proposal.title} is {proposal.get_state_display()}, so this is not its next step.")
+        raise NotInState(f"{proposal.title} is {proposal.get_state_display().lower()}, so this is not its next step.")
 
 
 def _title_problems(title: str) -> list[tuple[str, str]]:

@@ -70,7 +70,7 @@ BEFORE_THE_STORY = 17  # the version in force as it begins
 
 
 def published_at(plan: Plan, number: int) -> datetime:
-    """Return when a version came: two a working day while use cases were moved over, then the story's midnights."""
+    """Return when a version came: two a day while use cases were moved over, then the story's midnights."""
     if number > BEFORE_THE_STORY:
         day = next(day for day in plan.days if story.rules_version(plan, day) == number)
         return periods.day_start(day, plan.zone)

@@ -254,6 +254,16 @@ def test_the_page_shows_what_was_booked_with_charts_and_the_same_numbers_below(c
     assert "1 of 2 answered requests" in page
 
 
+def test_without_a_fallback_the_reasons_are_told_all_the_same(client):
+    book(lately(route_reason="over_budget"))
+    signed_in(client, "viewer")
+
+    page = client.get("/routing/").content.decode()
+
+    assert "No request was answered by a fallback" in page
+    assert "a budget was used up" in page
+
+
 def test_a_version_leads_to_its_page(client):
     book(lately(rules_version=3))
     publish(3, timezone.now() - timedelta(hours=1), title="Flash for support")

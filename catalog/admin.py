@@ -71,6 +71,7 @@ class OfferingTierAdmin(CatalogueAdmin):
 
 @admin.register(Alias)
 class AliasAdmin(CatalogueAdmin):
+    many = "aliases"
     list_display = ("name", "offering", span("valid"))
     list_select_related = ("offering",)
     search_fields = ("name", "offering__name")
@@ -102,6 +103,7 @@ class UseCaseTeamAdmin(Shown):
 
 @admin.register(UseCaseAlias)
 class UseCaseAliasAdmin(Shown):
+    many = "use case aliases"
     list_display = ("folded", "use_case", span("valid"))
     list_select_related = ("use_case",)
     search_fields = ("folded", "use_case__name")
@@ -109,6 +111,7 @@ class UseCaseAliasAdmin(Shown):
 
 @admin.register(TeamAlias)
 class TeamAliasAdmin(Shown):
+    many = "team aliases"
     list_display = ("folded", "team", span("valid"))
     list_select_related = ("team",)
     search_fields = ("folded", "team__name")
@@ -149,6 +152,7 @@ class ContractAdmin(CatalogueAdmin):
 
 @admin.register(PriceSeries)
 class PriceSeriesAdmin(CatalogueAdmin):
+    many = "price series"
     list_display = (
         "id", "provider", "model", "meter", "context_over", "service_tier", "region", "hour_window", "contract",
     )  # fmt: skip

@@ -59,6 +59,7 @@ class TableFilter(admin.SimpleListFilter):
 
 @admin.register(AuditEntry)
 class AuditEntryAdmin(Shown):
+    many = "audit entries"
     sees = "users.manage"  # rows about people and keys are among them
     big = True
     heavy = ("before", "after")

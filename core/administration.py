@@ -24,6 +24,7 @@ from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.functional import cached_property
+from django.utils.text import capfirst
 
 from core.access import may
 
@@ -71,6 +72,13 @@ class Administration(admin.AdminSite):
     def password_change_done(self, request: HttpRequest, extra_context: Any = None) -> Any:
         return redirect("account_change_password")
 
+    def get_app_list(self, request: HttpRequest, app_label: str | None = None) -> list[Any]:
+        found = super().get_app_list(request, app_label)
+        for app in found:
+            for one in app["models"]:
+                one["name"] = self._registry[one["model"]].plural  # type: ignore[attr-defined]
+        return found
+
     def get_log_entries(self, request: HttpRequest) -> Any:
         return ()  # what was done is in the audit trail
 
@@ -106,12 +114,18 @@ class Shown(admin.ModelAdmin):
     heavy: ClassVar[tuple[str, ...]] = ()  # columns that lists do not load
     big: ClassVar[bool] = False  # too many rows to count
     edited_at: ClassVar[tuple[str, str] | None] = None  # (page of the console, what one does there)
+    many: ClassVar[str] = ""  # what several of them are called, where an s at the end is not English
 
     actions = None
     show_full_result_count = False
+    show_facets = admin.ShowFacets.NEVER  # a count for each choice of each filter
     list_per_page = 50
     view_on_site = False
     ordering: ClassVar[tuple[str, ...]] = ("-pk",)
+
+    @property
+    def plural(self) -> str:
+        return capfirst(self.many or str(self.opts.verbose_name_plural))
 
     def get_paginator(self, request: HttpRequest, queryset: Any, per_page: int, *args: Any, **kwargs: Any) -> Paginator:
         kind = CappedPaginator if self.big else Paginator
@@ -178,7 +192,7 @@ class Shown(admin.ModelAdmin):
             raise PermissionDenied
         if any("\x00" in value for _, values in request.GET.lists() for value in values):
             return redirect(request.path)  # which no text of PostgreSQL holds
-        extra = {"edited_at": self.edited_at, "title": str(self.opts.verbose_name_plural).capitalize()}
+        extra = {"edited_at": self.edited_at, "title": self.plural}
         return super().changelist_view(request, {**extra, **(extra_context or {})})
 
     def delete_view(self, request: HttpRequest, object_id: str, extra_context: Any = None) -> HttpResponse:
@@ -202,7 +216,7 @@ class Shown(admin.ModelAdmin):
             "lines": lines[:HISTORY_LINES],
             "older": lines[HISTORY_LINES - 1].id if len(lines) > HISTORY_LINES else None,
             "kept": any(trigger.name == "audited" for trigger in getattr(self.opts, "triggers", ())),
-            "module_name": str(self.opts.verbose_name_plural).capitalize(),
+            "module_name": self.plural,
             "object": row,
             "opts": self.opts,
             **(extra_context or {}),
@@ -262,7 +276,7 @@ class Served(Shown):
                 **self.admin_site.each_context(request),
                 "title": title,
                 "opts": self.opts,
-                "module_name": str(self.opts.verbose_name_plural).capitalize(),
+                "module_name": self.plural,
                 **context,
             },
             status=status,

@@ -10,7 +10,6 @@ from typing import Any
 from core.models import AuditEntry
 
 LONGEST = 200  # characters of a value
-_UNSAID = object()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +55,7 @@ def differences(before: dict[str, Any] | None, after: dict[str, Any] | None) -> 
     return tuple(
         Difference(column=column.replace("_", " "), before=_shown(old.get(column)), after=_shown(new.get(column)))
         for column in {**new, **old}
-        if old.get(column, _UNSAID) != new.get(column, _UNSAID)
+        if old.get(column) != new.get(column) and (_shown(old.get(column)) or _shown(new.get(column)))
     )
 
 

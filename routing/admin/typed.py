@@ -12,7 +12,7 @@ from typing import Any
 from routing.rules import document
 from routing.rules.validation import MAX_BYTES
 
-WIDTH = 100
+WIDTH = 88
 NEWLINE = "\n"
 # As people write a rule; members that are not named here come after these, by name.
 _ORDER = (

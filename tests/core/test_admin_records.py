@@ -130,26 +130,18 @@ def test_strange_questions_are_answered_without_an_error():
     fill_in()
     client = as_person("admin")
 
+    questions = ("p=99999", "p=x", "o=99&e=1", "q=%00", "state__exact=%00", "id__in=x&nothing=1")
     for address in addresses().values():
-        for question in (
-            "p=99999",
-            "p=x",
-            "o=99",
-            "q=%00",
-            "state__exact=%00",
-            "e=1",
-            "nothing=1",
-            "id__in=x",
-            "all=1",
-        ):
+        for question in questions:
             answer = client.get(f"{address}?{question}")
             assert answer.status_code in (200, 302, 400), (address, question)
-        for row in ("0", "-1", "x", "9" * 30, "%00", "1_2F"):
-            for page in ("change", "history"):
-                answer = client.get(f"{address}{row}/{page}/")
-                assert answer.status_code in (200, 302, 404), (address, row, page)
-        for before in ("x", "-1", "9" * 40, "%00"):
-            assert client.get(f"{address}1/history/?before={before}").status_code in (200, 302)
+        for row in ("0", "x", "9" * 30, "%00"):
+            answer = client.get(f"{address}{row}/change/")
+            assert answer.status_code in (302, 404), (address, row)
+        assert client.get(f"{address}x/history/").status_code in (302, 404)
+    person = User.objects.get()
+    for before in ("x", "-1", "9" * 40, "%00"):
+        assert client.get(f"/admin/core/user/{person.pk}/history/?before={before}").status_code == 200
 
 
 def test_receipts_are_found_by_their_number_and_nothing_else_breaks_the_search():

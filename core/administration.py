@@ -116,6 +116,7 @@ class Shown(admin.ModelAdmin):
     edited_at: ClassVar[tuple[str, str] | None] = None  # (page of the console, what one does there)
     many: ClassVar[str] = ""  # what several of them are called, where an s at the end is not English
 
+    list_select_related: ClassVar[tuple[str, ...]] = ()
     actions = None
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER  # a count for each choice of each filter
@@ -132,7 +133,9 @@ class Shown(admin.ModelAdmin):
         return kind(queryset, per_page, *args, **kwargs)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        return super().get_queryset(request).defer(*self.secret, *self.heavy)
+        found = super().get_queryset(request).defer(*self.secret, *self.heavy)
+        # Pages of one row as well: fetched by itself, a row that this one names would come with its secrets.
+        return found.select_related(*self.list_select_related) if self.list_select_related else found
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
         if self.fields:

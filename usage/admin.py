@@ -50,10 +50,10 @@ class ReceiptAdmin(Shown):
 @admin.register(HeldEvent)
 class HeldEventAdmin(Shown):
     big = True
-    heavy = ("event",)
+    heavy = ("event", "receipt__events", "receipt__rejected", "receipt__error")
     list_display = ("id", "source", "reason", "event_id", "occurred_at", "held_at", "settled_at", "settled_by")
     list_filter = ("reason", ("settled_at", admin.EmptyFieldListFilter))
-    list_select_related = ("source",)
+    list_select_related = ("source", "receipt")
     search_fields = ("event_id__exact",)
     search_help_text = "An event's id, written out"
     sortable_by = ("id",)

@@ -30,6 +30,8 @@ NARROWER = {
     "core.ApiKey": {"platform", "admin"},
     "catalog.GatewayKey": {"platform", "admin"},
 }
+# What no page needs; a person's hash is loaded with whoever is signed in.
+NEVER_LOADED = ('"core_apikey"."digest"', '"alerts_channel"."secret"', '"receipt"."events"')
 
 
 @pytest.fixture(autouse=True)
@@ -106,7 +108,7 @@ def test_every_list_and_every_row_and_its_history_can_be_looked_at_and_show_no_s
     password = User.objects.get().password
     secrets = [digest.hex(), str(digest), bytes(channel.secret).decode(), str(bytes(channel.secret)), password]
 
-    for model, pages in admin.site._registry.items():
+    for model in admin.site._registry:
         address = addresses()[model._meta.label]
         row = model._default_manager.order_by("-pk").first()
         places = [address, f"{address}?q=a"]
@@ -118,10 +120,7 @@ def test_every_list_and_every_row_and_its_history_can_be_looked_at_and_show_no_s
             assert answer.status_code == 200, place
             text = html.unescape(answer.content.decode())
             assert not [secret for secret in secrets if secret in text], place
-            own = [one["sql"] for one in asked if f'FROM "{model._meta.db_table}"' in one["sql"]]
-            hidden = [f'"{model._meta.db_table}"."{column}"' for column in pages.secret if "__" not in column]
-            if model is not User:  # who is signed in is loaded whole
-                assert not [sql for sql in own for column in hidden if column in sql], place
+            assert not [one["sql"] for one in asked for column in NEVER_LOADED if column in one["sql"]], place
 
     assert not LogEntry.objects.exists()
 

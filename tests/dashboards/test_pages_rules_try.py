@@ -1,0 +1,206 @@
+from __future__ import annotations
+
+import random
+from datetime import timedelta
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+from django.utils import timezone
+
+from core.models import Organisation
+from routing.services import switches
+from tests.dashboards.making_rules import PRODUCTION, at, draft_of, furnish, version_of
+from tests.dashboards.seeing import HOSTILE, signed_in
+from tests.factories import make_use_case
+from tests.routing.making import CHEAP, MIDDLE, OPUS, make_content, make_rule
+
+pytestmark = pytest.mark.django_db
+CODE = "use_case=Code-Review&task=code"
+
+
+@pytest.fixture(autouse=True)
+def _house() -> None:
+    furnish()
+
+
+def offerings_of(answer: Any) -> list[str]:
+    return [one.offering for one in answer.context["answers"]]
+
+
+def test_a_request_on_the_version_in_force_says_where_it_goes_and_every_step(client):
+    version_of(make_content(make_rule("first", use_cases=["other"]), make_rule()))
+    signed_in(client, "viewer")
+
+    answer = client.get(f"{PRODUCTION}try/?{CODE}")
+
+    page = answer.content.decode()
+    found = answer.context["answers"][0]
+    assert (found.offering, found.rule, found.fallbacks) == (OPUS, "code-high", (MIDDLE,))
+    assert [step[:2] for step in found.steps] == [
+        ("rule first", "other use cases"), ("rule code-high", "matches"), (OPUS, "taken, as a target"),
+    ]  # fmt: skip
+    assert "Rule code-high is the first that matches." in page
+    assert 'value="Code-Review"' in page  # the request stays in the form
+
+
+def test_a_draft_is_tried_beside_the_version_in_force(client):
+    version_of()
+    draft = draft_of(make_content(make_rule(targets=[{"offering": CHEAP, "weight": 10000}])))
+    signed_in(client, "engineer")
+
+    moved = client.get(at(draft, f"try/?{CODE}"))
+    same = client.get(at(draft, "try/?use_case=else"))
+
+    assert offerings_of(moved) == [CHEAP, OPUS]
+    assert "would go another way" in moved.content.decode()
+    assert offerings_of(same) == [MIDDLE, MIDDLE]
+    assert "goes the same way as now" in same.content.decode()
+    assert "No rule matches, so the default holds." in same.content.decode()
+
+
+def test_what_is_switched_off_and_what_is_left_is_said(client):
+    version_of(make_content(make_rule(use_default=False)))
+    now = timezone.now()
+    given = {"off": True, "seconds": 600, "reason": "outage", "by": "lead@example.com", "at": now}
+    switches.turn(kind="model", name="claude-opus-4.7", **given)
+    signed_in(client, "viewer")
+
+    skipped = client.get(f"{PRODUCTION}try/?{CODE}").context["answers"][0]
+    later = timezone.localtime(now + timedelta(hours=1)).strftime("%Y-%m-%dT%H:%M")
+    over = client.get(f"{PRODUCTION}try/?{CODE}&at={later}").context["answers"][0]
+    switches.turn(kind="provider", name="google", **given)
+    blocked = client.get(f"{PRODUCTION}try/?{CODE}").context["answers"][0]
+
+    assert (skipped.offering, over.offering) == (MIDDLE, OPUS)
+    assert "switched off, so the next fallback" in skipped.why
+    assert blocked.blocked
+    assert "all that is left is switched off or over budget" in blocked.why
+
+
+def test_every_field_of_a_request_is_read(client):
+    parts = [
+        {"field": "complexity", "op": "gte", "value": "0.75"}, {"field": "input_tokens", "op": "gt", "value": "1000"},
+        {"field": "user_tier", "op": "eq", "value": "paid"}, {"field": "tag:env", "op": "eq", "value": "a=b"},
+        {"field": "modalities", "op": "contains", "value": "image"}, {"field": "batch", "op": "eq", "value": False},
+        {"field": "team", "op": "eq", "value": "core"}, {"field": "latency_budget_ms", "op": "lt", "value": 500},
+        {"field": "hour", "op": "eq", "value": 8, "zone": "Europe/Berlin"},
+    ]  # fmt: skip
+    Organisation.objects.update(zone="Europe/Berlin")
+    version_of(make_content(make_rule(use_cases=None, when={"all": parts})))
+    signed_in(client, "viewer")
+    request = {
+        "complexity": "0.75", "input_tokens": "1000.5", "user_tier": "paid", "tags": "env=a=b\n\nx=y", "batch": "no",
+        "modalities": "text, image", "team": "Core", "latency_budget_ms": "499", "at": "2026-12-01T08:30",
+    }  # fmt: skip
+
+    assert offerings_of(client.get(f"{PRODUCTION}try/?{urlencode(request)}")) == [OPUS]
+    for name in request:
+        less = {other: value for other, value in request.items() if other != name} | {"go": "1"}
+        if name == "at":
+            less["at"] = "2026-12-01T09:30"
+        assert offerings_of(client.get(f"{PRODUCTION}try/?{urlencode(less)}")) == [MIDDLE], name
+
+
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [
+        ("complexity=0,75", "complexity"), ("input_tokens=many", "input_tokens"), ("batch=perhaps", "batch"),
+        ("tags=nothing", "tags"), ("tags==x", "tags"), ("task=" + "x" * 300, "task"), ("at=soon", "at"),
+        ("at=0001-01-01T00:00", "at"), ("at=9999-12-31T23:59", "at"), ("user=%00", "user"),
+        ("modalities=" + "x" * 300, "modalities"), ("tags=a%3D" + "x" * 300, "tags"),
+        ("latency_budget_ms=1e3", "latency_budget_ms"),
+    ],
+)  # fmt: skip
+def test_a_request_that_cannot_be_read_is_said_at_its_field(client, query, field):
+    version_of()
+    draft = draft_of()
+    signed_in(client, "viewer")
+
+    for path in (f"{PRODUCTION}try/?{query}", at(draft, f"try/?{query}")):
+        answer = client.get(path)
+
+        assert (answer.status_code, set(answer.context["form"].errors)) == (200, {field})
+        assert answer.context["answers"] == []
+
+
+def test_htmx_gets_the_answer_alone(client):
+    version_of()
+    signed_in(client, "viewer")
+
+    answer = client.get(f"{PRODUCTION}try/?{CODE}", headers={"HX-Request": "true"})
+
+    assert answer.content.decode().startswith('<div class="tk-try__answers" id="answer"')
+    assert "HX-Request" in answer["Vary"]
+
+
+def test_without_rules_there_is_nothing_to_try_but_a_draft(client):
+    draft = draft_of()
+    signed_in(client, "viewer")
+
+    assert "No rules to try yet" in client.get(f"{PRODUCTION}try/?{CODE}").content.decode()
+    assert offerings_of(client.get(at(draft, f"try/?{CODE}"))) == [OPUS]
+
+
+def test_who_is_a_stranger_tries_nothing(client):
+    draft = draft_of()
+
+    for path in (f"{PRODUCTION}try/", at(draft, "try/")):
+        assert client.get(path).status_code == 302
+    signed_in(client)
+    for path in (f"{PRODUCTION}try/", at(draft, "try/")):
+        assert client.get(path).status_code == 403
+
+
+def test_names_that_are_markup_stay_text(client):
+    make_use_case(HOSTILE)
+    version_of()
+    signed_in(client, "viewer")
+
+    query = urlencode({"use_case": HOSTILE, "at": HOSTILE, "tags": HOSTILE})
+    page = client.get(f"{PRODUCTION}try/?{query}").content.decode()
+
+    assert HOSTILE not in page
+    assert "&lt;script&gt;" in page
+
+
+def test_nothing_that_can_be_asked_breaks_the_page(client):
+    version_of()
+    draft = draft_of()
+    signed_in(client, "viewer")
+    chance = random.Random(11)
+    soup = [
+        "",
+        "0",
+        "-1",
+        "1e400",
+        "9" * 400,
+        "\x00",
+        "\ud7ff",
+        HOSTILE,
+        "a=b",
+        "=\n=",
+        "x=\x00",
+        "yes",
+        "2026-03-29T02:30",
+        "\N{ARABIC-INDIC DIGIT THREE}",
+    ]
+    names = ["use_case", "team", "task", "complexity", "input_tokens", "tags", "modalities", "batch", "at", "session",
+             "user", "request_id", "gateway", "gateway_kind", "region", "data_class", "context_needed"]  # fmt: skip
+
+    for _ in range(100):
+        query = urlencode({name: chance.choice(soup) for name in chance.sample(names, chance.randint(1, 17))})
+        for path in (f"{PRODUCTION}try/?{query}", at(draft, f"try/?{query}")):
+            assert client.get(path).status_code == 200, query
+
+
+def test_trying_asks_the_same_few_questions_however_many_rules_there_are(client, django_assert_max_num_queries):
+    version_of()
+    draft = draft_of(make_content(*(make_rule(f"rule-{n}", use_cases=[f"use-case-{n}"]) for n in range(30))))
+    signed_in(client, "viewer")
+    client.get(f"{PRODUCTION}try/?{CODE}")
+
+    with django_assert_max_num_queries(12):
+        client.get(f"{PRODUCTION}try/?{CODE}")
+    with django_assert_max_num_queries(30):
+        client.get(at(draft, f"try/?{CODE}"))

@@ -137,7 +137,7 @@ class Typed:
         if kind in self.rows and len(self.rows[kind]) < MOST_ROWS[kind]:
             self.rows[kind].append({})
 
-    def remove(self, named: str) -> None:
+    def drop(self, named: str) -> None:
         kind, index = self._row(named)
         if index is not None:
             del self.rows[kind][index]

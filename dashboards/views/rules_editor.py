@@ -29,7 +29,7 @@ from routing.selectors.proposals import ProposalDetail
 from routing.services import proposals as service
 
 REVIEW_DAYS = 90  # what a new rule is given until it is looked at again
-_KINDS_OF_ROWS = ("add", "remove", "up")
+_KINDS_OF_ROWS = ("add", "drop", "up")
 
 
 @dataclass(frozen=True, kw_only=True)

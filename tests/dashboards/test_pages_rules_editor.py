@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from typing import Any
 
 import pytest
@@ -407,7 +408,7 @@ def test_a_row_is_added_moved_and_taken_out_and_what_was_typed_stays(client):
 
     more = form_of(client.post(at(draft, "rules/new/"), half | {"add": "target"}).content.decode())
     moved = form_of(client.post(at(draft, "rules/new/"), half | {"up": "target-1"}).content.decode())
-    fewer = form_of(client.post(at(draft, "rules/new/"), half | {"remove": "target-0"}).content.decode())
+    fewer = form_of(client.post(at(draft, "rules/new/"), half | {"drop": "target-0"}).content.decode())
 
     assert more["title"] == moved["title"] == fewer["title"] == ["half typ"]
     assert [more[f"target-{n}-offering"] for n in range(3)] == [[OPUS], [MIDDLE], [""]]
@@ -429,6 +430,17 @@ def test_htmx_gets_the_form_alone(client):
     assert page.startswith("<form")
     assert 'name="condition-1-field"' in page
     assert "HX-Request" in answer["Vary"]
+
+
+def test_no_name_in_the_form_hides_what_htmx_asks_of_it(client):
+    draft = draft_of()
+    signed_in(client, "engineer")
+
+    names = set(re.findall(r' name="([^"]+)"', client.get(at(draft, "rules/1/")).content.decode()))
+
+    # form.remove would be the button of that name, and the old form would stay beside the new one.
+    assert {"add", "drop", "up"} <= names
+    assert not names & {"remove", "submit", "reset", "action", "method", "closest", "matches", "parentNode", "children"}
 
 
 def test_there_are_never_more_rows_than_a_rule_may_have(client):
@@ -614,7 +626,7 @@ def test_nothing_that_can_be_typed_breaks_the_editor(client):
         for name in chance.sample(names, chance.randint(1, 6)):
             sent[name] = chance.choice(SOUP)
         if chance.random() < 0.2:
-            sent[chance.choice(["add", "remove", "up", "anyway"])] = chance.choice([*SOUP, "target", "condition"])
+            sent[chance.choice(["add", "drop", "up", "anyway"])] = chance.choice([*SOUP, "target", "condition"])
         if chance.random() < 0.8:
             draft.refresh_from_db()
             sent["saves"] = str(draft.saves)

@@ -313,6 +313,18 @@ def test_a_step_from_a_page_that_is_behind_is_refused_and_said(client, step, sav
     assert ("my own title" in page) == (step == "title")
 
 
+def test_what_was_renamed_since_the_page_was_made_is_not_published_unseen(client):
+    draft = approved()
+    proposals.save(proposal_id=draft.pk, saves=0, by="other@example.com", at=NOON, title="theirs")
+    signed_in(client, "platform")
+
+    behind = client.post(at(draft, "publish/"), {"saves": "0"})
+    answer = client.post(at(draft, "publish/"), {"saves": "1"})
+
+    assert (behind.status_code, answer.status_code) == (409, 302)
+    assert "Somebody saved theirs since you opened it" in behind.content.decode()
+
+
 def test_a_title_is_saved_and_an_empty_one_is_not(client):
     draft = draft_of()
     signed_in(client, "engineer")

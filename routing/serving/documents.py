@@ -33,6 +33,15 @@ _OUR_TAG = re.compile(r'(?:W/)?"([0-9]{1,9})\.([0-9]{1,18})(?:-gzip)?"')
 Headers = list[tuple[str, str]]
 
 
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What goes out. `headers` are shared by many answers: nobody may change them."""
+
+    status: int
+    headers: Headers
+    body: bytes
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Served:
     """One document, whole: whatever a poll may be answered with is made already."""
@@ -43,9 +52,10 @@ class Served:
     plain: bytes
     compressed: bytes
     # Kept ready, since nearly every poll ends with one of them.
+    given: tuple[int, int]  # version and revision, as polls note them
     plain_headers: Headers
     compressed_headers: Headers
-    unchanged_headers: dict[str, Headers]  # by the tag that matched
+    unchanged: dict[str, Answer]  # by the tag that matched
 
     @property
     def tag(self) -> str:
@@ -54,15 +64,6 @@ class Served:
     @property
     def compressed_tag(self) -> str:
         return f'"{self.version}.{self.revision}-gzip"'
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What goes out. `headers` are shared by many answers: nobody may change them."""
-
-    status: int
-    headers: Headers
-    body: bytes
 
 
 def build(
@@ -96,6 +97,7 @@ def build(
         environment=environment,
         version=version,
         revision=revision,
+        given=(version, revision),
         plain=plain,
         compressed=compressed,
         plain_headers=[("content-type", JSON_TYPE), ("content-length", str(len(plain))), *_validators(tag)],
@@ -105,7 +107,7 @@ def build(
             ("content-length", str(len(compressed))),
             *_validators(compressed_tag),
         ],
-        unchanged_headers={tag: _validators(tag), compressed_tag: _validators(compressed_tag)},
+        unchanged={each: Answer(304, _validators(each), b"") for each in (tag, compressed_tag)},
     )
 
 
@@ -120,12 +122,12 @@ def respond(
         return no_version(path, head=head)
     if if_none_match is not None:
         # Nearly every poll has the very tag that it was given.
-        unchanged = served.unchanged_headers.get(if_none_match)
+        unchanged = served.unchanged.get(if_none_match)
         if unchanged is not None:
-            return Answer(304, unchanged, b"")
+            return unchanged
         tag = _matching(served, if_none_match, accept_encoding)
         if tag is not None:
-            return Answer(304, served.unchanged_headers[tag], b"")
+            return served.unchanged[tag]
     if takes_gzip(accept_encoding):
         return Answer(200, served.compressed_headers, b"" if head else served.compressed)
     return Answer(200, served.plain_headers, b"" if head else served.plain)
@@ -190,7 +192,7 @@ def _matching(served: Served, if_none_match: str, accept_encoding: str | None) -
     named = {f'"{opaque}"' for opaque in _TAG.findall(if_none_match)}
     if wanted in named:
         return wanted
-    return next((tag for tag in served.unchanged_headers if tag in named), None)
+    return next((tag for tag in served.unchanged if tag in named), None)
 
 
 @lru_cache(maxsize=1024)

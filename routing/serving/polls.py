@@ -75,8 +75,7 @@ class Polls:
         asking = (gateway_id, environment, instance)
         if asking not in self._latest and not self._has_room(gateway_id):
             return
-        now_has = None if given is None else (given.version, given.revision)
-        self._latest[asking] = (has(if_none_match), now_has, at)
+        self._latest[asking] = (has(if_none_match), None if given is None else given.given, at)
 
     def note_key(self, key_id: int, at: float) -> None:
         """Note that a key was used."""

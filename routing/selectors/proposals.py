@@ -118,6 +118,17 @@ def one(*, proposal_id: int, at: datetime, environment: str | None = None) -> Pr
     )
 
 
+def belongs(*, proposal_id: int, environment: str) -> bool:
+    """Say whether an environment has this proposal. One query."""
+    return Proposal.objects.filter(pk=proposal_id, environment__name=environment).exists()
+
+
+def content(*, proposal_id: int) -> Mapping[str, Any]:
+    """Return a proposal's content; it has to be there. One query."""
+    found: Mapping[str, Any] = Proposal.objects.values_list("content", flat=True).get(pk=proposal_id)
+    return found
+
+
 def _row(proposal: Proposal) -> ProposalRow:
     return ProposalRow(
         id=proposal.pk,

@@ -54,7 +54,8 @@ def _polls(*, rounds: int) -> Figure:
         at=now,
     )  # fmt: skip
     _publish(now)
-    served, nothing = [], []
+    served: list[float] = []
+    nothing: list[float] = []
     with ExitStack() as stack:
         ports = []
         for target in (WEB.command[-1], "controlplane.bench.nothing:application"):

@@ -35,6 +35,7 @@ class Streamed:
 
     def close(self):
         happened["closed"] += 1
+        happened["endless closed"] += self._endless
 
 
 class Whole:

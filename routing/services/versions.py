@@ -51,7 +51,8 @@ def publish(*, proposal_id: int, by: str, at: datetime) -> Version:
     if proposal.state == ProposalState.PUBLISHED:
         return proposal.environment.versions.get(number=proposal.version or 0)
     if proposal.state != ProposalState.APPROVED or proposal.sha256 is None:
-        raise NotApproved(f"{proposal.title} is {proposal.get_state_display().lower()}; only what is approved is published.")
+        state = proposal.get_state_display().lower()
+        raise NotApproved(f"{proposal.title} is {state}; only what is approved is published.")
     canonical = document.canonical(proposal.content)
     approval = proposal.approvals.filter(sha256=document.sha256(canonical)).order_by("-id").first()
     if approval is None or document.sha256(canonical) != bytes(proposal.sha256):

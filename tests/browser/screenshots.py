@@ -27,6 +27,18 @@ PATHS = {
     "new-budget": "/budgets/new/",
     "alerts": "/alerts/?state=all",
     "alert": "/alerts/?state=all",
+    "spend": "/spend/",
+    "routing": "/routing/",
+    "rules": "/rules/production/",
+    "history": "/rules/production/history/",
+    "try": "/rules/production/try/?use_case=code-review&task=code&complexity=0.9",
+    "switches": "/rules/production/switches/",
+    "new-draft": "/rules/production/drafts/new/",
+    "catalog": "/catalog/",
+    "offering": "/catalog/claude-opus-4.7@anthropic/",
+    "gateways": "/gateways/",
+    "new-gateway": "/gateways/new/",
+    "search": "/search/?q=support",
 }
 TALLEST = int(os.environ.get("TALLEST", "20000"))
 SIZES = {1440: 900, 390: 844}

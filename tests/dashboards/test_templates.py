@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
+from django.contrib.staticfiles import finders
 
 ROOT = Path(__file__).resolve().parents[2]
 STATIC = ROOT / "dashboards" / "static"
@@ -26,7 +27,7 @@ def test_files_and_icons_that_are_named_exist(path):
     (sprite,) = (STATIC / "vendor").glob("icons-*.svg")
     drawn = set(re.findall(r'<symbol id="([a-z]+)"', sprite.read_text()))
 
-    assert [name for name in re.findall(r"{% static '([^']+)'", text) if not (STATIC / name).is_file()] == []
+    assert [name for name in re.findall(r"{% static '([^']+)'", text) if finders.find(name) is None] == []
     assert set(re.findall(r'{% icon "([a-z]+)"', text)) <= drawn
 
 

@@ -60,8 +60,8 @@ class Application:
             proto.response_empty(answer.status, answer.headers)
 
 
-# The loop takes turns with Django's threads. With Python's 5 ms for a turn a poll would wait that long for a thread that
-# decodes a body; on a busy machine single events were quicker with this, too.
+# The loop takes turns with Django's threads. With Python's 5 ms for a turn a poll would wait that long for a thread
+# that decodes a body; on a busy machine single events were quicker with this, too.
 sys.setswitchinterval(0.0005)
 application = Application()
 memory.settle()

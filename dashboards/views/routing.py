@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, replace
-from datetime import date, timedelta
+from datetime import date
 from decimal import Decimal
 from typing import Any
 from urllib.parse import urlencode
@@ -15,20 +14,20 @@ from django.urls import NoReverseMatch, reverse
 from django.utils import timezone
 
 from core import periods
-from core.api import FIRST_YEAR, LAST_YEAR
 from core.models import Organisation
 from dashboards.charts import routing as charts
 from dashboards.charts.parts import day_of
 from dashboards.selectors import routing as page_of
-from dashboards.selectors.routing import MEASURES, MOST_DAYS, ONE_DAY, Page, Question, Totals, VersionLine
+from dashboards.selectors.routing import MEASURES, MOST_DAYS, Page, Question, Totals, VersionLine
 from dashboards.templatetags.figures import exact, percent, usd
+from dashboards.views import days
 from dashboards.views.access import page
+from dashboards.views.links import Link
 from usage.selectors.overview import share
 from usage.selectors.routing import OfferingSums, UseCaseFallbacks, quantile_ms
 
 USUAL_DAYS = 90
 _PARAMETERS = ("from", "to", "environment", "use_case", "measure")
-_DAY = re.compile(r"\d{4}-\d\d-\d\d")
 _REASONS = {
     "": "not reported",
     "rule": "a rule's first choice",
@@ -68,19 +67,6 @@ def read(query: QueryDict) -> tuple[State, list[str]]:
         f"There is no filter {name!r}: environment, use_case." for name in query if name not in _PARAMETERS
     ]  # fmt: skip
 
-    def day(name: str) -> date | None:
-        text = query.get(name, "").strip()
-        if not text:
-            return None
-        try:
-            found = date.fromisoformat(text) if _DAY.fullmatch(text) else None
-        except ValueError:
-            found = None
-        if found is None or not FIRST_YEAR < found.year <= LAST_YEAR:
-            problems.append(f"{text!r} is no day such as 2026-11-20.")
-            return None
-        return found
-
     def name_of(name: str, title: str) -> str:
         values = {value.strip() for value in query.getlist(name) if value.strip()}
         if len(values) > 1:
@@ -95,7 +81,7 @@ def read(query: QueryDict) -> tuple[State, list[str]]:
     if measure not in MEASURES:
         problems.append(f"There is no {measure!r} to choose for `measure`: {', '.join(MEASURES)}.")
         measure = "requests"
-    first, last = day("from"), day("to")
+    first, last = days.read_day(query, "from", problems), days.read_day(query, "to", problems)
     if first and last and last < first:
         problems.append("The last day lies before the first.")
         first = last = None
@@ -112,8 +98,7 @@ def question_of(state: State, *, zone: str, today: date) -> tuple[Question, list
     use case is named.
     """
     problems = []
-    last = state.last or max(today, state.first or today)
-    first = state.first or last - timedelta(days=USUAL_DAYS - 1)
+    first, last = days.filled(state.first, state.last, today=today, usual=USUAL_DAYS)
     if (last - first).days >= MOST_DAYS:
         problems.append(f"This page draws {MOST_DAYS} days at most, and these are {(last - first).days + 1:,}.")
     use_case_id = page_of.use_case_id(state.use_case) if state.use_case else None
@@ -150,7 +135,7 @@ def routing(request: HttpRequest) -> HttpResponse:
         "state": state,
         "choices": page_of.choices(),
         "presets": _presets(state, question),
-        "range_words": _range_words(question),
+        "range_words": days.range_words(question.first, question.last),
         "narrowed": bool(state.environment or state.use_case),
         "clear_url": state.url(environment="", use_case=""),
         "now": now,
@@ -176,16 +161,6 @@ def routing(request: HttpRequest) -> HttpResponse:
             "priced_share": shown.priced_share,
         }
     return render(request, "dashboards/routing.html", context, status=400 if problems else 200)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Link:
-    """One of several ways to look, as a link."""
-
-    id: str
-    title: str
-    url: str
-    current: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -219,14 +194,6 @@ def _share_context(shares: page_of.Shares, state: State) -> dict[str, Any]:
 
 
 def _presets(state: State, question: Question) -> list[Link]:
-    month = question.today.replace(day=1)
-    last_month = periods.add_months(month, -1)
-    ranges = {
-        "This month": (month, periods.add_months(month, 1) - ONE_DAY),
-        "Last month": (last_month, month - ONE_DAY),
-        "Last 30 days": (question.today - timedelta(days=29), question.today),
-        "Last 90 days": (question.today - timedelta(days=89), question.today),
-    }
     return [
         Link(
             id=f"range-{number}",
@@ -234,14 +201,8 @@ def _presets(state: State, question: Question) -> list[Link]:
             url=state.url(first=first, last=last),
             current=(question.first, question.last) == (first, last),
         )
-        for number, (title, (first, last)) in enumerate(ranges.items())
+        for number, (title, (first, last)) in enumerate(days.presets(question.today).items())
     ]
-
-
-def _range_words(question: Question) -> str:
-    if question.days == 1:
-        return day_of(question.first)
-    return f"{day_of(question.first)} to {day_of(question.last)}, both included: {question.days:,} days"
 
 
 # --- the numbers ---

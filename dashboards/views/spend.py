@@ -21,7 +21,9 @@ from dashboards.charts.parts import NONE_GIVEN, day_of
 from dashboards.selectors import spend as page_of
 from dashboards.selectors.spend import BUCKETS, DIMENSIONS, Breakdown, Line, Question, measured
 from dashboards.templatetags.figures import exact, percent, tokens, usd, usd_short
+from dashboards.views import days
 from dashboards.views.access import page
+from dashboards.views.links import Link
 from dashboards.views.overview import Stat
 from dashboards.views.spend_address import TITLES, State, question_of, read
 
@@ -83,16 +85,6 @@ def spend(request: HttpRequest) -> HttpResponse:
     return response
 
 
-@dataclass(frozen=True, kw_only=True)
-class Link:
-    """One of several ways to look, as a link."""
-
-    id: str
-    title: str
-    url: str
-    current: bool = False
-
-
 def _controls(state: State, question: Question) -> dict[str, Any]:
     """Return the links and chips around the numbers; a link changes one thing and keeps the rest."""
     kept = replace(state, first=question.first, last=question.last)
@@ -119,20 +111,11 @@ def _controls(state: State, question: Question) -> dict[str, Any]:
         "clear_url": state.url(filters={}),
         "earlier_url": kept.url(**_moved(question, -1)),
         "later_url": kept.url(**_moved(question, 1)) if question.last < question.today else "",
-        "range_words": _range_words(question),
+        "range_words": days.range_words(question.first, question.last),
     }
 
 
 def _presets(state: State, question: Question) -> list[Link]:
-    today = question.today
-    month = today.replace(day=1)
-    last_month = periods.add_months(month, -1)
-    ranges = {
-        "This month": (month, periods.add_months(month, 1) - page_of.ONE_DAY),
-        "Last month": (last_month, month - page_of.ONE_DAY),
-        "Last 30 days": (today - timedelta(days=29), today),
-        "Last 90 days": (today - timedelta(days=89), today),
-    }
     return [
         Link(
             id=f"range-{number}",
@@ -140,7 +123,7 @@ def _presets(state: State, question: Question) -> list[Link]:
             url=state.url(first=first, last=last, per=""),
             current=(question.first, question.last) == (first, last),
         )
-        for number, (title, (first, last)) in enumerate(ranges.items())
+        for number, (title, (first, last)) in enumerate(days.presets(question.today).items())
     ]
 
 
@@ -152,12 +135,6 @@ def _moved(question: Question, steps: int) -> dict[str, date]:
         return {"first": first, "last": periods.add_months(first, months) - page_of.ONE_DAY}
     step = timedelta(days=question.days * steps)
     return {"first": question.first + step, "last": question.last + step}
-
-
-def _range_words(question: Question) -> str:
-    if question.days == 1:
-        return day_of(question.first)
-    return f"{day_of(question.first)} to {day_of(question.last)}, both included: {question.days:,} days"
 
 
 def _offered(state: State) -> list[tuple[str, str, list[str]]]:

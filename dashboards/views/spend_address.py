@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import date, timedelta
+from datetime import date
 from typing import Any
 from urllib.parse import urlencode
 
 from django.http import QueryDict
 from django.urls import reverse
 
-from core.api import FIRST_YEAR, LAST_YEAR
 from dashboards.selectors import spend as page_of
 from dashboards.selectors.spend import BUCKETS, DIMENSIONS, FILTERS, MEASURES, Question
+from dashboards.views import days
 
 TITLES = {
     "use_case": "Use case",
@@ -26,7 +25,6 @@ TITLES = {
     "offering": "Offering",
 }
 _OTHER_PARAMETERS = ("from", "to", "by", "per", "measure")
-_DAY = re.compile(r"\d{4}-\d\d-\d\d")
 USUAL_DAYS = 30
 
 
@@ -71,19 +69,6 @@ def read(query: QueryDict) -> tuple[State, list[str]]:
         if name not in FILTERS and name not in _OTHER_PARAMETERS
     ]
 
-    def day(name: str) -> date | None:
-        text = query.get(name, "").strip()
-        if not text:
-            return None
-        try:
-            found = date.fromisoformat(text) if _DAY.fullmatch(text) else None
-        except ValueError:
-            found = None
-        if found is None or not FIRST_YEAR < found.year <= LAST_YEAR:
-            problems.append(f"{text!r} is no day such as 2026-11-20.")
-            return None
-        return found
-
     def choice(name: str, known: tuple[str, ...], otherwise: str = "") -> str:
         text = query.get(name, "")
         if text and text not in known:
@@ -97,7 +82,7 @@ def read(query: QueryDict) -> tuple[State, list[str]]:
             problems.append(f"There is no such {TITLES[name].lower()}.")
         elif values:
             filters[name] = values
-    first, last = day("from"), day("to")
+    first, last = days.read_day(query, "from", problems), days.read_day(query, "to", problems)
     if first and last and last < first:
         problems.append("The last day lies before the first.")
     return State(
@@ -115,15 +100,14 @@ def question_of(state: State, *, zone: str, today: date) -> tuple[Question, str]
 
     Without days the last 30; with the first alone until today; with the last alone the 30 up to it.
     """
-    last = state.last or max(today, state.first or today)
-    first = state.first or last - timedelta(days=USUAL_DAYS - 1)
-    days = (last - first).days + 1
+    first, last = days.filled(state.first, state.last, today=today, usual=USUAL_DAYS)
+    count = (last - first).days + 1
     note = ""
-    per = state.per or page_of.usual_bucket(days)
-    if days > page_of.MOST_DAYS[per]:
+    per = state.per or page_of.usual_bucket(count)
+    if count > page_of.MOST_DAYS[per]:
         note = f"Per {per}, a range has {page_of.MOST_DAYS[per]} days at most."
-        per = page_of.usual_bucket(days)
-        note += f" These are {days:,} days, so they are shown per {per}."
+        per = page_of.usual_bucket(count)
+        note += f" These are {count:,} days, so they are shown per {per}."
     by = state.by or next(
         (name for name in ("use_case", "model", "team", "provider") if len(state.filters.get(name, ())) != 1), "tier"
     )

@@ -16,9 +16,9 @@ from routing.models import Approval, Contribution, Environment, Proposal, Propos
 from routing.rules import document
 from routing.rules.validation import MAX_BYTES
 from routing.selectors import catalogue, checks
+from routing.selectors.proposals import OPEN
 
 TITLE_CHARACTERS = 200
-OPEN = (ProposalState.DRAFT, ProposalState.IN_REVIEW, ProposalState.APPROVED)
 
 
 class SavedByAnother(Conflict):

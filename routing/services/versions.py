@@ -12,6 +12,7 @@ from routing.models import Environment, Proposal, ProposalState, Version
 from routing.rules import document
 from routing.rules.differences import differences
 from routing.selectors import checks
+from routing.selectors import versions as rows
 from routing.services import states
 
 _LINES_TOLD = 10
@@ -117,12 +118,8 @@ def _locked(environment_id: int) -> Environment:
 def _compare(environment: Environment, base: int | None) -> None:
     if environment.live_version == base:
         return
-    numbers = [number for number in (base, environment.live_version) if number is not None]
-    versions = {one.number: one for one in Version.objects.filter(environment=environment, number__in=numbers)}
-    live = versions[environment.live_version or 0]
-    before = {"rules": [], "default": {"targets": []}, "offerings": {}}
-    if base in versions:
-        before = document.parse(bytes(versions[base].canonical))
+    live = Version.objects.get(environment=environment, number=environment.live_version or 0)
+    before = rows.content_of(environment=environment.name, number=base)
     raise StaleDraft(
         f"{live.published_by} published version {live.number} ({live.title}) in {environment.name} after this was "
         f"started from {'nothing' if base is None else f'version {base}'}.",

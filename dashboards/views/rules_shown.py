@@ -21,7 +21,6 @@ from routing.rules.document import Problem
 from routing.selectors import environments
 from routing.selectors.environments import EnvironmentRow
 from routing.selectors.proposals import ProposalRow
-from routing.selectors.switches import SwitchRow
 
 STATES = {
     "draft": ("neutral", "draft"),
@@ -230,10 +229,6 @@ def proposals_of(rows: Iterable[ProposalRow]) -> list[ProposalShown]:
         )
         for row in rows
     ]
-
-
-def switch_words(row: SwitchRow) -> str:
-    return f"{row.kind} {row.name} is {'off' if row.off else 'let through'}"
 
 
 # --- What the views share

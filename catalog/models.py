@@ -16,7 +16,7 @@ from django.db.models import F, Func, Q
 from core.models import ApiKey
 from core.money import PRICE
 from core.ranges import no_overlap
-from core.triggers import audited, no_truncate
+from core.triggers import append_only, audited, no_truncate
 
 NAME_PATTERN = r"^[A-Za-z0-9._:/@-]{1,128}$"
 NAME = RegexValidator(re.compile(NAME_PATTERN), "Use letters, digits and . _ : / @ - only, 128 at most.")
@@ -51,6 +51,7 @@ class Meter(models.TextChoices):
 class ClaimState(models.TextChoices):
     CLAIMED = "claimed", "claimed"
     WAITING = "waiting", "waiting for an owner"
+    MERGED = "merged", "merged into another"
 
 
 def changes_catalog() -> pgtrigger.Trigger:
@@ -181,6 +182,7 @@ class Alias(models.Model):
             models.CheckConstraint(name="catalog_alias_valid_not_empty", condition=Q(valid__isempty=False)),
             models.CheckConstraint(name="catalog_alias_folded", condition=Q(name=Func(F("name"), function="lower"))),
         ]
+        verbose_name_plural = "aliases"
         triggers = [audited(), changes_catalog()]
 
     def __str__(self) -> str:
@@ -243,7 +245,7 @@ class UseCaseTeam(models.Model):
 
 
 class UseCaseAlias(models.Model):
-    """Another label of a use case over a time, folded."""
+    """Another label of a use case over a time, folded. It goes before a use case that is called so itself."""
 
     folded = models.CharField(max_length=128)
     use_case = models.ForeignKey(UseCase, on_delete=models.PROTECT, related_name="aliases")
@@ -258,7 +260,7 @@ class UseCaseAlias(models.Model):
 
 
 class TeamAlias(models.Model):
-    """Another label of a team over a time, folded."""
+    """Another label of a team over a time, folded. It goes before a team that is called so itself."""
 
     folded = models.CharField(max_length=128)
     team = models.ForeignKey(Team, on_delete=models.PROTECT, related_name="aliases")
@@ -321,7 +323,11 @@ class HourWindow(models.Model):
 
 
 class Contract(models.Model):
-    """Negotiated terms for a provider, an offering or a gateway: prices of its own, or a discount on list."""
+    """Negotiated terms for a provider, an offering or a gateway: prices of its own, or a discount on list.
+
+    A contract is known by its name: a row says what its discount is over a time, as recorded over a time, and prices of
+    its own hang on whichever row was there first.
+    """
 
     name = models.CharField(max_length=128)
     provider = models.ForeignKey(Provider, null=True, blank=True, on_delete=models.PROTECT)
@@ -348,6 +354,8 @@ class Contract(models.Model):
                 condition=Q(discount_percent__isnull=True) | Q(discount_percent__gte=0, discount_percent__lte=100),
             ),
             no_overlap("catalog_contract_one_at_a_time", same_text="name", ranges=["valid", "recorded"]),
+            models.CheckConstraint(name="catalog_contract_valid_not_empty", condition=Q(valid__isempty=False)),
+            models.CheckConstraint(name="catalog_contract_recorded_not_empty", condition=Q(recorded__isempty=False)),
         ]
         triggers = [audited(), changes_catalog()]
 
@@ -392,6 +400,7 @@ class PriceSeries(models.Model):
             models.CheckConstraint(name="catalog_series_usd_only", condition=Q(currency="USD")),
             models.CheckConstraint(name="catalog_series_meter_known", condition=Q(meter__in=Meter.values)),
         ]
+        verbose_name_plural = "price series"
         triggers = [audited(), changes_catalog()]
 
     def __str__(self) -> str:
@@ -446,3 +455,125 @@ class Price(models.Model):
 
     def __str__(self) -> str:
         return f"#{self.pk} {self.usd_per_1m} USD per 1M"
+
+
+class AmendmentKind(models.TextChoices):
+    """What was changed for the past."""
+
+    PRICES = "prices", "prices"
+    CONTRACT = "contract", "contract"
+    TIER = "tier", "tier"
+    OFFERING = "offering", "name of a model"
+    USE_CASE = "use_case", "use case"
+    TEAM = "team", "team"
+    USE_CASE_TEAM = "use_case_team", "team of a use case"
+
+
+class Amendment(models.Model):
+    """A change to what held in the past, written in the change's own transaction.
+
+    Whoever keeps books by the catalogue reads these rows and restates what is concerned: the catalogue itself knows no
+    usage. The ids say what calls are concerned, over [starts_at, ends_at); null and empty say any.
+    """
+
+    kind = models.CharField(max_length=16, choices=AmendmentKind.choices)
+    summary = models.CharField(max_length=300)  # what was changed, in words
+    offerings = ArrayField(models.BigIntegerField(), default=list)
+    use_case_id = models.BigIntegerField(null=True)
+    team_id = models.BigIntegerField(null=True)
+    gateway_id = models.BigIntegerField(null=True)
+    into_id = models.BigIntegerField(null=True)  # what use case, team or offering it becomes
+    starts_at = models.DateTimeField(null=True)
+    ends_at = models.DateTimeField(null=True)
+    reason = models.TextField(blank=True)
+    by = models.CharField(max_length=254)
+    at = models.DateTimeField()
+
+    class Meta:
+        triggers = append_only("catalog_amendment")
+
+    def __str__(self) -> str:
+        return f"#{self.pk} {self.kind}"
+
+
+class SourceTable(models.Model):
+    """The newest table that was read from a source of prices: what others are compared with, and shrinking is seen by."""
+
+    source = models.CharField(max_length=64)  # genai-prices, litellm, csv
+    version = models.CharField(max_length=64, blank=True)
+    digest = models.CharField(max_length=64)  # SHA-256 of what was read, in hexadecimal
+    models_count = models.PositiveIntegerField()
+    quotes = models.JSONField()  # {"gpt-5.5@openai": {"uncached_input": "5"}}: USD per 1M in force, ordinary tier only
+    read_at = models.DateTimeField()
+    read_by = models.CharField(max_length=254)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(name="catalog_sourcetable_once", fields=["source"])]
+
+    def __str__(self) -> str:
+        return self.source
+
+
+class PriceImport(models.Model):
+    """One reading of a source that brought proposals; what it says of each offering waits for a person."""
+
+    source = models.CharField(max_length=64)
+    version = models.CharField(max_length=64, blank=True)
+    file_name = models.CharField(max_length=200, blank=True)
+    digest = models.CharField(max_length=64)
+    models_count = models.PositiveIntegerField()
+    problems = models.JSONField(default=list)  # [{"name": "sonar", "problem": "..."}]: what could not be read
+    by = models.CharField(max_length=254)
+    at = models.DateTimeField()
+
+    class Meta:
+        triggers = [audited()]
+
+    def __str__(self) -> str:
+        return f"#{self.pk} {self.source}"
+
+
+class ProposalKind(models.TextChoices):
+    NEW = "new", "new"
+    CHANGED = "changed", "changed"
+    GONE = "gone", "gone"
+    DISPUTED = "disputed", "sources disagree"
+
+
+class ProposalState(models.TextChoices):
+    OPEN = "open", "open"
+    ACCEPTED = "accepted", "accepted"
+    REJECTED = "rejected", "rejected"
+    REPLACED = "replaced", "replaced by a newer reading"
+
+
+class PriceProposal(models.Model):
+    """What an import says of one offering, beside what the book says; nothing is priced with it before it is accepted."""
+
+    of_import = models.ForeignKey(PriceImport, on_delete=models.PROTECT, related_name="proposals")
+    source = models.CharField(max_length=64)  # the import's, beside it so that the newest of a source is found
+    kind = models.CharField(max_length=8, choices=ProposalKind.choices)
+    offering_name = models.CharField(max_length=193)
+    offering = models.ForeignKey(Offering, null=True, blank=True, on_delete=models.PROTECT)  # null: not in the catalogue
+    lines = models.JSONField()  # see services/imports: the series, its price in the book, in the table, in other tables
+    disputed = models.BooleanField(default=False)  # another source says otherwise by more than 1 per cent
+    state = models.CharField(max_length=8, choices=ProposalState.choices, default=ProposalState.OPEN)
+    settled_by = models.CharField(max_length=254, blank=True)
+    settled_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(name="catalog_proposal_kind_known", condition=Q(kind__in=ProposalKind.values)),
+            models.CheckConstraint(name="catalog_proposal_state_known", condition=Q(state__in=ProposalState.values)),
+            models.UniqueConstraint(
+                name="catalog_proposal_open_once", fields=["source", "offering_name"], condition=Q(state="open")
+            ),
+        ]
+        indexes = [
+            # The proposals of one import, a page at a time.
+            models.Index(name="catalog_proposal_by_import", fields=["of_import", "offering_name"]),
+        ]
+        # Not audited: thousands come with one import, each says who settled it, and prices that come of one are.
+
+    def __str__(self) -> str:
+        return f"#{self.pk} {self.offering_name}"

@@ -366,6 +366,8 @@ class Summed(Metered):
     list_cost_usd = models.DecimalField(**SUM, default=0)
     avoided_usd = models.DecimalField(**SUM, default=0)
     reported_cost_usd = models.DecimalField(**SUM, default=0)
+    compared_cost_usd = models.DecimalField(**SUM, default=0)  # ours, of entries with a cost of both
+    compared_reported_usd = models.DecimalField(**SUM, default=0)  # the gateways', of the same
     unpriced_tokens = models.BigIntegerField(default=0)
     unpriced_requests = models.BigIntegerField(default=0)
     uncounted_requests = models.BigIntegerField(default=0)

@@ -9,7 +9,9 @@ from django.db.backends.postgresql.psycopg_any import DateTimeTZRange
 
 from catalog.models import (
     Alias,
+    Contract,
     Gateway,
+    HourWindow,
     Model,
     Offering,
     OfferingTier,
@@ -21,7 +23,7 @@ from catalog.models import (
     UseCaseAlias,
     UseCaseTeam,
 )
-from catalog.rules import METERS, Book, Dated, ListedPrice, OfferingFacts, PriceTable
+from catalog.rules import METERS, Book, ContractFacts, Dated, Hours, ListedPrice, OfferingFacts
 
 
 def _dated(valid: DateTimeTZRange, value: int) -> Dated:
@@ -36,7 +38,7 @@ def revision() -> int:
 
 
 def load() -> Book:
-    """Read the whole catalogue, prices as recorded now. Twelve queries; some thousand rows at most.
+    """Read the whole catalogue, prices as recorded now. Fourteen queries; some thousand rows at most.
 
     The revision is read first: a change between it and the rest only means one more load.
     """
@@ -69,8 +71,12 @@ def load() -> Book:
     for offering, valid, tier in OfferingTier.objects.values_list("offering_id", "valid", "tier"):
         tiers[offering].append(_dated(valid, tier))
     served_as: dict[tuple[int, int], int] = {}
-    rows = Offering.objects.values_list("id", "name", "model_id", "model__name", "provider_id", "provider__name")
-    for id_, name, model_id, model, provider_id, provider in rows:
+    regions: dict[int, str] = {}
+    rows = Offering.objects.values_list(
+        "id", "name", "model_id", "model__name", "provider_id", "provider__name", "region"
+    )
+    for id_, name, model_id, model, provider_id, provider, region in rows:
+        regions[id_] = region
         served_as[provider_id, model_id] = id_
         book.offerings[id_] = OfferingFacts(id_, name, model, provider, tuple(tiers.get(id_, ())))
         book.offering_ids[name.lower()] = id_
@@ -79,16 +85,38 @@ def load() -> Book:
         book.default_offerings[name.lower()] = offering
     book.gateways = dict(Gateway.objects.values_list("id", "name"))
 
-    prices: dict[tuple[int, str], list[ListedPrice]] = defaultdict(list)
-    recorded_now = Price.objects.filter(
-        recorded__upper_inf=True,
-        series__contract__isnull=True,
-        series__region__isnull=True,
-        series__hour_window__isnull=True,
+    _load_prices(book, served_as, regions)
+    return book
+
+
+def _load_prices(book: Book, served_as: dict[tuple[int, int], int], regions: dict[int, str]) -> None:
+    """Read prices and contracts as recorded now. Three queries."""
+    hours = {
+        row.pk: Hours(row.pk, row.name, row.zone, frozenset(row.weekdays), row.starts, row.ends)
+        for row in HourWindow.objects.all()
+    }
+    contracts = Contract.objects.filter(recorded__upper_inf=True).select_related("provider")
+    book.contracts = tuple(
+        ContractFacts(
+            id=row.pk,
+            name=row.name,
+            starts_at=row.valid.lower,
+            ends_at=row.valid.upper,
+            discount_percent=row.discount_percent,
+            gateway=row.gateway_id,
+            offering=row.offering_id,
+            provider=row.provider.name if row.provider is not None else "",
+        )
+        for row in contracts
     )
+    book.contract_gateways = frozenset(one.gateway for one in book.contracts if one.gateway is not None)
+
+    listed: dict[tuple[int, str], list[ListedPrice]] = defaultdict(list)
+    negotiated: dict[tuple[str, int, str], list[ListedPrice]] = defaultdict(list)
     columns = (
         "id", "usd_per_1m", "valid", "series__provider_id", "series__model_id", "series__meter",
-        "series__context_over", "series__context_inclusive", "series__service_tier",
+        "series__context_over", "series__context_inclusive", "series__service_tier", "series__region",
+        "series__hour_window_id", "series__contract__name",
     )  # fmt: skip
     for (
         id_,
@@ -100,9 +128,12 @@ def load() -> Book:
         over,
         inclusive,
         service_tier,
-    ) in recorded_now.values_list(*columns):
+        region,
+        window,
+        contract,
+    ) in Price.objects.filter(recorded__upper_inf=True).values_list(*columns):
         offering_id = served_as.get((provider_id, model_id))
-        if offering_id is None:
+        if offering_id is None or (region and region != regions[offering_id]):
             continue
         price = ListedPrice(
             id=id_,
@@ -114,8 +145,15 @@ def load() -> Book:
             context_over=over,
             context_inclusive=inclusive,
             service_tier=service_tier or "",
+            hours=hours[window] if window is not None else None,
+            region=region or "",
         )
-        prices[offering_id, price.service_tier].append(price)
-    book.prices = {key: PriceTable.of(value) for key, value in prices.items()}
-    book.priced_offerings = frozenset(offering for offering, _ in book.prices)
-    return book
+        if contract is None:
+            listed[offering_id, price.service_tier].append(price)
+        else:
+            negotiated[contract, offering_id, price.service_tier].append(price)
+    book.listed = {key: tuple(prices) for key, prices in listed.items()}
+    book.contract_prices = {key: tuple(prices) for key, prices in negotiated.items()}
+    book.priced_offerings = frozenset(
+        (*(offering for offering, _ in book.listed), *(offering for _, offering, _ in book.contract_prices))
+    )

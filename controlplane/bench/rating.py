@@ -7,7 +7,7 @@ import time
 from datetime import UTC, datetime
 from decimal import Decimal
 
-from catalog.rules import METERS, Book, ListedPrice, PriceTable
+from catalog.rules import METERS, Book, ListedPrice
 from controlplane.bench.main import Figure
 from usage.rules.rating import rate
 
@@ -21,7 +21,7 @@ def measure() -> list[Figure]:
         for index in range(len(METERS))
         for over in (None, 200_000)
     ]
-    book.prices = {(1, ""): PriceTable.of(prices)}
+    book.listed = {(1, ""): tuple(prices)}
     at = datetime(2026, 11, 20, 12, tzinfo=UTC).timestamp()
     meters = (1200, 1024, 0, 0, 85, 0, 0, 0, 0, 1, 0)
     rounds = []

@@ -20,9 +20,12 @@ from catalog.models import (
     Offering,
     OfferingTier,
     Price,
+    PriceImport,
+    PriceProposal,
     PriceSeries,
     Provider,
     Revision,
+    SourceTable,
     Team,
     TeamAlias,
     UseCase,
@@ -65,7 +68,25 @@ def window(**overrides):
     return HourWindow.objects.create(**{**given, **overrides})
 
 
+def imported(**overrides):
+    of_import = PriceImport.objects.create(source="csv", digest="0", models_count=1, by="tests", at=NOON)
+    given = {"of_import": of_import, "source": "csv", "kind": "new", "offering_name": "m@p", "lines": []}
+    return PriceProposal.objects.create(**{**given, **overrides})
+
+
+def source_table():
+    return SourceTable.objects.create(
+        source="csv", digest="0", models_count=1, quotes={}, read_at=NOON, read_by="tests"
+    )
+
+
 BROKEN = {
+    "catalog_contract_valid_not_empty": lambda: contract(valid=NEVER),
+    "catalog_contract_recorded_not_empty": lambda: contract(recorded=NEVER),
+    "catalog_sourcetable_once": lambda: (source_table(), source_table()),
+    "catalog_proposal_kind_known": lambda: imported(kind="odd"),
+    "catalog_proposal_state_known": lambda: imported(state="odd"),
+    "catalog_proposal_open_once": lambda: (imported(), imported()),
     "catalog_revision_is_one": lambda: Revision.objects.create(id=2),
     "catalog_provider_name_once": lambda: Provider.objects.create(name=make_offering().provider.name),
     "catalog_model_name_once": lambda: Model.objects.create(name=make_offering().model.name),

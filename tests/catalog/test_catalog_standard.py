@@ -75,7 +75,7 @@ def test_every_offering_has_a_tier_prices_and_a_name_that_leads_to_it(loaded):
     for one in loaded.offerings:
         assert one.tier != "unclassified", one.name
         assert one.aliases, one.name
-        card = loaded.book.prices[one.id, ""].at(NOVEMBER.timestamp()).card
+        card = loaded.book.table(one.id, "").at(NOVEMBER.timestamp()).face.card
         assert card.prices[0] is not None, f"{one.name} has no price for input"
         assert "embedding" in one.model or card.prices[4] is not None, f"{one.name} has no price for output"
 
@@ -154,14 +154,14 @@ USAGES = [
 @pytest.mark.parametrize(("model", "provider", "their_model", "their_provider"), COMPARED)
 def test_prices_agree_with_the_installed_open_price_data(loaded, model, provider, their_model, their_provider):
     offering = loaded.book.offering_ids[f"{model}@{provider}"]
-    span = loaded.book.prices[offering, ""].at(NOVEMBER.timestamp())
+    span = loaded.book.table(offering, "").at(NOVEMBER.timestamp())
 
     for usage in USAGES:
         theirs = genai_prices.calc_price(
             genai_prices.Usage(**usage), their_model, provider_id=their_provider, genai_request_timestamp=NOVEMBER
         ).total_price
         read = usage.get("cache_read_tokens", 0)
-        card = span.card_for(usage["input_tokens"]).prices
+        card = span.face.card_for(usage["input_tokens"]).prices
         ours = (
             card[0].usd_per_1m * (usage["input_tokens"] - read)
             + (card[1].usd_per_1m * read if read else 0)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from catalog.rules import METERS, REQUESTS, Book, ListedPrice, PriceTable
+from catalog.rules import METERS, REQUESTS, Book, ListedPrice
 from usage.models import Unpriced
 from usage.rules import rating
 from usage.rules.rating import METER_WITHOUT_PRICE, NO_PRICE, NOT_COUNTED, PRICED, UNKNOWN_CONTEXT, atto, price_of, usd
@@ -32,8 +32,8 @@ def listed(meter, usd_per_1m, *, starts=None, ends=None, over=None, inclusive=Fa
 
 def book_of(*prices):
     tiers = {one.service_tier for one in prices}
-    tables = {(OFFERING, tier): PriceTable.of([one for one in prices if one.service_tier == tier]) for tier in tiers}
-    return Book(prices=tables, priced_offerings=frozenset([OFFERING] if prices else []))
+    listed = {(OFFERING, tier): tuple(one for one in prices if one.service_tier == tier) for tier in tiers}
+    return Book(listed=listed, priced_offerings=frozenset([OFFERING] if prices else []))
 
 
 def meters(**counts):
@@ -48,6 +48,7 @@ def rated(*prices, at=NOON, service_tier="", counted=True, **counts):
         occurred_at=at,
         meters=meters(**counts),
         counted=counted,
+        gateway=0,
     )
 
 
@@ -82,15 +83,15 @@ def test_a_request_is_free_where_nobody_lists_a_price_for_it():
 
 
 def test_free_is_a_price_of_zero():
-    assert rated(listed("output", "0"), output=10)[::2] == (0, PRICED)
+    assert rated(listed("output", "0"), output=10)[::3] == (0, PRICED)
 
 
 def test_no_price_is_not_free():
-    assert rated(output=10) == (None, None, NO_PRICE)
+    assert rated(output=10) == (None, None, None, NO_PRICE)
 
 
 def test_one_meter_without_a_price_leaves_the_whole_call_unpriced():
-    assert rated(listed("uncached_input", "5"), uncached_input=10, output=1) == (None, None, METER_WITHOUT_PRICE)
+    assert rated(listed("uncached_input", "5"), uncached_input=10, output=1) == (None, None, None, METER_WITHOUT_PRICE)
 
 
 def test_a_meter_without_a_price_that_was_not_used_does_no_harm():
@@ -101,7 +102,7 @@ def test_a_meter_without_a_price_that_was_not_used_does_no_harm():
 def test_nothing_used_costs_nothing_whether_there_is_a_price_or_not(prices):
     before_any_price = datetime(2026, 6, 14, tzinfo=UTC)
 
-    assert rated(*prices, at=before_any_price)[::2] == (0, PRICED)
+    assert rated(*prices, at=before_any_price)[::3] == (0, PRICED)
 
 
 def test_web_searches_are_used_even_where_no_token_was():
@@ -109,7 +110,7 @@ def test_web_searches_are_used_even_where_no_token_was():
 
 
 def test_tokens_that_nobody_counted_have_no_known_cost():
-    assert rated(listed("output", "30"), counted=False) == (None, None, NOT_COUNTED)
+    assert rated(listed("output", "30"), counted=False) == (None, None, None, NOT_COUNTED)
 
 
 def test_a_service_tier_has_prices_of_its_own():
@@ -120,7 +121,7 @@ def test_a_service_tier_has_prices_of_its_own():
 
 
 def test_an_unknown_service_tier_is_not_priced_with_the_ordinary_one():
-    assert rated(listed("output", "30"), service_tier="priority", output=1) == (None, None, UNKNOWN_CONTEXT)
+    assert rated(listed("output", "30"), service_tier="priority", output=1) == (None, None, None, UNKNOWN_CONTEXT)
 
 
 @pytest.mark.parametrize(

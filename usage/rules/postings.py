@@ -177,6 +177,45 @@ def reversal(p: Posting, *, id_: int, booked_at: datetime, correction_of: date |
     )
 
 
+def adjustment(
+    p: Posting,
+    *,
+    id_: int,
+    booked_at: datetime,
+    correction_of: date | None,
+    restatement_id: int,
+    cost: int,
+    list_cost: int,
+    avoided: int,
+    rate_id: int | None,
+) -> Posting:
+    """Return the line that moves a posting's costs by so many attodollars and says what it is priced with from now on.
+
+    It counts nothing: no tokens, no request. Of an entry whose gateway reported a cost it reports 0 more, so that what
+    is compared with the report moves too.
+    """
+    return msgspec.structs.replace(
+        p,
+        id=id_,
+        kind=ADJUSTMENT,
+        booked_at=booked_at,
+        meters=_NO_METERS,
+        reasoning_tokens=None if p.reasoning_tokens is None else 0,
+        cost=cost,
+        list_cost=list_cost,
+        avoided=avoided,
+        reported=None if p.reported is None else 0,
+        rate_id=rate_id,
+        latency_ms=None,
+        corrects=(p.use_case_id, p.booked_at, p.id),
+        correction_of=correction_of,
+        restatement_id=restatement_id,
+    )
+
+
+_NO_METERS = (0,) * 11
+
+
 class GroupKey(NamedTuple):
     """What a rollup row is about; `bucket` is the quarter hour in POSIX seconds."""
 
@@ -198,8 +237,9 @@ class GroupKey(NamedTuple):
 
 # A group's sums: 11 meters, then these, then 16 buckets of latency.
 REASONING, COST, LIST_COST, AVOIDED, REPORTED = 11, 12, 13, 14, 15
-UNPRICED_TOKENS, UNPRICED_REQUESTS, UNCOUNTED_REQUESTS, FALLBACK_REQUESTS, LATENCY = 16, 17, 18, 19, 20
-HISTOGRAM = 21
+COMPARED, COMPARED_REPORTED = 16, 17  # our cost, and theirs, of entries that have both
+UNPRICED_TOKENS, UNPRICED_REQUESTS, UNCOUNTED_REQUESTS, FALLBACK_REQUESTS, LATENCY = 18, 19, 20, 21, 22
+HISTOGRAM = 23
 WIDTH = HISTOGRAM + 16
 _ZEROS = [0] * WIDTH
 _REQUESTS, _WEB_SEARCHES = 9, 10
@@ -240,6 +280,9 @@ def add(groups: Groups, p: Posting) -> None:
         sums[AVOIDED] += p.avoided
     if p.reported is not None:
         sums[REPORTED] += p.reported
+        if p.cost is not None:
+            sums[COMPARED] += p.cost
+            sums[COMPARED_REPORTED] += p.reported
     if not p.counted:
         sums[UNCOUNTED_REQUESTS] += requests
     if p.fallback_index:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from typing import Any
 
 import msgspec
@@ -61,20 +62,45 @@ def context_ids(cursor: psycopg.Cursor[Any], contexts: Mapping[bytes, Mapping[st
 
 def rate_digest(card: RateCard) -> bytes:
     """Identify a card by its prices: `id(card)` would do for a process, this does for all of them."""
-    return digest_of([None if p is None else p.id for p in card.prices])
+    paid = [None if p is None else p.id for p in card.prices]
+    if card.contract is None:
+        return digest_of(paid)
+    return digest_of([paid, [None if p is None else p.id for p in card.listed], card.contract.id])
+
+
+def content_of(card: RateCard) -> dict[str, dict[str, object]]:
+    """Return what is kept of a card: by meter the price's id and USD per 1M, and where they differ, those of the list.
+
+    Under a contract, `contract` names it and its discount; a price without `contract: true` has that taken off.
+    """
+    content: dict[str, dict[str, object]] = {}
+    for index, price in enumerate(card.prices):
+        if price is None:
+            continue
+        content[METERS[index]] = {"price": price.id, "usd_per_1m": _plain(price.usd_per_1m)}
+        listed = card.listed[index] if card.contract is not None else None
+        if listed is not None and listed is not price:
+            content[METERS[index]] |= {"list_price": listed.id, "list_usd_per_1m": _plain(listed.usd_per_1m)}
+    if card.contract is not None:
+        terms = card.contract
+        own = {one.id for one in terms.prices}
+        for index, price in enumerate(card.prices):
+            if price is not None and price.id in own:
+                content[METERS[index]]["contract"] = True
+        discount = None if terms.discount_percent is None else _plain(terms.discount_percent)
+        content["contract"] = {"id": terms.id, "name": terms.name, "discount_percent": discount}
+    return content
+
+
+def _plain(value: Decimal) -> str:
+    return format(value.normalize(), "f")
 
 
 def rate_ids(cursor: psycopg.Cursor[Any], cards: Mapping[bytes, RateCard]) -> dict[bytes, int]:
     """Return ids of rates by digest; two statements where some are new, else none."""
     known = {digest: id_ for digest in cards if (id_ := worlds.rates.look(digest)) is not None}
     new = {
-        digest: _json.encode(
-            {
-                METERS[p.meter]: {"price": p.id, "usd_per_1m": format(p.usd_per_1m.normalize(), "f")}
-                for p in card.prices
-                if p is not None
-            }
-        ).decode()
+        digest: _json.encode(content_of(card)).decode()
         for digest, card in cards.items()
         if digest not in known
     }

@@ -88,13 +88,15 @@ _SUMS = (
     ("list_cost_usd", "numeric"),
     ("avoided_usd", "numeric"),
     ("reported_cost_usd", "numeric"),
+    ("compared_cost_usd", "numeric"),
+    ("compared_reported_usd", "numeric"),
     ("unpriced_tokens", "bigint"),
     ("unpriced_requests", "bigint"),
     ("uncounted_requests", "bigint"),
     ("fallback_requests", "bigint"),
     ("latency_ms", "bigint"),
 )
-_MONEY = {rules.COST, rules.LIST_COST, rules.AVOIDED, rules.REPORTED}
+_MONEY = {rules.COST, rules.LIST_COST, rules.AVOIDED, rules.REPORTED, rules.COMPARED, rules.COMPARED_REPORTED}
 
 
 def _sql(table: str, time_column: str, time_value: str, time_type: str) -> str:

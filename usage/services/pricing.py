@@ -55,14 +55,14 @@ def _posting(line: Line, world: World, cards: dict[int, RateCard], context_id: i
     event = line.event
     meters = meters_of(event)
     status = STATUS_NUMBERS[event.status]
-    cost, card, unpriced = price_of(
+    cost, list_cost, card, unpriced = price_of(
         book=world.book, offering=line.offering, service_tier=event.service_tier, occurred_at=event.occurred_at,
-        meters=meters, counted=event.counted,
+        meters=meters, counted=event.counted, gateway=line.source.gateway_id,
     )  # fmt: skip
     avoided = 0
     if status == _CACHE_HIT and cost is not None:
         # Served by the gateway's own cache: nothing was bought, and this is what it would have cost.
-        avoided, cost = cost, 0
+        avoided, cost, list_cost = cost, 0, 0
     card_key = None
     if card is not None:
         card_key = id(card)
@@ -87,7 +87,7 @@ def _posting(line: Line, world: World, cards: dict[int, RateCard], context_id: i
         counted=event.counted,
         service_tier=event.service_tier,
         cost=cost,
-        list_cost=cost,
+        list_cost=list_cost,
         avoided=avoided,
         reported=None if reported is None else atto(reported),
         rate_id=card_key,

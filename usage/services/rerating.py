@@ -181,21 +181,21 @@ def posting_of(row: Sequence[Any]) -> Posting:
 
 def _rated_anew(entry: Posting, world: World, cards: dict[int, RateCard]) -> Posting | None:
     """Price an entry with what holds for its time now; None where that is still nothing."""
-    cost, card, unpriced = price_of(
+    cost, list_cost, card, unpriced = price_of(
         book=world.book, offering=entry.offering_id, service_tier=entry.service_tier, occurred_at=entry.occurred_at,
-        meters=entry.meters, counted=entry.counted,
+        meters=entry.meters, counted=entry.counted, gateway=entry.gateway_id,
     )  # fmt: skip
     if cost is None:
         return None
     avoided = 0
     if entry.status == _CACHE_HIT:
-        avoided, cost = cost, 0
+        avoided, cost, list_cost = cost, 0, 0
     key = None
     if card is not None:
         key = id(card)
         cards[key] = card
     return msgspec.structs.replace(
-        entry, kind=USAGE, cost=cost, list_cost=cost, avoided=avoided, rate_id=key, unpriced=unpriced, corrects=None
+        entry, kind=USAGE, cost=cost, list_cost=list_cost, avoided=avoided, rate_id=key, unpriced=unpriced, corrects=None
     )
 
 

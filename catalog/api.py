@@ -132,7 +132,7 @@ class UseCaseApi(Api):
         team, since_at = data.pop("team", None), data.pop("team_since", now)
         if team is not None:
             use_cases.assign_team(
-                use_case=use_case, team=teams.get(team), since_at=since_at, by=by, reason=data["reason"]
+                use_case=use_case, team=teams.get(team), since_at=since_at, by=by, reason=data["reason"], at=now
             )
         use_cases.change(use_case=use_case, by=by, **data)
         return Response(UseCaseOutput(lists.use_cases(at=now, only=pk)[0]).data)
@@ -355,7 +355,7 @@ class ModelApi(Api):
         if "tier" in data:
             offerings.set_tier(
                 offering=offering, tier=TIERS[data["tier"]], since_at=data.get("tier_since", now), by=by,
-                reason=data["reason"],
+                reason=data["reason"], at=now,
             )  # fmt: skip
         if "retired" in data:
             offerings.retire(offering=offering, by=by, at=now, reason=data["reason"])
@@ -384,7 +384,7 @@ class ModelAliasesApi(Api):
         offering = _one(list(Offering.objects.filter(pk=pk)), "offering", pk)
         aliases.assign(
             name=data["name"], offering=offering, by=acting_as(request), since_at=data.get("since", now),
-            until=data.get("until"), reason=data["reason"],
+            until=data.get("until"), reason=data["reason"], at=now,
         )  # fmt: skip
         _settled()
         row = lists.offerings(at=timezone.now(), only=pk)[0]

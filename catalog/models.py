@@ -497,7 +497,7 @@ class Amendment(models.Model):
 
 
 class SourceTable(models.Model):
-    """The newest table that was read from a source of prices: what others are compared with, and shrinking is seen by."""
+    """The newest table that was read from a source of prices: others are compared with it, and shrinking is seen."""
 
     source = models.CharField(max_length=64)  # genai-prices, litellm, csv
     version = models.CharField(max_length=64, blank=True)
@@ -548,13 +548,14 @@ class ProposalState(models.TextChoices):
 
 
 class PriceProposal(models.Model):
-    """What an import says of one offering, beside what the book says; nothing is priced with it before it is accepted."""
+    """What an import says of one offering, beside what the book says; it prices nothing before it is accepted."""
 
     of_import = models.ForeignKey(PriceImport, on_delete=models.PROTECT, related_name="proposals")
     source = models.CharField(max_length=64)  # the import's, beside it so that the newest of a source is found
     kind = models.CharField(max_length=8, choices=ProposalKind.choices)
     offering_name = models.CharField(max_length=193)
-    offering = models.ForeignKey(Offering, null=True, blank=True, on_delete=models.PROTECT)  # null: not in the catalogue
+    # Null where the catalogue does not know it.
+    offering = models.ForeignKey(Offering, null=True, blank=True, on_delete=models.PROTECT)
     lines = models.JSONField()  # see services/imports: the series, its price in the book, in the table, in other tables
     disputed = models.BooleanField(default=False)  # another source says otherwise by more than 1 per cent
     state = models.CharField(max_length=8, choices=ProposalState.choices, default=ProposalState.OPEN)

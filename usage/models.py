@@ -328,6 +328,7 @@ class Entry(Metered):
     tags = models.JSONField(null=True)
     flags = ArrayField(models.CharField(max_length=32), null=True)
     event_id = models.CharField(max_length=200)
+    reported_model = models.CharField(max_length=258)
     receipt_id = models.BigIntegerField(null=True)
     corrects_use_case_id = models.BigIntegerField(null=True)
     corrects_booked_at = models.DateTimeField(null=True)

@@ -30,7 +30,7 @@ _FIRST_WEEKDAY = 3  # 1970-01-01 was a Thursday; Monday is 0
 
 @dataclass(frozen=True, slots=True)
 class Hours:
-    """Hours of weekdays on a zone's clock, such as a provider's peak: [starts, ends), into the next day if ends <= starts.
+    """Hours of weekdays on a zone's clock, such as a provider's peak: [starts, ends), past midnight if ends <= starts.
 
     `weekdays` are the days on which the hours begin, Monday 0.
     """
@@ -111,9 +111,7 @@ class RateCard:
         return cls(tuple(prices), _per_unit(prices))
 
     @classmethod
-    def under(
-        cls, terms: Terms, own: Sequence[ListedPrice | None], listed: Sequence[ListedPrice | None]
-    ) -> RateCard:
+    def under(cls, terms: Terms, own: Sequence[ListedPrice | None], listed: Sequence[ListedPrice | None]) -> RateCard:
         """Make the card of a contract: its own price, else the list price less its discount.
 
         A meter that only the contract prices has its price as list price too: what is not listed saves nothing.

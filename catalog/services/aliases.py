@@ -6,8 +6,11 @@ from datetime import datetime
 
 from django.db import transaction
 from django.db.backends.postgresql.psycopg_any import DateTimeTZRange
+from django.db.models import Q
 
-from catalog.models import Alias, Offering
+from catalog.models import Alias, AmendmentKind, Offering
+from catalog.rules import clean_name, offering_name, tidy_provider
+from catalog.services import amendments
 from catalog.services.labels import folded_alias, since
 from core.errors import Conflict, Invalid
 from core.services import audit
@@ -19,12 +22,20 @@ class NameIsTaken(Conflict):
 
 @transaction.atomic
 def assign(
-    *, name: str, offering: Offering, by: str, since_at: datetime, until: datetime | None = None, reason: str = ""
+    *,
+    name: str,
+    offering: Offering,
+    by: str,
+    since_at: datetime,
+    until: datetime | None = None,
+    reason: str = "",
+    at: datetime | None = None,
 ) -> Alias:
     """Let a gateway's name mean an offering over [since_at, until).
 
     An alias of another offering that is open when this one begins ends there: that is how a name moves on. A name that
-    means this offering during all of that time already stays as it is.
+    means this offering during all of that time already stays as it is. With `at`, the present, a beginning before it
+    amends the past: calls that were reported under the name since then move to the offering.
 
     Raises:
         Invalid: the name cannot be sent by a gateway, or the time is empty.
@@ -45,7 +56,29 @@ def assign(
             raise NameIsTaken(f"{folded!r} means {held.offering} during a part of that time.")
         held.valid = since(held.valid.lower, since_at)
         held.save(update_fields=["valid"])
-    return Alias.objects.create(name=folded, offering=offering, valid=valid)
+    made = Alias.objects.create(name=folded, offering=offering, valid=valid)
+    if at is not None:
+        meant = {held.offering_id for held in before} | set(_called(folded))
+        amendments.note(
+            kind=AmendmentKind.OFFERING,
+            summary=f"{folded} means {offering.name}",
+            offerings=meant - {offering.pk},
+            starts_at=since_at,
+            ends_at=until,
+            by=by,
+            at=at,
+            reason=reason,
+        )
+    return made
+
+
+def _called(folded: str) -> list[int]:
+    """Return offerings that calls under a name were booked on while it was no alias: those that are called so."""
+    provider, _, model = folded.partition("/")
+    called = Q(name__istartswith=f"{clean_name(folded.replace('@', '-'))}@") | Q(default_of__name__iexact=folded)
+    if model:
+        called |= Q(name__iexact=offering_name(clean_name(model.replace("@", "-")), tidy_provider(provider)))
+    return list(Offering.objects.filter(called).values_list("id", flat=True))
 
 
 @transaction.atomic

@@ -56,3 +56,13 @@ def folded_alias(name: str, *, field: str = "alias") -> str:
 def since(lower: object, upper: object = None) -> DateTimeTZRange:
     """Return the half-open range [lower, upper); None is open."""
     return DateTimeTZRange(lower, upper, "[)")
+
+
+def rests(old: DateTimeTZRange, new: DateTimeTZRange) -> list[DateTimeTZRange]:
+    """Return what is left of `old` on either side of `new`; a beginning of None is before all others."""
+    left = []
+    if new.lower is not None and (old.lower is None or old.lower < new.lower):
+        left.append(since(old.lower, new.lower))
+    if new.upper is not None and (old.upper is None or new.upper < old.upper):
+        left.append(since(new.upper, old.upper))
+    return left

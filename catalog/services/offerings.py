@@ -6,15 +6,16 @@ from datetime import date, datetime
 
 from django.db import transaction
 
-from catalog.models import ClaimState, Model, Offering, OfferingTier, Provider, Tier
-from catalog.rules import offering_name
+from catalog.models import Alias, AmendmentKind, ClaimState, Model, Offering, OfferingTier, Provider, Tier
+from catalog.rules import UNKNOWN, offering_name
+from catalog.services import aliases, amendments
 from catalog.services.labels import checked_name, since
 from core.errors import Conflict, Invalid, NotFound
 from core.services import audit
 
 
 class TierIsKnown(Conflict):
-    """A later tier is recorded already: set a tier from an instant after it begins."""
+    """A later tier is recorded already: set a tier from the instant it begins, or later."""
 
 
 def get(name: str) -> Offering:
@@ -108,12 +109,17 @@ def ensure(
 
 
 @transaction.atomic
-def set_tier(*, offering: Offering, tier: Tier | int, since_at: datetime, by: str, reason: str = "") -> OfferingTier:
+def set_tier(
+    *, offering: Offering, tier: Tier | int, since_at: datetime, by: str, reason: str = "", at: datetime | None = None
+) -> OfferingTier:
     """Give an offering a tier from an instant on. Entries from before keep theirs; repeating changes nothing.
+
+    With `at`, the present, an instant before it amends the past: what was booked since then moves to the tier. A tier
+    that begins at the very instant is put right.
 
     Raises:
         Invalid: there is no such tier.
-        TierIsKnown: a tier is recorded that begins at or after the instant and is another one.
+        TierIsKnown: a tier is recorded that begins after the instant and is another one.
     """
     audit.acting(by=by, reason=reason)
     if tier not in (Tier.FRONTIER, Tier.MIDDLE, Tier.ECONOMY, Tier.SELF_HOSTED):
@@ -123,12 +129,63 @@ def set_tier(*, offering: Offering, tier: Tier | int, since_at: datetime, by: st
     held = OfferingTier.objects.filter(offering=offering, valid__contains=since_at).first()
     if held is not None and held.tier == tier:
         return held
-    if OfferingTier.objects.filter(offering=offering, valid__startswith__gte=since_at).exists():
-        raise TierIsKnown(f"{offering.name} has a tier recorded from {since_at:%Y-%m-%d %H:%M} or later on.")
-    if held is not None:
-        held.valid = since(held.valid.lower, since_at)
-        held.save(update_fields=["valid"])
-    return OfferingTier.objects.create(offering=offering, tier=tier, valid=since(since_at))
+    if OfferingTier.objects.filter(offering=offering, valid__startswith__gt=since_at).exists():
+        raise TierIsKnown(f"{offering.name} has a tier recorded from after {since_at:%Y-%m-%d %H:%M} on.")
+    if held is not None and held.valid.lower == since_at:
+        held.tier = tier
+        held.save(update_fields=["tier"])
+    else:
+        if held is not None:
+            held.valid = since(held.valid.lower, since_at)
+            held.save(update_fields=["valid"])
+        held = OfferingTier.objects.create(offering=offering, tier=tier, valid=since(since_at))
+    if at is not None:
+        amendments.note(
+            kind=AmendmentKind.TIER,
+            summary=f"{offering.name} is {Tier(tier).label}",
+            offerings=[offering.pk],
+            starts_at=since_at,
+            by=by,
+            at=at,
+            reason=reason,
+        )
+    return held
+
+
+@transaction.atomic
+def merge(*, offering: Offering, into: Offering, since_at: datetime, by: str, at: datetime, reason: str = "") -> None:
+    """Let every name of an offering mean another one from an instant on, and have what was booked since moved there.
+
+    That is how a name that nobody knew gets its meaning. Repeating changes nothing.
+
+    Raises:
+        Invalid: an offering cannot be merged into itself.
+        NameIsTaken: a name of it means a third offering by then.
+    """
+    audit.acting(by=by, reason=reason)
+    if offering.pk == into.pk:
+        raise Invalid("An offering cannot be assigned to itself.", [("into", "the same")])
+    Offering.objects.select_for_update().filter(pk__in=sorted([offering.pk, into.pk])).count()
+    model, provider = offering.model.name, offering.provider.name
+    names = {f"{provider}/{model}".lower()}
+    if provider.lower() == UNKNOWN:
+        names.add(model.lower())
+    names |= set(Alias.objects.filter(offering=offering, valid__contains=since_at).values_list("name", flat=True))
+    for name in sorted(names):
+        aliases.assign(name=name, offering=into, by=by, since_at=since_at, reason=reason)
+    Offering.objects.filter(pk=offering.pk, state=ClaimState.WAITING).update(state=ClaimState.MERGED)
+    Model.objects.filter(pk=offering.model_id, default_offering=offering).update(default_offering=None)
+    offering.refresh_from_db(fields=["state"])
+    amendments.note(
+        kind=AmendmentKind.OFFERING,
+        summary=f"{offering.name} means {into.name}",
+        offerings=[offering.pk],
+        into_id=into.pk,
+        starts_at=since_at,
+        by=by,
+        at=at,
+        reason=reason,
+    )
 
 
 @transaction.atomic

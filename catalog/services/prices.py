@@ -8,17 +8,18 @@ Whoever asks what we believed at an instant still gets the answer of then.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
+from typing import Any
 
 from django.db import transaction
 from django.db.backends.postgresql.psycopg_any import DateTimeTZRange
 
-from catalog.models import HourWindow, Meter, Offering, Price, PriceSeries
-from catalog.services import offerings
-from catalog.services.labels import since
+from catalog.models import AmendmentKind, Contract, HourWindow, Meter, Offering, Price, PriceSeries
+from catalog.services import amendments, offerings
+from catalog.services.labels import rests, since
 from core.errors import Conflict, Invalid
 from core.services import audit
 
@@ -43,6 +44,28 @@ class PriceSet:
     replaced: tuple[int, ...] = ()  # ids of the prices whose record was closed
 
 
+@dataclass(frozen=True, kw_only=True)
+class NewPrice:
+    """A price to be set: USD per million units of a meter over [valid_from, valid_until), and what series it is of."""
+
+    offering: Offering
+    meter: str
+    usd_per_1m: Decimal
+    valid_from: datetime
+    valid_until: datetime | None = None
+    context_over: int | None = None
+    context_inclusive: bool = False
+    service_tier: str | None = None
+    region: str | None = None
+    hour_window: HourWindow | None = None
+    contract: Contract | None = None
+    currency: str = "USD"
+    source: str = ""
+    source_version: str = ""
+    source_url: str = ""
+    note: str = ""
+
+
 @transaction.atomic
 def set_price(
     *,
@@ -56,59 +79,107 @@ def set_price(
     offering: Offering | None = None,
     provider: str = "",
     model: str = "",
-    valid_until: datetime | None = None,
-    context_over: int | None = None,
-    context_inclusive: bool = False,
-    service_tier: str | None = None,
-    region: str | None = None,
-    hour_window: HourWindow | None = None,
-    currency: str = "USD",
-    source_version: str = "",
-    source_url: str = "",
     note: str = "",
+    **series: Any,
 ) -> PriceSet:
-    """Record that a meter of an offering costs so much over [valid_from, valid_until), at list.
+    """Record that a meter of an offering costs so much over [valid_from, valid_until); see `set_prices` for one price.
 
-    `usd_per_1m` is USD per million units of the meter. Whatever the book says for that time is replaced, prices that
-    begin later included unless `valid_until` ends before them; see Note [Valid and recorded]. A price that the book has
-    already for all of that time writes nothing.
-
-    Entries booked before keep what they were priced with. Bookings that run at this moment may still use the old price:
-    a caller that must be sure calls `barrier.pass_through()` after its commit.
+    Where no offering is given, that of `provider` and `model` is made. What else a `NewPrice` says may be given.
 
     Raises:
         Invalid: the offering, meter, amount, currency or time cannot be; all reasons at once.
         LimitDisagrees: the context tier is known with the other kind of limit.
     """
     audit.acting(by=by, reason=note)
-    _check(
-        meter=meter,
-        usd_per_1m=usd_per_1m,
-        valid_from=valid_from,
-        valid_until=valid_until,
-        context_over=context_over,
-        currency=currency,
-        source=source,
-        approved_by=approved_by,
-    )
     if offering is None:
         if not (provider and model):
             raise Invalid("A price needs an offering, or a provider and a model.", [("offering", "none given")])
         offering = offerings.ensure(model=model, provider=provider, by=by)
-        audit.acting(by=by, reason=note)  # making it gave no reason
-
-    series = _series(
+    price = NewPrice(
         offering=offering,
         meter=meter,
-        context_over=context_over,
-        context_inclusive=context_inclusive,
-        service_tier=service_tier or None,
-        region=region or None,
-        hour_window=hour_window,
+        usd_per_1m=usd_per_1m,
+        valid_from=valid_from,
+        source=source,
+        note=note,
+        **series,
     )
-    valid = since(valid_from, valid_until)
+    return set_prices([price], by=by, approved_by=approved_by, at=at, reason=note)[0]
+
+
+@transaction.atomic
+def set_prices(new: Sequence[NewPrice], *, by: str, approved_by: str, at: datetime, reason: str = "") -> list[PriceSet]:
+    """Record prices, all or none. What the book says for their time is replaced.
+
+    Prices that begin later are replaced too unless `valid_until` ends before them; see Note [Valid and recorded]. A
+    price that the book has already for all of that time writes nothing. What is written for the past is one amendment.
+
+    Entries booked before keep what they were priced with until they are restated. Bookings that run at this moment may
+    still use the old price: a caller that must be sure calls `barrier.pass_through()` after its commit.
+
+    Raises:
+        Invalid: a meter, amount, currency or time cannot be; all reasons of all prices at once.
+        LimitDisagrees: a context tier is known with the other kind of limit.
+    """
+    audit.acting(by=by, reason=reason)
+    problems = [problem for price in new for problem in _problems(price, approved_by)]
+    if problems:
+        raise Invalid(" ".join(dict.fromkeys(sentence for _, sentence in problems)), problems)
+    priced_before = _priced(price.offering for price in new)
+    done = [_set(price, by=by, approved_by=approved_by, at=at) for price in new]
+
+    # The first prices of an offering correct nothing: what waits for them is not priced yet.
+    past = [
+        price
+        for price, one in zip(new, done, strict=True)
+        if one.written and price.valid_from < at and price.offering.pk in priced_before
+    ]
+    if past:
+        ends = [price.valid_until for price in past]
+        names = sorted({price.offering.name for price in past})
+        amendments.note(
+            kind=AmendmentKind.PRICES,
+            summary=f"{len(past)} price{'s' if len(past) > 1 else ''} of {_listing(names)}",
+            offerings=[price.offering.pk for price in past],
+            starts_at=min(price.valid_from for price in past),
+            ends_at=None if None in ends else max(one for one in ends if one is not None),
+            by=by,
+            at=at,
+            reason=reason,
+        )
+    return done
+
+
+def set_prices_of_contract(new: Sequence[NewPrice], *, by: str, approved_by: str, at: datetime) -> bool:
+    """Record a contract's own prices in its transaction, which notes the amendment; says whether anything was written.
+
+    Raises:
+        Invalid: as `set_prices`.
+    """
+    problems = [problem for price in new for problem in _problems(price, approved_by)]
+    if problems:
+        raise Invalid(" ".join(dict.fromkeys(sentence for _, sentence in problems)), problems)
+    done = [_set(price, by=by, approved_by=approved_by, at=at) for price in new]
+    return any(one.written for one in done)
+
+
+def _listing(names: Sequence[str]) -> str:
+    """Name a few of many."""
+    return ", ".join(names) if len(names) <= 3 else f"{', '.join(names[:3])} and {len(names) - 3} more"
+
+
+def _priced(of: Iterable[Offering]) -> set[int]:
+    """Return which of the offerings have some price. One query."""
+    wanted = {(one.provider_id, one.model_id): one.pk for one in of}
+    found = PriceSeries.objects.filter(model__in={model for _, model in wanted}).values_list("provider_id", "model_id")
+    return {wanted[pair] for pair in found.distinct() if pair in wanted}
+
+
+def _set(new: NewPrice, *, by: str, approved_by: str, at: datetime) -> PriceSet:
+    series = _series(new)
+    valid = since(new.valid_from, new.valid_until)
     held = list(Price.objects.filter(series=series, recorded__upper_inf=True, valid__overlap=valid).order_by("valid"))
-    if held and all(one.usd_per_1m == usd_per_1m for one in held) and _cover(held, valid):
+    if held and all(one.usd_per_1m == new.usd_per_1m for one in held) and _cover(held, valid):
         return PriceSet(price=held[0], written=False)
 
     # Two changes within one instant, or a clock that went back: what replaces is recorded after what it replaces, or
@@ -117,17 +188,17 @@ def set_price(
     rows = []
     for one in held:
         Price.objects.filter(pk=one.pk).update(recorded=since(one.recorded.lower, recorded_at))
-        for rest in _rests(one.valid, valid):
+        for rest in rests(one.valid, valid):
             rows.append(_recorded_anew(one, rest, recorded_at))
     price = Price(
         series=series,
-        usd_per_1m=usd_per_1m,
+        usd_per_1m=new.usd_per_1m,
         valid=valid,
         recorded=since(recorded_at),
-        source=source,
-        source_version=source_version,
-        source_url=source_url,
-        note=note,
+        source=new.source,
+        source_version=new.source_version,
+        source_url=new.source_url,
+        note=new.note,
         entered_by=by,
         approved_by=approved_by,
     )
@@ -162,67 +233,49 @@ def _dollars(amount: Decimal) -> str:
     return f"{amount:.{1 - amount.adjusted()}f}"
 
 
-def _check(
-    *,
-    meter: str,
-    usd_per_1m: Decimal,
-    valid_from: datetime,
-    valid_until: datetime | None,
-    context_over: int | None,
-    currency: str,
-    source: str,
-    approved_by: str,
-) -> None:
+def _problems(new: NewPrice, approved_by: str) -> list[tuple[str, str]]:
+    """Say all that cannot be about a price."""
     problems = []
-    if meter not in Meter.values:
-        problems.append(("meter", f"There is no meter {meter!r}; the meters are {', '.join(Meter.values)}."))
-    if currency != "USD":
+    usd = new.usd_per_1m
+    if new.meter not in Meter.values:
+        problems.append(("meter", f"There is no meter {new.meter!r}; the meters are {', '.join(Meter.values)}."))
+    if new.currency != "USD":
         problems.append(("currency", "Prices are in USD only."))
-    most = MOST_USD_PER_1M_OTHERS if meter in _COUNTED_APART else MOST_USD_PER_1M_TOKENS
-    if not usd_per_1m.is_finite() or usd_per_1m < 0:
+    most = MOST_USD_PER_1M_OTHERS if new.meter in _COUNTED_APART else MOST_USD_PER_1M_TOKENS
+    if not usd.is_finite() or usd < 0:
         problems.append(("usd_per_1m", "A price is a number of 0 or more."))
-    elif usd_per_1m > most:
-        problems.append(("usd_per_1m", f"{usd_per_1m:,f} USD per million is more than {most:,f}: is the unit right?"))
-    elif usd_per_1m != round(usd_per_1m, _PLACES):
+    elif usd > most:
+        problems.append(("usd_per_1m", f"{usd:,f} USD per million is more than {most:,f}: is the unit right?"))
+    elif usd != round(usd, _PLACES):
         problems.append(("usd_per_1m", f"A price has at most {_PLACES} decimal places."))
-    if valid_until is not None and valid_until <= valid_from:
+    if new.valid_until is not None and new.valid_until <= new.valid_from:
         problems.append(("valid_until", "The price would hold for no time at all."))
-    if context_over is not None and context_over <= 0:
+    if new.context_over is not None and new.context_over <= 0:
         problems.append(("context_over", "A context tier begins above a number of tokens greater than 0."))
-    if not source.strip():
+    if not new.source.strip():
         problems.append(("source", "Say where the price comes from."))
     if not approved_by.strip():
         problems.append(("approved_by", "Say who approved the price."))
-    if problems:
-        raise Invalid(" ".join(sentence for _, sentence in problems), problems)
+    return problems
 
 
-def _series(
-    *,
-    offering: Offering,
-    meter: str,
-    context_over: int | None,
-    context_inclusive: bool,
-    service_tier: str | None,
-    region: str | None,
-    hour_window: HourWindow | None,
-) -> PriceSeries:
-    """Return the list series, locked: whoever sets a price in it waits for who was first."""
+def _series(new: NewPrice) -> PriceSeries:
+    """Return the series, locked: whoever sets a price in it waits for who was first."""
     what = {
-        "provider_id": offering.provider_id,
-        "model_id": offering.model_id,
-        "meter": meter,
-        "context_over": context_over,
-        "service_tier": service_tier,
-        "region": region,
-        "hour_window": hour_window,
-        "contract": None,
+        "provider_id": new.offering.provider_id,
+        "model_id": new.offering.model_id,
+        "meter": new.meter,
+        "context_over": new.context_over,
+        "service_tier": new.service_tier or None,
+        "region": new.region or None,
+        "hour_window": new.hour_window,
+        "contract": new.contract,
     }
-    series, _ = PriceSeries.objects.get_or_create(**what, defaults={"context_inclusive": context_inclusive})
+    series, _ = PriceSeries.objects.get_or_create(**what, defaults={"context_inclusive": new.context_inclusive})
     series = PriceSeries.objects.select_for_update().get(pk=series.pk)
-    if context_over is not None and series.context_inclusive != context_inclusive:
+    if new.context_over is not None and series.context_inclusive != new.context_inclusive:
         side = "from" if series.context_inclusive else "above"
-        raise LimitDisagrees(f"The tier of {offering.name} holds {side} {context_over:,} tokens of input on.")
+        raise LimitDisagrees(f"The tier of {new.offering.name} holds {side} {new.context_over:,} tokens of input on.")
     return series
 
 
@@ -236,16 +289,6 @@ def _cover(held: list[Price], valid: DateTimeTZRange) -> bool:
             return True
         reached = one.valid.upper
     return bool(valid.upper is not None and reached >= valid.upper)
-
-
-def _rests(old: DateTimeTZRange, new: DateTimeTZRange) -> list[DateTimeTZRange]:
-    """Return what is left of `old` on either side of `new`."""
-    rests = []
-    if old.lower is None or old.lower < new.lower:
-        rests.append(since(old.lower, new.lower))
-    if new.upper is not None and (old.upper is None or new.upper < old.upper):
-        rests.append(since(new.upper, old.upper))
-    return rests
 
 
 def _recorded_anew(price: Price, valid: DateTimeTZRange, recorded_at: datetime) -> Price:

@@ -6,7 +6,8 @@ from datetime import datetime
 
 from django.db import transaction
 
-from catalog.models import UNASSIGNED_ID, ClaimState, Team, TeamAlias
+from catalog.models import UNASSIGNED_ID, AmendmentKind, ClaimState, Team, TeamAlias
+from catalog.services import amendments
 from catalog.services.labels import checked_label, since
 from core.errors import Conflict, Invalid, NotFound
 from core.services import audit
@@ -99,3 +100,48 @@ def claim(*, team: Team, by: str, reason: str = "") -> bool:
     claimed = Team.objects.filter(pk=team.pk, state=ClaimState.WAITING).update(state=ClaimState.CLAIMED)
     team.refresh_from_db(fields=["state"])
     return claimed == 1
+
+
+@transaction.atomic
+def merge(*, team: Team, into: Team, since_at: datetime, by: str, at: datetime, reason: str = "") -> None:
+    """Let a team's name mean another team from an instant on, and have what was booked since moved there.
+
+    Its other labels move too. Months that are closed stay as they are. Repeating changes nothing.
+
+    Raises:
+        Invalid: it is the team of events that name none, or the same one.
+        LabelIsTaken: a label of it means a third team by then, or it is itself another's new name.
+    """
+    audit.acting(by=by, reason=reason)
+    if team.pk in (UNASSIGNED_ID, into.pk):
+        raise Invalid("Events that name no team cannot be assigned, and none to itself.", [("into", "cannot be")])
+    list(Team.objects.select_for_update().filter(pk__in=[team.pk, into.pk]).order_by("pk"))
+    if TeamAlias.objects.filter(folded=into.folded, valid__overlap=since(since_at)).exists():
+        raise LabelIsTaken(f"{into.name!r} has been assigned to another team itself.")
+    labels = TeamAlias.objects.filter(team=team, valid__contains=since_at).values_list("folded", flat=True)
+    for folded in sorted({team.folded, *labels}):
+        _point(folded, into=into, since_at=since_at)
+    Team.objects.filter(pk=team.pk).exclude(state=ClaimState.MERGED).update(state=ClaimState.MERGED)
+    team.refresh_from_db(fields=["state"])
+    amendments.note(
+        kind=AmendmentKind.TEAM,
+        summary=f"{team.name} is {into.name}",
+        team_id=team.pk,
+        into_id=into.pk,
+        starts_at=since_at,
+        by=by,
+        at=at,
+        reason=reason,
+    )
+
+
+def _point(folded: str, *, into: Team, since_at: datetime) -> None:
+    """Let a label mean a team from an instant on; what it meant ends there."""
+    for held in TeamAlias.objects.filter(folded=folded, valid__overlap=since(since_at)):
+        if held.team_id == into.pk and held.valid.upper is None:
+            return
+        if held.valid.upper is not None or (held.valid.lower is not None and held.valid.lower >= since_at):
+            raise LabelIsTaken(f"{folded!r} means {held.team.name!r} by then.")
+        held.valid = since(held.valid.lower, since_at)
+        held.save(update_fields=["valid"])
+    TeamAlias.objects.create(folded=folded, team=into, valid=since(since_at))

@@ -6,7 +6,8 @@ from datetime import datetime
 
 from django.db import transaction
 
-from catalog.models import UNASSIGNED_ID, ClaimState, Team, UseCase, UseCaseAlias, UseCaseTeam
+from catalog.models import UNASSIGNED_ID, AmendmentKind, ClaimState, Team, UseCase, UseCaseAlias, UseCaseTeam
+from catalog.services import amendments
 from catalog.services.labels import checked_label, since
 from core.errors import Conflict, Invalid, NotFound
 from core.services import audit
@@ -107,9 +108,12 @@ def add_alias(*, use_case: UseCase, label: str, since_at: datetime, by: str, rea
 
 
 @transaction.atomic
-def assign_team(*, use_case: UseCase, team: Team, since_at: datetime, by: str, reason: str = "") -> UseCaseTeam:
+def assign_team(
+    *, use_case: UseCase, team: Team, since_at: datetime, by: str, reason: str = "", at: datetime | None = None
+) -> UseCaseTeam:
     """Let a team answer for a use case from an instant on; what was booked before stays with whom it was booked for.
 
+    With `at`, the present, an instant before it amends the past: calls since then that named no team move to the team.
     Repeating changes nothing.
 
     Raises:
@@ -129,6 +133,18 @@ def assign_team(*, use_case: UseCase, team: Team, since_at: datetime, by: str, r
     if held is not None:
         held.valid = since(held.valid.lower, since_at)
         held.save(update_fields=["valid"])
+    if at is not None:
+        amendments.note(
+            kind=AmendmentKind.USE_CASE_TEAM,
+            summary=f"{team.name} answers for {use_case.name}",
+            use_case_id=use_case.pk,
+            team_id=UNASSIGNED_ID if held is None else held.team_id,
+            into_id=team.pk,
+            starts_at=since_at,
+            by=by,
+            at=at,
+            reason=reason,
+        )
     return UseCaseTeam.objects.create(use_case=use_case, team=team, valid=since(since_at))
 
 
@@ -148,5 +164,50 @@ def claim(*, use_case: UseCase, owner: str, by: str, at: datetime, team: Team | 
     claimed = waiting.update(state=ClaimState.CLAIMED, owner=owner.strip())
     use_case.refresh_from_db()
     if claimed and team is not None:
-        assign_team(use_case=use_case, team=team, since_at=use_case.first_seen_at or at, by=by, reason=reason)
+        assign_team(use_case=use_case, team=team, since_at=use_case.first_seen_at or at, by=by, reason=reason, at=at)
     return claimed == 1
+
+
+@transaction.atomic
+def merge(*, use_case: UseCase, into: UseCase, since_at: datetime, by: str, at: datetime, reason: str = "") -> None:
+    """Let a use case's name mean another use case from an instant on, and have what was booked since moved there.
+
+    Its other labels move too. Months that are closed stay as they are. Repeating changes nothing.
+
+    Raises:
+        Invalid: it is the use case of events that name none, or the same one.
+        LabelIsTaken: a label of it means a third use case by then, or it is itself another's new name.
+    """
+    audit.acting(by=by, reason=reason)
+    if use_case.pk in (UNASSIGNED_ID, into.pk):
+        raise Invalid("Events that name no use case cannot be assigned, and none to itself.", [("into", "cannot be")])
+    list(UseCase.objects.select_for_update().filter(pk__in=[use_case.pk, into.pk]).order_by("pk"))
+    if UseCaseAlias.objects.filter(folded=into.folded, valid__overlap=since(since_at)).exists():
+        raise LabelIsTaken(f"{into.name!r} has been assigned to another use case itself.")
+    labels = UseCaseAlias.objects.filter(use_case=use_case, valid__contains=since_at).values_list("folded", flat=True)
+    for folded in sorted({use_case.folded, *labels}):
+        _point(folded, into=into, since_at=since_at)
+    UseCase.objects.filter(pk=use_case.pk).exclude(state=ClaimState.MERGED).update(state=ClaimState.MERGED)
+    use_case.refresh_from_db(fields=["state"])
+    amendments.note(
+        kind=AmendmentKind.USE_CASE,
+        summary=f"{use_case.name} is {into.name}",
+        use_case_id=use_case.pk,
+        into_id=into.pk,
+        starts_at=since_at,
+        by=by,
+        at=at,
+        reason=reason,
+    )
+
+
+def _point(folded: str, *, into: UseCase, since_at: datetime) -> None:
+    """Let a label mean a use case from an instant on; what it meant ends there."""
+    for held in UseCaseAlias.objects.filter(folded=folded, valid__overlap=since(since_at)):
+        if held.use_case_id == into.pk and held.valid.upper is None:
+            return
+        if held.valid.upper is not None or (held.valid.lower is not None and held.valid.lower >= since_at):
+            raise LabelIsTaken(f"{folded!r} means {held.use_case.name!r} by then.")
+        held.valid = since(held.valid.lower, since_at)
+        held.save(update_fields=["valid"])
+    UseCaseAlias.objects.create(folded=folded, use_case=into, valid=since(since_at))

@@ -30,7 +30,8 @@ COLUMNS = (
     "web_searches",
     "reasoning_tokens", "counted", "service_tier", "cost_usd", "list_cost_usd", "avoided_usd", "reported_cost_usd",
     "rate_id", "unpriced", "latency_ms", "task", "context_id", "sticky_key", "user_key", "rules_version",
-    "state_revision", "rule", "reason", "fallback_index", "call_group", "tags", "flags", "event_id", "receipt_id",
+    "state_revision", "rule", "reason", "fallback_index", "call_group", "tags", "flags", "event_id", "reported_model",
+    "receipt_id",
     "corrects_use_case_id", "corrects_booked_at", "corrects_id", "correction_of", "restatement_id",
 )  # fmt: skip
 
@@ -75,6 +76,7 @@ class Posting(msgspec.Struct, gc=False):
     tags: dict[str, str]
     flags: list[str]
     event_id: str
+    reported_model: str  # provider/model as the gateway wrote them, what names are resolved from anew
     receipt_id: int | None
     corrects: tuple[int, datetime, int] | None = None
     correction_of: date | None = None
@@ -86,7 +88,7 @@ _LINE = "\t".join(["%s"] * len(COLUMNS)) + "\n"
 _NULL = "\\N"
 _TEXTS = (
     "environment", "requested_model", "service_tier", "task", "sticky_key", "user_key", "rule", "reason", "call_group",
-    "event_id",
+    "event_id", "reported_model",
 )  # fmt: skip
 _ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
 _encode_json = msgspec.json.Encoder().encode
@@ -105,7 +107,7 @@ def copy_line(p: Posting) -> str:
     """Return the posting as a line of COPY's text format, columns as in `COLUMNS`."""
     texts = (
         p.environment + p.requested_model + p.service_tier + p.task + p.sticky_key + p.user_key + p.rule + p.reason
-        + p.call_group + p.event_id
+        + p.call_group + p.event_id + p.reported_model
     )  # fmt: skip
     if "\\" in texts or not texts.isprintable():  # looked at as one: nearly no line needs escapes
         p = msgspec.structs.replace(p, **{name: _escape(getattr(p, name)) for name in _TEXTS})
@@ -149,6 +151,7 @@ def copy_line(p: Posting) -> str:
         _escape(_encode_json(p.tags).decode()) if p.tags else _NULL,
         _escape(_array(p.flags)) if p.flags else _NULL,
         p.event_id,
+        p.reported_model,
         _NULL if p.receipt_id is None else p.receipt_id,
         _NULL if corrects is None else corrects[0],
         _NULL if corrects is None else corrects[1].isoformat(),

@@ -99,11 +99,7 @@ def _plain(value: Decimal) -> str:
 def rate_ids(cursor: psycopg.Cursor[Any], cards: Mapping[bytes, RateCard]) -> dict[bytes, int]:
     """Return ids of rates by digest; two statements where some are new, else none."""
     known = {digest: id_ for digest in cards if (id_ := worlds.rates.look(digest)) is not None}
-    new = {
-        digest: _json.encode(content_of(card)).decode()
-        for digest, card in cards.items()
-        if digest not in known
-    }
+    new = {digest: _json.encode(content_of(card)).decode() for digest, card in cards.items() if digest not in known}
     if new:
         made = _intern(
             cursor,

@@ -106,6 +106,7 @@ def _posting(line: Line, world: World, cards: dict[int, RateCard], context_id: i
         tags=event.tags,
         flags=event.flags,
         event_id=event.event_id,
+        reported_model=f"{event.provider}/{event.model}"[:258],
         receipt_id=line.receipt.id,
         correction_of=line.correction_of,
     )

@@ -195,7 +195,14 @@ def _rated_anew(entry: Posting, world: World, cards: dict[int, RateCard]) -> Pos
         key = id(card)
         cards[key] = card
     return msgspec.structs.replace(
-        entry, kind=USAGE, cost=cost, list_cost=list_cost, avoided=avoided, rate_id=key, unpriced=unpriced, corrects=None
+        entry,
+        kind=USAGE,
+        cost=cost,
+        list_cost=list_cost,
+        avoided=avoided,
+        rate_id=key,
+        unpriced=unpriced,
+        corrects=None,
     )
 
 

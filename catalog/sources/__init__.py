@@ -1,0 +1,1 @@
+"""Tables of prices from outside, read into quotes. A price from outside is a proposal: nothing here writes anything."""

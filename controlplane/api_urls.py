@@ -4,7 +4,9 @@ from django.urls import path
 
 from alerts import api as alerts
 from budgets import api as budgets
-from catalog import api as catalog
+from catalog import api_models as models
+from catalog import api_names as names
+from catalog import api_prices as prices
 from routing import api as rules
 from routing import api_serving as serving
 from usage import api as usage
@@ -20,15 +22,15 @@ urlpatterns = [
     path("budgets", budgets.BudgetsApi.as_view(), name="api-budgets"),
     path("budgets/<int:pk>", budgets.BudgetApi.as_view(), name="api-budget"),
     path("budgets/<int:pk>/limits", budgets.BudgetLimitsApi.as_view(), name="api-budget-limits"),
-    path("use-cases", catalog.UseCasesApi.as_view(), name="api-use-cases"),
-    path("use-cases/<int:pk>", catalog.UseCaseApi.as_view(), name="api-use-case"),
-    path("use-cases/<int:pk>/claim", catalog.UseCaseClaimApi.as_view(), name="api-use-case-claim"),
-    path("teams", catalog.TeamsApi.as_view(), name="api-teams"),
-    path("teams/<int:pk>", catalog.TeamApi.as_view(), name="api-team"),
-    path("models", catalog.ModelsApi.as_view(), name="api-models"),
-    path("models/<int:pk>", catalog.ModelApi.as_view(), name="api-model"),
-    path("models/<int:pk>/aliases", catalog.ModelAliasesApi.as_view(), name="api-model-aliases"),
-    path("prices", catalog.PricesApi.as_view(), name="api-prices"),
+    path("use-cases", names.UseCasesApi.as_view(), name="api-use-cases"),
+    path("use-cases/<int:pk>", names.UseCaseApi.as_view(), name="api-use-case"),
+    path("use-cases/<int:pk>/claim", names.UseCaseClaimApi.as_view(), name="api-use-case-claim"),
+    path("teams", names.TeamsApi.as_view(), name="api-teams"),
+    path("teams/<int:pk>", names.TeamApi.as_view(), name="api-team"),
+    path("models", models.ModelsApi.as_view(), name="api-models"),
+    path("models/<int:pk>", models.ModelApi.as_view(), name="api-model"),
+    path("models/<int:pk>/aliases", models.ModelAliasesApi.as_view(), name="api-model-aliases"),
+    path("prices", prices.PricesApi.as_view(), name="api-prices"),
     path("alerts", alerts.AlertsApi.as_view(), name="api-alerts"),
     path("alerts/<int:pk>", alerts.AlertApi.as_view(), name="api-alert"),
     path("alerts/<int:pk>/acknowledge", alerts.AlertAcknowledgeApi.as_view(), name="api-alert-acknowledge"),

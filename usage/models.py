@@ -269,6 +269,24 @@ class Restatement(models.Model):
         return f"#{self.pk} {self.kind}"
 
 
+class Correction(models.Model):
+    """An amendment of the catalogue that usage has taken up, and the job that restates what it concerns."""
+
+    amendment_id = models.BigIntegerField()  # catalog's; not a foreign key, so that nothing in either holds the other
+    job_id = models.BigIntegerField()
+    taken_up_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(name="usage_correction_once", fields=["amendment_id"]),
+            models.UniqueConstraint(name="usage_correction_job_once", fields=["job_id"]),
+        ]
+        triggers = append_only("usage_correction")
+
+    def __str__(self) -> str:
+        return f"#{self.pk} of amendment {self.amendment_id}"
+
+
 class Metered(models.Model):
     """The disjoint meters, in the order of the tables' columns. A reversal carries them negative."""
 

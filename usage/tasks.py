@@ -11,6 +11,7 @@ from budgets.services import building
 from core import nudges
 from usage.selectors import drivers
 from usage.services import booking, housekeeping, jobs, rerating
+from usage.services.restating import running
 
 BOOK = "usage.tasks.book_pending"
 JOBS = "usage.tasks.run_jobs"
@@ -43,8 +44,10 @@ def run_jobs() -> None:
 
 
 def _look_for_prices() -> None:
-    """Where the catalogue changed since this process last looked, price what was waiting for it."""
+    """Where the catalogue changed since this process last looked, price what waited for it and restate the past."""
     global _looked_at_revision
+    # First what somebody amended, under that person's name; what still waits for a price then has nobody's.
+    running.take_up(at=timezone.now())
     _looked_at_revision = rerating.look_for_prices(since_revision=_looked_at_revision, at=timezone.now())
 
 

@@ -63,6 +63,7 @@ def assign(
             kind=AmendmentKind.OFFERING,
             summary=f"{folded} means {offering.name}",
             offerings=meant - {offering.pk},
+            into_id=offering.pk,
             starts_at=since_at,
             ends_at=until,
             by=by,

@@ -8,7 +8,9 @@ is missed, whoever makes it and through whatever door.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import datetime
 
 from catalog.models import Amendment, AmendmentKind
@@ -35,7 +37,7 @@ def note(
     """
     if starts_at is not None and starts_at >= at:
         return None
-    return Amendment.objects.create(
+    made = Amendment.objects.create(
         kind=kind,
         summary=summary[:300],
         offerings=sorted(set(offerings)),
@@ -49,3 +51,21 @@ def note(
         by=by,
         at=at,
     )
+    collected = _collected.get()
+    if collected is not None:
+        collected.append(made)
+    return made
+
+
+@contextmanager
+def collecting() -> Iterator[list[Amendment]]:
+    """Collect the amendments that are noted inside the block: for whoever tries a change and takes it back."""
+    found: list[Amendment] = []
+    token = _collected.set(found)
+    try:
+        yield found
+    finally:
+        _collected.reset(token)
+
+
+_collected: ContextVar[list[Amendment] | None] = ContextVar("collected", default=None)

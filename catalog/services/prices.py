@@ -8,7 +8,7 @@ Whoever asks what we believed at an instant still gets the answer of then.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -125,15 +125,9 @@ def set_prices(new: Sequence[NewPrice], *, by: str, approved_by: str, at: dateti
     problems = [problem for price in new for problem in _problems(price, approved_by)]
     if problems:
         raise Invalid(" ".join(dict.fromkeys(sentence for _, sentence in problems)), problems)
-    priced_before = _priced(price.offering for price in new)
     done = [_set(price, by=by, approved_by=approved_by, at=at) for price in new]
 
-    # The first prices of an offering correct nothing: what waits for them is not priced yet.
-    past = [
-        price
-        for price, one in zip(new, done, strict=True)
-        if one.written and price.valid_from < at and price.offering.pk in priced_before
-    ]
+    past = [price for price, one in zip(new, done, strict=True) if one.written and price.valid_from < at]
     if past:
         ends = [price.valid_until for price in past]
         names = sorted({price.offering.name for price in past})
@@ -166,13 +160,6 @@ def set_prices_of_contract(new: Sequence[NewPrice], *, by: str, approved_by: str
 def _listing(names: Sequence[str]) -> str:
     """Name a few of many."""
     return ", ".join(names) if len(names) <= 3 else f"{', '.join(names[:3])} and {len(names) - 3} more"
-
-
-def _priced(of: Iterable[Offering]) -> set[int]:
-    """Return which of the offerings have some price. One query."""
-    wanted = {(one.provider_id, one.model_id): one.pk for one in of}
-    found = PriceSeries.objects.filter(model__in={model for _, model in wanted}).values_list("provider_id", "model_id")
-    return {wanted[pair] for pair in found.distinct() if pair in wanted}
 
 
 def _set(new: NewPrice, *, by: str, approved_by: str, at: datetime) -> PriceSet:

@@ -28,12 +28,20 @@ _NOTHING_USED = Rated(0, 0, None, PRICED)
 
 
 def rate(
-    *, book: Book, offering: int, service_tier: str, timestamp: float, meters: tuple[int, ...], gateway: int = 0
+    *,
+    book: Book,
+    offering: int,
+    service_tier: str,
+    timestamp: float,
+    meters: tuple[int, ...],
+    gateway: int = 0,
+    input_tokens: int | None = None,
 ) -> Rated:
     """Price one call with the prices in force at its time, at list or under the contract that holds for it.
 
     `meters` are counts by meter index (`catalog.rules.METERS`), `timestamp` is POSIX seconds, `gateway` the id of the
-    one that reported it. A call that used nothing cost nothing. A call that used a meter without a price is unpriced
+    one that reported it. `input_tokens` is the size that context tiers go by, where the meters are sums of many calls
+    of about that size. A call that used nothing cost nothing. A call that used a meter without a price is unpriced
     as a whole: a part of a cost would look like all of it. A request itself costs only where its price is listed.
     """
     if gateway not in book.contract_gateways:
@@ -54,8 +62,10 @@ def rate(
     face = span.at(timestamp) if span.hours else span.face
     card = face.card
     if face.cliffs:
-        # Written out: the sum over INPUT_METERS, a microsecond quicker.
-        card = face.card_for(meters[0] + meters[1] + meters[2] + meters[3] + meters[5] + meters[7])
+        if input_tokens is None:
+            # Written out: the sum over INPUT_METERS, a microsecond quicker.
+            input_tokens = meters[0] + meters[1] + meters[2] + meters[3] + meters[5] + meters[7]
+        card = face.card_for(input_tokens)
     return with_card(card, meters)
 
 

@@ -15,6 +15,7 @@ from django.db.models import F, Q
 from core.models import Job, JobState
 from usage.selectors import spend_query
 from usage.services import rerating
+from usage.services.restating import running
 
 log = structlog.get_logger(__name__)
 
@@ -31,7 +32,11 @@ def _answer_spend(job: Job, *, at: datetime) -> bool:
 
 
 # A kind is one function: it does a step that commits on its own, and says whether that was the last.
-KINDS: dict[str, Callable[..., bool]] = {rerating.KIND: rerating.run, "spend_query": _answer_spend}
+KINDS: dict[str, Callable[..., bool]] = {
+    rerating.KIND: rerating.run,
+    running.KIND: running.run,
+    "spend_query": _answer_spend,
+}
 
 
 def run_next(*, clock: Clock) -> bool:

@@ -36,6 +36,17 @@ def take_ids(cursor: psycopg.Cursor[Any], count: int) -> list[int]:
     return ids[:count]
 
 
+def hold_corrections(cursor: psycopg.Cursor[Any]) -> None:
+    """Keep others who correct entries out for the rest of the transaction.
+
+    Two runs that find the same entry wrong must not both put it right: the second looks after the first has committed.
+    """
+    cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_CORRECTIONS])
+
+
+_CORRECTIONS = 7_305_002  # any number, as long as nobody else uses it
+
+
 def post(cursor: psycopg.Cursor[Any], *, postings: Sequence[Posting], world: World, at: datetime) -> None:
     """Write lines of the ledger, add them to the rollups, and tell budgets what was consumed.
 

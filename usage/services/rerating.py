@@ -6,7 +6,6 @@ the restatement at the end adds up to exactly what was booked.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -21,16 +20,15 @@ from core.money import plain
 from core.services import barrier
 from usage.models import Restatement
 from usage.rules.postings import COLUMNS, USAGE, Posting, reversal
-from usage.rules.rating import atto, price_of, usd
+from usage.rules.rating import price_of, usd
 from usage.selectors import world as worlds
+from usage.selectors.entries import posting_of
 from usage.selectors.world import World
 from usage.services import interning, ledger, partitions
 from usage.services.raw import raw_cursor
 
 KIND = "price_arrived"
 BATCH = 1000
-
-_LOCK = 7_305_002  # any number, as long as nobody else uses it
 
 _CACHE_HIT = 4
 
@@ -98,9 +96,7 @@ def _batch(job_id: int, at: datetime) -> bool:
     if job.state in (JobState.DONE, JobState.CANCELLED):
         return True
     with raw_cursor() as cursor:
-        # A second job for the offering, asked for while this one runs, must not take back the same entries: it looks
-        # for them after this batch has committed.
-        cursor.execute("SELECT pg_advisory_xact_lock(%s, %s)", [_LOCK, job.arguments["offering"] % 2**31])
+        ledger.hold_corrections(cursor)
         return _go_on(job, cursor, at)
 
 
@@ -155,28 +151,6 @@ def _waiting(cursor: psycopg.Cursor[Any], *, offering: int, after: int) -> list[
         [offering, after],
     )
     return [posting_of(row) for row in cursor.fetchall()]
-
-
-def posting_of(row: Sequence[Any]) -> Posting:
-    """Make the posting that a row of the ledger, columns as in `COLUMNS`, was written from."""
-    named = dict(zip(COLUMNS, row, strict=True))
-    corrects = (named.pop("corrects_use_case_id"), named.pop("corrects_booked_at"), named.pop("corrects_id"))
-    meters = tuple(named.pop(name) for name in COLUMNS[13:24])
-    money = {name: named.pop(f"{name}_usd") for name in ("cost", "list_cost", "avoided", "reported_cost")}
-    tags, flags = named.pop("tags"), named.pop("flags")
-    if isinstance(tags, str):  # Django reads jsonb as text and leaves the decoding to its fields
-        tags = msgspec.json.decode(tags)
-    return Posting(
-        **named,
-        meters=meters,
-        cost=None if money["cost"] is None else atto(money["cost"]),
-        list_cost=None if money["list_cost"] is None else atto(money["list_cost"]),
-        avoided=atto(money["avoided"]),
-        reported=None if money["reported_cost"] is None else atto(money["reported_cost"]),
-        tags=tags or {},
-        flags=flags or [],
-        corrects=None if corrects[2] is None else corrects,
-    )
 
 
 def _rated_anew(entry: Posting, world: World, cards: dict[int, RateCard]) -> Posting | None:

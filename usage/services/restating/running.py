@@ -1,0 +1,278 @@
+"""The background run that restates what an amendment concerns.
+
+Each batch is one transaction that also moves the job's checkpoint, so a crash repeats nothing and skips nothing, and
+the restatement at the end adds up to exactly what was booked. An entry is compared with what it should be by the
+catalogue as it is, so a batch that finds it right books nothing: two runs over the same entries do the work once.
+"""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from typing import Any
+
+import psycopg
+from django.db import connection, transaction
+
+from catalog.models import Amendment
+from catalog.rules import RateCard
+from core.models import Job, JobState
+from core.money import plain
+from core.services import audit, barrier
+from usage.models import Correction, Restatement
+from usage.rules.postings import COLUMNS, QUARTER_HOUR_S, STATUS_NUMBERS, Posting
+from usage.rules.rating import price_of, usd
+from usage.rules.restating import Cost, Place, corrected, differs
+from usage.selectors import concerned as concerns
+from usage.selectors import world as worlds
+from usage.selectors.entries import NOTHING_SINCE, Since, posting_of, since
+from usage.selectors.world import World
+from usage.services import interning, ledger, partitions
+from usage.services.raw import raw_cursor
+
+KIND = "restate"
+BATCH = 2000
+
+_CACHE_HIT = STATUS_NUMBERS["cache_hit"]
+_COUNTED_APART = -2  # requests and web searches end the meters; the others are tokens
+
+
+def take_up(*, at: datetime) -> int:
+    """Put amendments that nobody has taken up in line, each with a job of its own; returns how many.
+
+    Two processes that look at once take each amendment up once.
+    """
+    waiting = Amendment.objects.exclude(pk__in=Correction.objects.values("amendment_id")).order_by("pk")
+    taken = 0
+    for amendment in waiting:
+        with transaction.atomic():
+            job = Job.objects.create(
+                kind=KIND,
+                arguments={"amendment": amendment.pk},
+                run_after=at,
+                created_at=at,
+                created_by=amendment.by,
+            )
+            made = Correction.objects.bulk_create(
+                [Correction(amendment_id=amendment.pk, job_id=job.pk, taken_up_at=at)], ignore_conflicts=True
+            )
+            if Correction.objects.filter(amendment_id=amendment.pk, job_id=job.pk).exists():
+                taken += len(made)
+            else:
+                job.delete()  # somebody else was first
+    return taken
+
+
+def run(job: Job, *, at: datetime) -> bool:
+    """Book one batch; True when nothing is left. Call it again until then.
+
+    Whoever holds the job's row goes on; a second runner waits for it and then sees the checkpoint moved.
+    """
+    if not Job.objects.filter(pk=job.pk).exclude(checkpoint={}).exists():
+        # Whatever was booked before the amendment was known to bookings is in the ledger from here on.
+        barrier.pass_through()
+    try:
+        return _batch(job.pk, at)
+    except partitions.Missing as missing:
+        for month in missing.months:
+            partitions.make(first=month, last=month)
+        return False
+    except BaseException:
+        worlds.forget()
+        raise
+
+
+@transaction.atomic(durable=True)
+def _batch(job_id: int, at: datetime) -> bool:
+    barrier.hold_shared()
+    job = Job.objects.select_for_update().get(pk=job_id)
+    if job.state in (JobState.DONE, JobState.CANCELLED):
+        return True
+    amendment = Amendment.objects.get(pk=job.arguments["amendment"])
+    with raw_cursor() as cursor:
+        ledger.hold_corrections(cursor)
+        if not job.checkpoint:
+            job.checkpoint, job.total = _first_mark(amendment), _count(amendment)
+        finished = _go_on(job, amendment, cursor, at)
+    if finished:
+        _finish(job, amendment, at)
+    job.save(update_fields=["checkpoint", "done", "total", "state", "result", "finished_at"])
+    return finished
+
+
+def _first_mark(amendment: Amendment) -> dict[str, Any]:
+    """Start at the first entry, with the restatement's number taken ahead: entries name it."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT nextval(pg_get_serial_sequence('usage_restatement', 'id'))")
+        row = cursor.fetchone()
+    return {
+        "use_cases": concerns.use_cases(amendment),  # those left to do, the first one under way
+        "after": None,  # booked_at and id of the last entry looked at, of that use case
+        "restatement": int(row[0]) if row else 0,
+        "entries": 0,
+        "tokens": [0, 0],  # unpriced ones, before and after
+        "cost": ["0", "0"],  # attodollars, before and after
+        "months": {},  # by label: entries, cost before, cost after
+        "by_use_case": {},
+    }
+
+
+def _count(amendment: Amendment) -> int:
+    """Count the entries that will be looked at, for showing how far the run is."""
+    concerned = concerns.by(amendment)
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT count(*) FROM ledger e WHERE e.kind = 1 AND {concerned.sql()}", concerned.parameters)
+        row = cursor.fetchone()
+    return int(row[0]) if row else 0
+
+
+def _go_on(job: Job, amendment: Amendment, cursor: psycopg.Cursor[Any], at: datetime) -> bool:
+    """Look at up to a batch of entries of one use case and book what they lack; True where no use case is left."""
+    mark = job.checkpoint
+    if not mark["use_cases"]:
+        return True
+    world = worlds.current()
+    partitions.require([world.open_from(at)])
+    use_case_id = mark["use_cases"][0]
+    entries = _next(cursor, amendment, use_case_id, mark["after"])
+    later = since(
+        cursor,
+        use_case_id=use_case_id,
+        ids=[entry.id for entry in entries],
+        booked_from=entries[0].booked_at if entries else at,
+    )
+    cards: dict[int, RateCard] = {}
+    lines: list[Posting] = []
+    fresh: list[Posting] = []  # lines whose `rate_id` is still the key of a card
+    ids = iter(ledger.take_ids(cursor, 2 * len(entries)))
+    for entry in entries:
+        what_came = later.get(entry.id, NOTHING_SINCE)
+        if what_came.reversed:
+            continue
+        held = _held(entry, what_came)
+        place = concerns.place(
+            amendment, world.book, use_case_id=entry.use_case_id, team_id=entry.team_id,
+            offering_id=entry.offering_id, tier=entry.tier, reported_model=entry.reported_model,
+            occurred_at=entry.occurred_at,
+        )  # fmt: skip
+        repriced = amendment.kind in concerns.REPRICED and (
+            amendment.kind != "offering" or place.offering_id != entry.offering_id
+        )
+        due = _due(entry, place, world, cards) if repriced else held
+        closed = world.closed_month(entry.occurred_at)
+        if not differs(entry, held=held, due=due, place=place, closed=closed is not None):
+            continue
+        made = corrected(
+            entry, held=held, due=due, place=place, ids=ids, correction_of=closed,
+            booked_at=entry.occurred_at if closed is None else world.open_from(at),
+            restatement_id=mark["restatement"],
+        )  # fmt: skip
+        lines += made
+        if repriced:
+            fresh.append(made[-1])
+        _add(mark, entry, held, due, closed or _month(world, entry.occurred_at))
+    interning.set_rates(cursor, fresh, cards)
+    ledger.post(cursor, postings=lines, world=world, at=at)
+    job.done += len(entries)
+    if len(entries) < BATCH:
+        mark["use_cases"], mark["after"] = mark["use_cases"][1:], None
+    else:
+        mark["after"] = [entries[-1].booked_at.isoformat(), entries[-1].id]
+    return not mark["use_cases"]
+
+
+def _next(
+    cursor: psycopg.Cursor[Any], amendment: Amendment, use_case_id: int, after: list[Any] | None
+) -> list[Posting]:
+    """Read entries in the order of the ledger's key: the primary key finds where to go on, whatever its size."""
+    concerned = concerns.by(amendment)
+    further = "AND (e.booked_at, e.id) > (%(booked_at)s, %(id)s)" if after else ""
+    parameters = concerned.parameters | {"use_case": use_case_id, "batch": BATCH}
+    if after:
+        parameters |= {"booked_at": datetime.fromisoformat(after[0]), "id": after[1]}
+    cursor.execute(
+        f"SELECT {', '.join(f'e.{name}' for name in COLUMNS)} FROM ledger e WHERE e.use_case_id = %(use_case)s "
+        f"AND e.kind = 1 {further} AND {concerned.sql()} ORDER BY e.booked_at, e.id LIMIT %(batch)s",
+        parameters,
+    )
+    return [posting_of(row) for row in cursor.fetchall()]
+
+
+def _held(entry: Posting, later: Since) -> Cost:
+    if entry.cost is None:
+        return Cost(None, None, entry.avoided, None, entry.unpriced)
+    return Cost(
+        entry.cost + later.cost,
+        (entry.list_cost or 0) + later.list_cost,
+        entry.avoided + later.avoided,
+        entry.rate_id if later.rate_id is None else later.rate_id,
+        entry.unpriced,
+    )
+
+
+def _due(entry: Posting, place: Place, world: World, cards: dict[int, RateCard]) -> Cost:
+    """Rate an entry as of its time with the catalogue as it is; `rate_id` is the key of its card in `cards`."""
+    cost, list_cost, card, unpriced = price_of(
+        book=world.book, offering=place.offering_id, service_tier=entry.service_tier, occurred_at=entry.occurred_at,
+        meters=entry.meters, counted=entry.counted, gateway=entry.gateway_id,
+    )  # fmt: skip
+    avoided = 0
+    if entry.status == _CACHE_HIT and cost is not None:
+        avoided, cost, list_cost = cost, 0, 0
+    key = None
+    if card is not None:
+        key = id(card)
+        cards[key] = card
+    return Cost(cost, list_cost, avoided, key, unpriced)
+
+
+def _month(world: World, at: datetime) -> date:
+    return world.day_of(int(at.timestamp()) // QUARTER_HOUR_S * QUARTER_HOUR_S).replace(day=1)
+
+
+def _add(mark: dict[str, Any], entry: Posting, held: Cost, due: Cost, month: date) -> None:
+    """Add a corrected entry to what the restatement will say."""
+    mark["entries"] += 1
+    for index, cost in enumerate((held.cost, due.cost)):
+        mark["cost"][index] = str(int(mark["cost"][index]) + (cost or 0))
+        if cost is None:
+            mark["tokens"][index] += sum(entry.meters[:_COUNTED_APART])
+    for group, key in (("months", f"{month:%Y-%m}"), ("by_use_case", str(entry.use_case_id))):
+        entries, before, after = mark[group].get(key, (0, "0", "0"))
+        mark[group][key] = [entries + 1, str(int(before) + (held.cost or 0)), str(int(after) + (due.cost or 0))]
+
+
+def _finish(job: Job, amendment: Amendment, at: datetime) -> None:
+    mark = job.checkpoint
+    job.state, job.finished_at, job.result = JobState.DONE, at, {"entries": mark["entries"]}
+    if not mark["entries"]:
+        return
+
+    def sums(index: int) -> dict[str, Any]:
+        return {
+            "entries": mark["entries"],
+            "cost_usd": _usd(mark["cost"][index]),
+            "unpriced_tokens": mark["tokens"][index],
+            "months": _each(mark["months"], 1 + index),
+            "use_cases": _each(mark["by_use_case"], 1 + index),
+        }
+
+    audit.acting(by=amendment.by, reason=amendment.reason)
+    Restatement.objects.create(
+        id=mark["restatement"],
+        kind=amendment.kind,
+        reason=amendment.reason,
+        by=amendment.by,
+        at=at,
+        subject={"amendment": amendment.pk, "summary": amendment.summary},
+        before=sums(0),
+        after=sums(1),
+        job_id=job.pk,
+    )
+
+
+def _each(group: dict[str, list[Any]], column: int) -> dict[str, dict[str, Any]]:
+    return {key: {"entries": row[0], "cost_usd": _usd(row[column])} for key, row in sorted(group.items())}
+
+
+def _usd(atto: str) -> str:
+    return plain(usd(int(atto)))

@@ -34,6 +34,7 @@ class ContractFacts:
     gateway: int | None = None
     offering: int | None = None
     provider: str = ""
+    first_id: int = 0  # of the first row of its name: terms that are recorded anew keep the contract's place
 
 
 @dataclass(slots=True)
@@ -82,18 +83,21 @@ class Book:
         return self.tables[key]
 
     def _contracts_of(self, offering: int, gateway: int) -> list[ContractFacts]:
-        """Return contracts that may hold for calls of an offering, in the order in which they are asked."""
+        """Return contracts that may hold for calls of an offering, in the order in which they are asked.
+
+        Of two with the same one, the contract that was made later is asked first.
+        """
         provider = self.offerings[offering].provider.lower() if offering in self.offerings else ""
         ranked = []
         for one in self.contracts:
             if one.gateway is not None:
                 if one.gateway == gateway:
-                    ranked.append((0, -one.id, one))
+                    ranked.append((0, -(one.first_id or one.id), one))
             elif one.offering is not None:
                 if one.offering == offering:
-                    ranked.append((1, -one.id, one))
+                    ranked.append((1, -(one.first_id or one.id), one))
             elif one.provider.lower() == provider:
-                ranked.append((2, -one.id, one))
+                ranked.append((2, -(one.first_id or one.id), one))
         return [one for _, _, one in sorted(ranked, key=lambda ranks: ranks[:2])]
 
     def use_case(self, folded: str, at: datetime) -> int | None:
@@ -125,6 +129,7 @@ class Book:
         that is known for another provider means the same model at the provider that the event names.
         """
         provider, model = provider.strip().lower(), model.strip().lower()
+        said_twice = bool(provider) and model.startswith(f"{provider}/")
         if provider:
             aliased = self._alias(f"{provider}/{model}", at)
             if aliased is not None:
@@ -133,6 +138,8 @@ class Book:
             if direct is not None:
                 return direct
         aliased = self._alias(model, at)
+        if aliased is not None and said_twice:
+            return aliased  # the name says the provider itself, and may mean one of ours that is called otherwise
         if aliased is None and model in self.offering_ids:
             return self.offering_ids[model]
         if aliased is None:
@@ -141,15 +148,20 @@ class Book:
             facts = self.offerings[aliased]
             if not provider or facts.provider.lower() == provider:
                 return aliased
-            elsewhere = offering_name(facts.model, tidy_provider(provider))
-            return self.offering_ids.get(elsewhere.lower(), elsewhere)
-        tidy_model, tidy = clean_name(model.replace("@", "-")), tidy_provider(provider)
-        if (tidy_model, tidy) != (model, provider):
-            # One that was made on sight under its tidied name, and has been assigned since.
-            aliased = self._alias(f"{tidy}/{tidy_model}", at)
-            if aliased is not None:
-                return aliased
-        return offering_name(tidy_model, tidy)
+            return self._named(facts.model, tidy_provider(provider), at)
+        if said_twice:
+            direct = self.offering_ids.get(f"{model.removeprefix(f'{provider}/')}@{provider}")
+            if direct is not None:
+                return direct
+        return self._named(clean_name(model.replace("@", "-")), tidy_provider(provider), at)
+
+    def _named(self, model: str, provider: str, at: datetime) -> int | str:
+        """Return what a model at a provider is, written as they are on sight: it may have been assigned since."""
+        aliased = self._alias(f"{provider}/{model}".lower(), at)
+        if aliased is not None:
+            return aliased
+        name = offering_name(model, provider)
+        return self.offering_ids.get(name.lower(), name)
 
     def _alias(self, name: str, at: datetime) -> int | None:
         dated = self.offering_aliases.get(name)

@@ -95,7 +95,10 @@ def _load_prices(book: Book, served_as: dict[tuple[int, int], int], regions: dic
         row.pk: Hours(row.pk, row.name, row.zone, frozenset(row.weekdays), row.starts, row.ends)
         for row in HourWindow.objects.all()
     }
-    contracts = Contract.objects.filter(recorded__upper_inf=True).select_related("provider")
+    contracts = list(Contract.objects.select_related("provider").order_by("id"))
+    first_ids: dict[str, int] = {}
+    for row in contracts:
+        first_ids.setdefault(row.name, row.pk)
     book.contracts = tuple(
         ContractFacts(
             id=row.pk,
@@ -106,8 +109,10 @@ def _load_prices(book: Book, served_as: dict[tuple[int, int], int], regions: dic
             gateway=row.gateway_id,
             offering=row.offering_id,
             provider=row.provider.name if row.provider is not None else "",
+            first_id=first_ids[row.name],
         )
         for row in contracts
+        if row.recorded.upper is None
     )
     book.contract_gateways = frozenset(one.gateway for one in book.contracts if one.gateway is not None)
 
@@ -133,7 +138,7 @@ def _load_prices(book: Book, served_as: dict[tuple[int, int], int], regions: dic
         contract,
     ) in Price.objects.filter(recorded__upper_inf=True).values_list(*columns):
         offering_id = served_as.get((provider_id, model_id))
-        if offering_id is None or (region and region != regions[offering_id]):
+        if offering_id is None or (region and region.lower() != regions[offering_id].lower()):
             continue
         price = ListedPrice(
             id=id_,

@@ -10,6 +10,7 @@ from catalog.models import Alias, AmendmentKind, ClaimState, Model, Offering, Of
 from catalog.rules import UNKNOWN, offering_name
 from catalog.services import aliases, amendments
 from catalog.services.labels import checked_name, since
+from catalog.services.moving import gaps, move_on
 from core.errors import Conflict, Invalid, NotFound
 from core.services import audit
 
@@ -129,11 +130,13 @@ def set_tier(
     held = OfferingTier.objects.filter(offering=offering, valid__contains=since_at).first()
     if held is not None and held.tier == tier:
         return held
-    if OfferingTier.objects.filter(offering=offering, valid__startswith__gt=since_at).exists():
+    later = OfferingTier.objects.filter(offering=offering, valid__startswith__gt=since_at)
+    if later.exclude(tier=tier).exists():
         raise TierIsKnown(f"{offering.name} has a tier recorded from after {since_at:%Y-%m-%d %H:%M} on.")
+    later.delete()  # the same tier, which begins sooner now
     if held is not None and held.valid.lower == since_at:
-        held.tier = tier
-        held.save(update_fields=["tier"])
+        held.tier, held.valid = tier, since(since_at)
+        held.save(update_fields=["tier", "valid"])
     else:
         if held is not None:
             held.valid = since(held.valid.lower, since_at)
@@ -156,36 +159,59 @@ def set_tier(
 def merge(*, offering: Offering, into: Offering, since_at: datetime, by: str, at: datetime, reason: str = "") -> None:
     """Let every name of an offering mean another one from an instant on, and have what was booked since moved there.
 
-    That is how a name that nobody knew gets its meaning. Repeating changes nothing.
+    That is how a name that nobody knew gets its meaning. One that was merged into this one before may take it up: its
+    own names mean itself again. Repeating changes nothing.
 
     Raises:
         Invalid: an offering cannot be merged into itself.
-        NameIsTaken: a name of it means a third offering by then.
+        NameIsTaken: its name means a third offering by then, or `into` has itself been assigned to one.
     """
     audit.acting(by=by, reason=reason)
     if offering.pk == into.pk:
         raise Invalid("An offering cannot be assigned to itself.", [("into", "the same")])
-    Offering.objects.select_for_update().filter(pk__in=sorted([offering.pk, into.pk])).count()
-    model, provider = offering.model.name, offering.provider.name
-    names = {f"{provider}/{model}".lower()}
-    if provider.lower() == UNKNOWN:
-        names.add(model.lower())
-    names |= set(Alias.objects.filter(offering=offering, valid__contains=since_at).values_list("name", flat=True))
-    for name in sorted(names):
-        aliases.assign(name=name, offering=into, by=by, since_at=since_at, reason=reason)
-    Offering.objects.filter(pk=offering.pk, state=ClaimState.WAITING).update(state=ClaimState.MERGED)
-    Model.objects.filter(pk=offering.model_id, default_offering=offering).update(default_offering=None)
+    list(Offering.objects.select_for_update().filter(pk__in=[offering.pk, into.pk]).order_by("pk"))
+    since_then = Alias.objects.filter(valid__overlap=since(since_at))
+    elsewhere = since_then.exclude(offering__in=[offering, into])
+    if elsewhere.filter(name=_called(into)).exists():
+        raise aliases.NameIsTaken(f"{into.name} has been assigned to another offering itself.")
+    taken = elsewhere.filter(name=_called(offering)).first()
+    if taken is not None:
+        raise aliases.NameIsTaken(f"{taken.name!r} means {taken.offering} by then.")
+
+    changed = move_on(Alias.objects.filter(offering=offering), field="offering", into=into, since_at=since_at)
+    for name in sorted(_own_names(offering)):
+        for gap in gaps(Alias.objects.filter(name=name), since_at=since_at):
+            Alias.objects.create(name=name, offering=into, valid=gap)
+            changed = True
+    Offering.objects.filter(pk=offering.pk).exclude(state=ClaimState.MERGED).update(state=ClaimState.MERGED)
+    Offering.objects.filter(pk=into.pk, state=ClaimState.MERGED).update(state=ClaimState.CLAIMED)
     offering.refresh_from_db(fields=["state"])
-    amendments.note(
-        kind=AmendmentKind.OFFERING,
-        summary=f"{offering.name} means {into.name}",
-        offerings=[offering.pk],
-        into_id=into.pk,
-        starts_at=since_at,
-        by=by,
-        at=at,
-        reason=reason,
-    )
+    into.refresh_from_db(fields=["state"])
+    if changed:
+        amendments.note(
+            kind=AmendmentKind.OFFERING,
+            summary=f"{offering.name} means {into.name}",
+            offerings=[offering.pk],
+            into_id=into.pk,
+            starts_at=since_at,
+            by=by,
+            at=at,
+            reason=reason,
+        )
+
+
+def _called(offering: Offering) -> str:
+    """Return the name under which a gateway reports an offering's own model and provider."""
+    return f"{offering.provider.name}/{offering.model.name}".lower()
+
+
+def _own_names(offering: Offering) -> set[str]:
+    """Return names that lead to an offering without an alias; they are how the book resolves what nobody assigned."""
+    model = offering.model
+    names = {_called(offering), offering.name.lower()}
+    if offering.provider.name.lower() == UNKNOWN or model.default_offering_id == offering.pk:
+        names.add(model.name.lower())
+    return names
 
 
 @transaction.atomic

@@ -6,9 +6,10 @@ from datetime import datetime
 
 from django.db import transaction
 
-from catalog.models import UNASSIGNED_ID, AmendmentKind, ClaimState, Team, TeamAlias
+from catalog.models import UNASSIGNED_ID, AmendmentKind, ClaimState, Team, TeamAlias, UseCaseTeam
 from catalog.services import amendments
 from catalog.services.labels import checked_label, since
+from catalog.services.moving import gaps, move_on
 from core.errors import Conflict, Invalid, NotFound
 from core.services import audit
 
@@ -54,9 +55,11 @@ def create(*, name: str, by: str, at: datetime) -> Team:
 def change(*, team: Team, name: str, by: str, at: datetime, reason: str = "") -> Team:
     """Give a team another name. The old one stays known as an alias, so that events that carry it still belong here.
 
+    Where the old name means another team for a time, it goes on to do so.
+
     Raises:
         Invalid: the name cannot be a label, or the team is the one of events that name none.
-        LabelIsTaken: another team has the name.
+        LabelIsTaken: another team has the name, or has had it as another label.
     """
     audit.acting(by=by, reason=reason)
     tidy, folded = checked_label(name)
@@ -65,11 +68,14 @@ def change(*, team: Team, name: str, by: str, at: datetime, reason: str = "") ->
     team = Team.objects.select_for_update().get(pk=team.pk)
     if Team.objects.filter(folded=folded).exclude(pk=team.pk).exists():
         raise LabelIsTaken(f"There is a team {tidy!r} already.")
+    if TeamAlias.objects.filter(folded=folded).exclude(team=team).exists():
+        raise LabelIsTaken(f"{tidy!r} is, or was, another label of another team.")
     before = team.folded
     team.name, team.folded = tidy, folded
     team.save(update_fields=["name", "folded"])
     if before != folded:
-        TeamAlias.objects.create(folded=before, team=team, valid=since(None))
+        for gap in gaps(TeamAlias.objects.filter(folded=before), since_at=None):
+            TeamAlias.objects.create(folded=before, team=team, valid=gap)
     return team
 
 
@@ -106,42 +112,42 @@ def claim(*, team: Team, by: str, reason: str = "") -> bool:
 def merge(*, team: Team, into: Team, since_at: datetime, by: str, at: datetime, reason: str = "") -> None:
     """Let a team's name mean another team from an instant on, and have what was booked since moved there.
 
-    Its other labels move too. Months that are closed stay as they are. Repeating changes nothing.
+    Its other labels move too, and the use cases it answers for. Months that are closed stay as they are. One that was
+    merged into this one before may take it up: its own name means itself again. Repeating changes nothing.
 
     Raises:
         Invalid: it is the team of events that name none, or the same one.
-        LabelIsTaken: a label of it means a third team by then, or it is itself another's new name.
+        LabelIsTaken: its name means a third team by then, or `into` has itself been assigned to one.
     """
     audit.acting(by=by, reason=reason)
     if team.pk in (UNASSIGNED_ID, into.pk):
         raise Invalid("Events that name no team cannot be assigned, and none to itself.", [("into", "cannot be")])
     list(Team.objects.select_for_update().filter(pk__in=[team.pk, into.pk]).order_by("pk"))
-    if TeamAlias.objects.filter(folded=into.folded, valid__overlap=since(since_at)).exists():
+    since_then = TeamAlias.objects.filter(valid__overlap=since(since_at))
+    if since_then.filter(folded=into.folded).exclude(team__in=[team, into]).exists():
         raise LabelIsTaken(f"{into.name!r} has been assigned to another team itself.")
-    labels = TeamAlias.objects.filter(team=team, valid__contains=since_at).values_list("folded", flat=True)
-    for folded in sorted({team.folded, *labels}):
-        _point(folded, into=into, since_at=since_at)
+    taken = since_then.filter(folded=team.folded).exclude(team__in=[team, into]).first()
+    if taken is not None:
+        raise LabelIsTaken(f"{team.name!r} means {taken.team.name!r} by then.")
+
+    changed = move_on(TeamAlias.objects.filter(team=team), field="team", into=into, since_at=since_at)
+    for gap in gaps(TeamAlias.objects.filter(folded=team.folded), since_at=since_at):
+        TeamAlias.objects.create(folded=team.folded, team=into, valid=gap)
+        changed = True
+    answered = UseCaseTeam.objects.filter(team=team)
+    changed |= move_on(answered, field="team", into=into, since_at=since_at)
     Team.objects.filter(pk=team.pk).exclude(state=ClaimState.MERGED).update(state=ClaimState.MERGED)
+    Team.objects.filter(pk=into.pk, state=ClaimState.MERGED).update(state=ClaimState.CLAIMED)
     team.refresh_from_db(fields=["state"])
-    amendments.note(
-        kind=AmendmentKind.TEAM,
-        summary=f"{team.name} is {into.name}",
-        team_id=team.pk,
-        into_id=into.pk,
-        starts_at=since_at,
-        by=by,
-        at=at,
-        reason=reason,
-    )
-
-
-def _point(folded: str, *, into: Team, since_at: datetime) -> None:
-    """Let a label mean a team from an instant on; what it meant ends there."""
-    for held in TeamAlias.objects.filter(folded=folded, valid__overlap=since(since_at)):
-        if held.team_id == into.pk and held.valid.upper is None:
-            return
-        if held.valid.upper is not None or (held.valid.lower is not None and held.valid.lower >= since_at):
-            raise LabelIsTaken(f"{folded!r} means {held.team.name!r} by then.")
-        held.valid = since(held.valid.lower, since_at)
-        held.save(update_fields=["valid"])
-    TeamAlias.objects.create(folded=folded, team=into, valid=since(since_at))
+    into.refresh_from_db(fields=["state"])
+    if changed:
+        amendments.note(
+            kind=AmendmentKind.TEAM,
+            summary=f"{team.name} is {into.name}",
+            team_id=team.pk,
+            into_id=into.pk,
+            starts_at=since_at,
+            by=by,
+            at=at,
+            reason=reason,
+        )

@@ -9,6 +9,7 @@ from django.db import transaction
 from catalog.models import UNASSIGNED_ID, AmendmentKind, ClaimState, Team, UseCase, UseCaseAlias, UseCaseTeam
 from catalog.services import amendments
 from catalog.services.labels import checked_label, since
+from catalog.services.moving import gaps, move_on
 from core.errors import Conflict, Invalid, NotFound
 from core.services import audit
 
@@ -18,7 +19,7 @@ class LabelIsTaken(Conflict):
 
 
 class TeamIsKnown(Conflict):
-    """A later team is recorded already: move the use case from an instant after that."""
+    """A later team is recorded already: move the use case from the instant it begins, or later."""
 
 
 def get(name: str, *, at: datetime | None = None) -> UseCase:
@@ -114,11 +115,11 @@ def assign_team(
     """Let a team answer for a use case from an instant on; what was booked before stays with whom it was booked for.
 
     With `at`, the present, an instant before it amends the past: calls since then that named no team move to the team.
-    Repeating changes nothing.
+    A team that answers from the very instant on is put right. Repeating changes nothing.
 
     Raises:
         Invalid: it is the use case of events that name none.
-        TeamIsKnown: another team is recorded from that instant or a later one on.
+        TeamIsKnown: another team is recorded from a later instant on.
     """
     audit.acting(by=by, reason=reason)
     if use_case.pk == UNASSIGNED_ID:
@@ -128,9 +129,13 @@ def assign_team(
     held = UseCaseTeam.objects.filter(use_case=use_case, valid__contains=since_at).first()
     if held is not None and held.team_id == team.pk:
         return held
-    if UseCaseTeam.objects.filter(use_case=use_case, valid__startswith__gte=since_at).exists():
-        raise TeamIsKnown(f"{use_case.name} has a team recorded from {since_at:%Y-%m-%d %H:%M} or later on.")
-    if held is not None:
+    later = UseCaseTeam.objects.filter(use_case=use_case, valid__startswith__gt=since_at)
+    if later.exclude(team=team).exists():
+        raise TeamIsKnown(f"{use_case.name} has a team recorded from after {since_at:%Y-%m-%d %H:%M} on.")
+    later.delete()  # the same team, which answers from sooner on now
+    if held is not None and held.valid.lower == since_at:
+        held.delete()
+    elif held is not None:
         held.valid = since(held.valid.lower, since_at)
         held.save(update_fields=["valid"])
     if at is not None:
@@ -172,42 +177,40 @@ def claim(*, use_case: UseCase, owner: str, by: str, at: datetime, team: Team | 
 def merge(*, use_case: UseCase, into: UseCase, since_at: datetime, by: str, at: datetime, reason: str = "") -> None:
     """Let a use case's name mean another use case from an instant on, and have what was booked since moved there.
 
-    Its other labels move too. Months that are closed stay as they are. Repeating changes nothing.
+    Its other labels move too. Months that are closed stay as they are. One that was merged into this one
+    before may take it up: its own name means itself again. Repeating changes nothing.
 
     Raises:
         Invalid: it is the use case of events that name none, or the same one.
-        LabelIsTaken: a label of it means a third use case by then, or it is itself another's new name.
+        LabelIsTaken: its name means a third use case by then, or `into` has itself been assigned to one.
     """
     audit.acting(by=by, reason=reason)
     if use_case.pk in (UNASSIGNED_ID, into.pk):
         raise Invalid("Events that name no use case cannot be assigned, and none to itself.", [("into", "cannot be")])
     list(UseCase.objects.select_for_update().filter(pk__in=[use_case.pk, into.pk]).order_by("pk"))
-    if UseCaseAlias.objects.filter(folded=into.folded, valid__overlap=since(since_at)).exists():
+    since_then = UseCaseAlias.objects.filter(valid__overlap=since(since_at))
+    if since_then.filter(folded=into.folded).exclude(use_case__in=[use_case, into]).exists():
         raise LabelIsTaken(f"{into.name!r} has been assigned to another use case itself.")
-    labels = UseCaseAlias.objects.filter(use_case=use_case, valid__contains=since_at).values_list("folded", flat=True)
-    for folded in sorted({use_case.folded, *labels}):
-        _point(folded, into=into, since_at=since_at)
+    taken = since_then.filter(folded=use_case.folded).exclude(use_case__in=[use_case, into]).first()
+    if taken is not None:
+        raise LabelIsTaken(f"{use_case.name!r} means {taken.use_case.name!r} by then.")
+
+    changed = move_on(UseCaseAlias.objects.filter(use_case=use_case), field="use_case", into=into, since_at=since_at)
+    for gap in gaps(UseCaseAlias.objects.filter(folded=use_case.folded), since_at=since_at):
+        UseCaseAlias.objects.create(folded=use_case.folded, use_case=into, valid=gap)
+        changed = True
     UseCase.objects.filter(pk=use_case.pk).exclude(state=ClaimState.MERGED).update(state=ClaimState.MERGED)
+    UseCase.objects.filter(pk=into.pk, state=ClaimState.MERGED).update(state=ClaimState.CLAIMED)
     use_case.refresh_from_db(fields=["state"])
-    amendments.note(
-        kind=AmendmentKind.USE_CASE,
-        summary=f"{use_case.name} is {into.name}",
-        use_case_id=use_case.pk,
-        into_id=into.pk,
-        starts_at=since_at,
-        by=by,
-        at=at,
-        reason=reason,
-    )
-
-
-def _point(folded: str, *, into: UseCase, since_at: datetime) -> None:
-    """Let a label mean a use case from an instant on; what it meant ends there."""
-    for held in UseCaseAlias.objects.filter(folded=folded, valid__overlap=since(since_at)):
-        if held.use_case_id == into.pk and held.valid.upper is None:
-            return
-        if held.valid.upper is not None or (held.valid.lower is not None and held.valid.lower >= since_at):
-            raise LabelIsTaken(f"{folded!r} means {held.use_case.name!r} by then.")
-        held.valid = since(held.valid.lower, since_at)
-        held.save(update_fields=["valid"])
-    UseCaseAlias.objects.create(folded=folded, use_case=into, valid=since(since_at))
+    into.refresh_from_db(fields=["state"])
+    if changed:
+        amendments.note(
+            kind=AmendmentKind.USE_CASE,
+            summary=f"{use_case.name} is {into.name}",
+            use_case_id=use_case.pk,
+            into_id=into.pk,
+            starts_at=since_at,
+            by=by,
+            at=at,
+            reason=reason,
+        )

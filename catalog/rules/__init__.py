@@ -16,6 +16,7 @@ from catalog.rules.names import (
     fold,
     offering_name,
     tidy_provider,
+    tidy_service_tier,
 )
 from catalog.rules.pricing import (
     ATTO_PER_UNIT,
@@ -59,4 +60,5 @@ __all__ = [
     "held",
     "offering_name",
     "tidy_provider",
+    "tidy_service_tier",
 ]

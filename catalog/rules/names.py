@@ -12,6 +12,7 @@ LABEL_CHARACTERS = 128
 MODEL_CHARACTERS = 128
 PROVIDER_CHARACTERS = 64
 
+_ORDINARY_TIERS = ("standard", "default", "auto")
 _NOT_IN_NAMES = re.compile(r"[^a-z0-9._:/@-]+")
 
 
@@ -36,3 +37,9 @@ def tidy_provider(name: str) -> str:
 
 def offering_name(model: str, provider: str) -> str:
     return f"{model}@{provider}"
+
+
+def tidy_service_tier(name: str | None) -> str:
+    """Return a service tier as events carry it: in lower case, and empty for the ordinary one."""
+    tidy = (name or "").strip().lower()
+    return "" if tidy in _ORDINARY_TIERS else tidy

@@ -10,12 +10,13 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-from django.db import transaction
+from django.db import connection, transaction
+from django.db.backends.postgresql.psycopg_any import DateTimeTZRange
 
 from catalog.models import AmendmentKind, Contract, Gateway, Offering, Provider
 from catalog.services import amendments, prices
 from catalog.services.labels import rests, since
-from core.errors import Conflict, Invalid
+from core.errors import Conflict, Invalid, NotFound
 from core.services import audit
 
 _ONE_TICK = timedelta(microseconds=1)
@@ -44,22 +45,26 @@ def set_terms(
 ) -> Contract:
     """Record what a contract says over [valid_from, valid_until): a discount on list in per cent, own prices, or both.
 
-    Own prices carry their own time; they hold only while the contract does. What was recorded of the contract for that
-    time is replaced. Repeating changes nothing.
+    Own prices carry their own time; they hold only while the contract does, whatever its terms are by then. What was
+    recorded of the contract for that time is replaced. Two with the same scope may hold at once: see Note [Which price
+    holds]. Repeating changes nothing.
 
     Raises:
-        Invalid: it has no name or no one scope, says nothing, or a figure cannot be.
+        Invalid: it has no name or no one scope, says nothing, a figure cannot be, or a price is of another's offering.
         OtherScope: a contract of that name has another scope.
     """
     audit.acting(by=by, reason=note)
     name = " ".join(name.split())
     problems = _problems(name, (provider, offering, gateway), discount_percent, approved_by, valid_from, valid_until)
+    problems += _foreign(own_prices, provider, offering)
+    if problems:
+        raise Invalid(" ".join(sentence for _, sentence in problems), problems)
+    _lock(name)
     named = Contract.objects.filter(name=name).order_by("id")
     first = named.first()
     if not own_prices and discount_percent is None and first is None:
-        problems.append(("discount_percent", "Give a discount, or a price of its own."))
-    if problems:
-        raise Invalid(" ".join(sentence for _, sentence in problems), problems)
+        sentence = "Give a discount, or a price of its own."
+        raise Invalid(sentence, [("discount_percent", sentence)])
     scope = {"provider": provider, "offering": offering, "gateway": gateway}
     if first is not None and any(
         getattr(first, f"{kind}_id") != getattr(one, "pk", None) for kind, one in scope.items()
@@ -67,20 +72,12 @@ def set_terms(
         raise OtherScope(f"The contract {name!r} is with another {_scope_of(first)}.")
 
     valid = since(valid_from, valid_until)
-    list(named.select_for_update())
     held = list(named.filter(recorded__upper_inf=True, valid__overlap=valid).order_by("valid"))
     same = len(held) == 1 and held[0].discount_percent == discount_percent and not rests(valid, held[0].valid)
     if same:
         contract = held[0]
     else:
-        recorded_at = max([at, *(one.recorded.lower + _ONE_TICK for one in held)])
-        anew = []
-        for one in held:
-            Contract.objects.filter(pk=one.pk).update(recorded=since(one.recorded.lower, recorded_at))
-            for rest in rests(one.valid, valid):
-                kept = Contract.objects.get(pk=one.pk)
-                kept.pk, kept.valid, kept.recorded = None, rest, since(recorded_at)
-                anew.append(kept)
+        recorded_at, anew = _closed(name, held, valid, at)
         contract = Contract(
             name=name,
             **scope,
@@ -95,18 +92,96 @@ def set_terms(
         [replace(one, contract=first or contract) for one in own_prices], by=by, approved_by=approved_by, at=at
     )
     if not same or written:
+        ends = [valid_until, *(one.valid_until for one in own_prices if written)]
         amendments.note(
             kind=AmendmentKind.CONTRACT,
             summary=f"contract {name}",
             offerings=_concerned(provider, offering, own_prices if gateway is None else ()),
             gateway_id=None if gateway is None else gateway.pk,
             starts_at=min([valid_from, *(one.valid_from for one in own_prices)]),
-            ends_at=valid_until,
+            ends_at=None if None in ends else max(one for one in ends if one is not None),
             by=by,
             at=at,
             reason=note,
         )
     return contract
+
+
+@transaction.atomic
+def end(*, name: str, ends_at: datetime, by: str, approved_by: str, at: datetime, note: str = "") -> bool:
+    """Say that a contract holds no longer from an instant on, its own prices neither; repeating changes nothing.
+
+    Says whether it held after that. An instant before `at`, the present, amends the past.
+
+    Raises:
+        NotFound: there is no contract of that name.
+        Invalid: nobody approved it.
+    """
+    audit.acting(by=by, reason=note)
+    name = " ".join(name.split())
+    if not approved_by.strip():
+        raise Invalid("Say who approved the end.", [("approved_by", "Say who approved the end.")])
+    _lock(name)
+    first = Contract.objects.filter(name=name).order_by("id").first()
+    if first is None:
+        raise NotFound(f"There is no contract {name!r}.")
+    over = since(ends_at)
+    held = list(Contract.objects.filter(name=name, recorded__upper_inf=True, valid__overlap=over).order_by("valid"))
+    if not held:
+        return False
+    _, anew = _closed(name, held, over, at)
+    for rest in anew:
+        rest.approved_by, rest.note = approved_by, note or rest.note
+    Contract.objects.bulk_create(anew)
+    amendments.note(
+        kind=AmendmentKind.CONTRACT,
+        summary=f"contract {name} ends",
+        offerings=_concerned(first.provider, first.offering, ()),
+        gateway_id=first.gateway_id,
+        starts_at=ends_at,
+        by=by,
+        at=at,
+        reason=note,
+    )
+    return True
+
+
+def _lock(name: str) -> None:
+    """Let whoever sets terms of a name wait for who was first; a new name has no row that could be locked."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [f"contract {name}"])
+
+
+def _closed(
+    name: str, held: Sequence[Contract], valid: DateTimeTZRange, at: datetime
+) -> tuple[datetime, list[Contract]]:
+    """Close the record of what terms say; return when, and the rows, still to be made, of what is left beside `valid`.
+
+    Of two changes at one instant the second is recorded after the first, or the first would have held for no time.
+    """
+    before = Contract.objects.filter(name=name, valid__overlap=valid, recorded__endswith__gt=at)
+    ended = before.values_list("recorded__endswith", flat=True)
+    recorded_at = max([at, *(one.recorded.lower + _ONE_TICK for one in held), *ended])
+    anew = []
+    for one in held:
+        Contract.objects.filter(pk=one.pk).update(recorded=since(one.recorded.lower, recorded_at))
+        for rest in rests(one.valid, valid):
+            kept = Contract.objects.get(pk=one.pk)
+            kept.pk, kept.valid, kept.recorded = None, rest, since(recorded_at)
+            anew.append(kept)
+    return recorded_at, anew
+
+
+def _foreign(
+    own_prices: Sequence[prices.NewPrice], provider: Provider | None, offering: Offering | None
+) -> list[tuple[str, str]]:
+    """Say which prices can never hold, because the contract is with somebody else."""
+    return [
+        ("own_prices", f"The contract has no say on {one.offering.name}.")
+        for one in own_prices
+        if (offering is not None and one.offering.pk != offering.pk)
+        or (provider is not None and one.offering.provider_id != provider.pk)
+    ]
 
 
 def _problems(

@@ -18,6 +18,7 @@ from django.db import transaction
 from django.db.backends.postgresql.psycopg_any import DateTimeTZRange
 
 from catalog.models import AmendmentKind, Contract, HourWindow, Meter, Offering, Price, PriceSeries
+from catalog.rules import tidy_service_tier
 from catalog.services import amendments, offerings
 from catalog.services.labels import rests, since
 from core.errors import Conflict, Invalid
@@ -248,15 +249,18 @@ def _problems(new: NewPrice, approved_by: str) -> list[tuple[str, str]]:
 
 def _series(new: NewPrice) -> PriceSeries:
     """Return the series, locked: whoever sets a price in it waits for who was first."""
+    contract = new.contract
+    if contract is not None:  # whatever row of it is at hand, its prices are one series
+        contract = Contract.objects.filter(name=contract.name).order_by("id").first()
     what = {
         "provider_id": new.offering.provider_id,
         "model_id": new.offering.model_id,
         "meter": new.meter,
         "context_over": new.context_over,
-        "service_tier": new.service_tier or None,
-        "region": new.region or None,
+        "service_tier": tidy_service_tier(new.service_tier) or None,  # as events have it, or it would never hold
+        "region": (new.region or "").strip().lower() or None,
         "hour_window": new.hour_window,
-        "contract": new.contract,
+        "contract": contract,
     }
     series, _ = PriceSeries.objects.get_or_create(**what, defaults={"context_inclusive": new.context_inclusive})
     series = PriceSeries.objects.select_for_update().get(pk=series.pk)

@@ -89,6 +89,10 @@ OWN_MODELS = (
 CUT_OFFERING = "claude-sonnet-4.6@anthropic"
 CUT_TO = Decimal(2) / 3
 
+# Terms that finance negotiated, and a price that an invoice put right.
+CONTRACT, CONTRACT_PROVIDER, CONTRACT_DISCOUNT = "Anthropic framework agreement", "anthropic", Decimal("7.5")
+INVOICED_OFFERING, INVOICED_AT, INVOICE = "gemini-3-flash@google", Decimal("1.2"), "invoice"
+
 # Limits that do not follow from the story's own volume, for 200,000 events in three months. A month uses about half of
 # them, so that none but the support budget's is passed in the present month, in a small story either.
 WHOLE_USD_PER_MONTH = Decimal(23_000)

@@ -17,7 +17,7 @@ from budgets.models import Budget
 from budgets.services import budgets, building
 from catalog.models import Gateway, Meter, Offering, Price, Team, Tier, UseCase
 from catalog.services import aliases, gateways, offerings, prices, standard, teams, use_cases
-from controlplane.seed import company, rules, story
+from controlplane.seed import book, company, rules, story
 from controlplane.seed.story import Plan
 from core import periods
 from core.errors import Conflict
@@ -88,6 +88,7 @@ def fill(*, now: datetime, progress: Progress, events: int = 200_000) -> None:
     progress("Telling three months", told.count, told.count)
     for counter_id in building.waiting_to_build():
         building.build(counter_id=counter_id, summed=drivers.sum_so_far, at=now, explain=drivers.explain)
+    book.amend(plan)
     rules.propose(plan)
     _finish(now)
 
@@ -102,6 +103,8 @@ class _Teller:
         self._kept: dict[int, int] = dict(kept)  # of each source, from an earlier call
 
     def tell(self, source: Source, events: Iterable[Event]) -> None:
+        if source.gateway.name == story.LITELLM:
+            events = book.reported(events, self._plan)
         for batch in _batches(self._news(source, events), BATCH):
             intake.take(
                 source_id=source.pk,

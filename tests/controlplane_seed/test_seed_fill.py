@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from django.db import connection
+from django.db.models import Sum
 
 from alerts.models import Delivery, DeliveryState
 from budgets.models import Budget, Counter, Crossing
@@ -20,7 +21,7 @@ from core import periods
 from core.models import Organisation, User
 from tests.usage.checks import assert_counters_equal_ledger, assert_rollups_equal_ledger
 from tests.usage.making import forget_everything
-from usage.models import LedgerEntry, Month, Receipt, ReceiptState
+from usage.models import EntryKind, LedgerEntry, Month, Receipt, ReceiptState, Restatement, RollupDay
 
 BERLIN = ZoneInfo(company.ZONE)
 # Early on the first of a month, the second, the middle and the last day.
@@ -81,7 +82,8 @@ def test_three_months_of_the_company_are_told_and_add_up():
     of = story.plan(now=now, zone=company.ZONE, events=6_000)
     until = of.days[-1] + timedelta(days=1)
     told = sum(1 for name in story.GATEWAYS for _ in story.events(of, gateway=name, first=of.days[0], until=until))
-    assert LedgerEntry.objects.count() == told + 1
+    assert LedgerEntry.objects.filter(kind=EntryKind.USAGE).count() == told + 1
+    _has_terms_and_a_corrected_price()
 
 
 def _is_whole(now: datetime, this: periods.Period) -> None:
@@ -129,6 +131,18 @@ def _has_people_teams_and_owners() -> None:
     )
     assert UseCaseTeam.objects.values("use_case").distinct().count() == 12
     assert not Team.objects.filter(state="waiting").exists()
+
+
+def _has_terms_and_a_corrected_price() -> None:
+    assert sorted(Restatement.objects.values_list("kind", flat=True)) == ["contract", "prices"]
+    paid = RollupDay.objects.filter(offering__provider__name=company.CONTRACT_PROVIDER).aggregate(
+        cost=Sum("cost_usd"), listed=Sum("list_cost_usd")
+    )
+    assert paid["cost"] < paid["listed"]
+    compared = RollupDay.objects.filter(gateway__name=story.LITELLM).aggregate(
+        ours=Sum("compared_cost_usd"), theirs=Sum("compared_reported_usd")
+    )
+    assert 0 < compared["ours"] < compared["theirs"]
 
 
 def _became_cheaper(now: datetime) -> None:

@@ -252,7 +252,10 @@ class UseCaseAlias(models.Model):
     valid = DateTimeRangeField()
 
     class Meta:
-        constraints = [no_overlap("catalog_usecasealias_one_at_a_time", same_text="folded", ranges=["valid"])]
+        constraints = [
+            no_overlap("catalog_usecasealias_one_at_a_time", same_text="folded", ranges=["valid"]),
+            models.CheckConstraint(name="catalog_usecasealias_not_empty", condition=Q(valid__isempty=False)),
+        ]
         triggers = [audited(), changes_catalog()]
 
     def __str__(self) -> str:
@@ -267,7 +270,10 @@ class TeamAlias(models.Model):
     valid = DateTimeRangeField()
 
     class Meta:
-        constraints = [no_overlap("catalog_teamalias_one_at_a_time", same_text="folded", ranges=["valid"])]
+        constraints = [
+            no_overlap("catalog_teamalias_one_at_a_time", same_text="folded", ranges=["valid"]),
+            models.CheckConstraint(name="catalog_teamalias_not_empty", condition=Q(valid__isempty=False)),
+        ]
         triggers = [audited(), changes_catalog()]
 
     def __str__(self) -> str:

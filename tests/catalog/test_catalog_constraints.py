@@ -127,6 +127,10 @@ BROKEN = {
     "catalog_teamalias_one_at_a_time": lambda: [
         TeamAlias.objects.create(folded="care", team=make_team(name), valid=span(JANUARY)) for name in ("one", "two")
     ],
+    "catalog_usecasealias_not_empty": lambda: UseCaseAlias.objects.create(
+        folded="router", use_case=make_use_case(), valid=NEVER
+    ),
+    "catalog_teamalias_not_empty": lambda: TeamAlias.objects.create(folded="care", team=make_team(), valid=NEVER),
     "catalog_gateway_once": lambda: [gateway(), gateway()],
     "catalog_hourwindow_once": lambda: [window(), window()],
     "catalog_contract_one_scope": lambda: contract(gateway=gateway(), offering=make_offering()),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -30,7 +31,7 @@ pytestmark = pytest.mark.django_db
 TICK = timedelta(microseconds=1)
 MONTHS = (JANUARY, MARCH, MAY, JULY)
 LATER = JULY + timedelta(days=31)
-HOW = {"by": "ann@example.com", "at": LATER}
+HOW: dict[str, Any] = {"by": "ann@example.com", "at": LATER}
 
 # Use cases and teams are merged alike: each test below runs for both.
 KINDS = pytest.mark.parametrize("kind", ["use_case", "team"])

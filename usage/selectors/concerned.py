@@ -15,6 +15,11 @@ from usage.rules.restating import Place
 REPRICED = frozenset({AmendmentKind.PRICES, AmendmentKind.CONTRACT, AmendmentKind.OFFERING})
 
 
+def reprices(amendment: Amendment, offering_id: int, place: Place) -> bool:
+    """Say whether a call costs something else by an amendment; else it keeps what it costs, wherever it goes."""
+    return amendment.kind in (AmendmentKind.PRICES, AmendmentKind.CONTRACT) or place.offering_id != offering_id
+
+
 @dataclass(frozen=True, slots=True)
 class Concerned:
     """The calls that an amendment is about, as conditions on the ledger's columns."""

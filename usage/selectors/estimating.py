@@ -125,7 +125,7 @@ def _weigh(tally: _Tally, amendment: Amendment, group: _Group, book: Book, calen
     )  # fmt: skip
     before = None if group.unpriced else group.money
     after = before
-    if amendment.kind in (AmendmentKind.PRICES, AmendmentKind.CONTRACT) or place.offering_id != group.offering_id:
+    if concerns.reprices(amendment, group.offering_id, place):
         after = _after(group, place, book)
     month, closed = calendar.month(group.at)
     stays = place == Place(group.use_case_id, group.team_id, group.offering_id, group.tier)

@@ -12,6 +12,7 @@ from catalog.rules import RateCard
 from usage.events import Event
 from usage.rules.postings import STATUS_NUMBERS, USAGE, Posting
 from usage.rules.rating import atto, price_of
+from usage.rules.restating import Cost
 from usage.selectors.world import World
 from usage.services import interning
 from usage.services.batch import Line
@@ -39,6 +40,22 @@ def postings(lines: Sequence[Line], world: World, cursor: psycopg.Cursor[Any]) -
     ]
     interning.set_rates(cursor, priced, cards)
     return priced
+
+
+def due(entry: Posting, *, offering_id: int, world: World, cards: dict[int, RateCard]) -> Cost:
+    """Price an entry as of its time with the catalogue as it is; `rate_id` is the key of its card in `cards`."""
+    cost, list_cost, card, unpriced = price_of(
+        book=world.book, offering=offering_id, service_tier=entry.service_tier, occurred_at=entry.occurred_at,
+        meters=entry.meters, counted=entry.counted, gateway=entry.gateway_id,
+    )  # fmt: skip
+    avoided = 0
+    if entry.status == _CACHE_HIT and cost is not None:
+        avoided, cost, list_cost = cost, 0, 0
+    key = None
+    if card is not None:
+        key = id(card)
+        cards[key] = card
+    return Cost(cost, list_cost, avoided, key, unpriced)
 
 
 def meters_of(event: Event) -> tuple[int, ...]:

@@ -20,17 +20,15 @@ from core.money import plain
 from core.services import barrier
 from usage.models import Restatement
 from usage.rules.postings import COLUMNS, USAGE, Posting, reversal
-from usage.rules.rating import price_of, usd
+from usage.rules.rating import usd
 from usage.selectors import world as worlds
 from usage.selectors.entries import posting_of
 from usage.selectors.world import World
-from usage.services import interning, ledger, partitions
+from usage.services import interning, ledger, partitions, pricing
 from usage.services.raw import raw_cursor
 
 KIND = "price_arrived"
 BATCH = 1000
-
-_CACHE_HIT = 4
 
 # Whatever waits for a price and was not taken back since. `unpriced` 3 (not counted) waits for nothing.
 _WAITS = (
@@ -155,29 +153,8 @@ def _waiting(cursor: psycopg.Cursor[Any], *, offering: int, after: int) -> list[
 
 def _rated_anew(entry: Posting, world: World, cards: dict[int, RateCard]) -> Posting | None:
     """Price an entry with what holds for its time now; None where that is still nothing."""
-    cost, list_cost, card, unpriced = price_of(
-        book=world.book, offering=entry.offering_id, service_tier=entry.service_tier, occurred_at=entry.occurred_at,
-        meters=entry.meters, counted=entry.counted, gateway=entry.gateway_id,
-    )  # fmt: skip
-    if cost is None:
-        return None
-    avoided = 0
-    if entry.status == _CACHE_HIT:
-        avoided, cost, list_cost = cost, 0, 0
-    key = None
-    if card is not None:
-        key = id(card)
-        cards[key] = card
-    return msgspec.structs.replace(
-        entry,
-        kind=USAGE,
-        cost=cost,
-        list_cost=list_cost,
-        avoided=avoided,
-        rate_id=key,
-        unpriced=unpriced,
-        corrects=None,
-    )
+    due = pricing.due(entry, offering_id=entry.offering_id, world=world, cards=cards)
+    return None if due.cost is None else msgspec.structs.replace(entry, kind=USAGE, corrects=None, **due._asdict())
 
 
 def _restate(job: Job, mark: dict[str, Any], at: datetime) -> None:

@@ -7,6 +7,7 @@ catalogue as it is, so a batch that finds it right books nothing: two runs over 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import date, datetime
 from typing import Any
 
@@ -19,20 +20,19 @@ from core.models import Job, JobState
 from core.money import plain
 from core.services import audit, barrier
 from usage.models import Correction, Restatement
-from usage.rules.postings import COLUMNS, QUARTER_HOUR_S, STATUS_NUMBERS, Posting
-from usage.rules.rating import price_of, usd
-from usage.rules.restating import Cost, Place, corrected, differs
+from usage.rules.postings import COLUMNS, QUARTER_HOUR_S, Posting
+from usage.rules.rating import usd
+from usage.rules.restating import Cost, corrected, differs
 from usage.selectors import concerned as concerns
 from usage.selectors import world as worlds
 from usage.selectors.entries import NOTHING_SINCE, Since, posting_of, since
 from usage.selectors.world import World
-from usage.services import interning, ledger, partitions
+from usage.services import interning, ledger, partitions, pricing
 from usage.services.raw import raw_cursor
 
 KIND = "restate"
 BATCH = 2000
 
-_CACHE_HIT = STATUS_NUMBERS["cache_hit"]
 _COUNTED_APART = -2  # requests and web searches end the meters; the others are tokens
 
 
@@ -126,23 +126,65 @@ def _count(amendment: Amendment) -> int:
 
 
 def _go_on(job: Job, amendment: Amendment, cursor: psycopg.Cursor[Any], at: datetime) -> bool:
-    """Look at up to a batch of entries of one use case and book what they lack; True where no use case is left."""
+    """Look at up to a batch of entries and book what they lack; True where no use case is left."""
     mark = job.checkpoint
-    if not mark["use_cases"]:
-        return True
     world = worlds.current()
     partitions.require([world.open_from(at)])
-    use_case_id = mark["use_cases"][0]
-    entries = _next(cursor, amendment, use_case_id, mark["after"])
-    later = since(
-        cursor,
-        use_case_id=use_case_id,
-        ids=[entry.id for entry in entries],
-        booked_from=entries[0].booked_at if entries else at,
-    )
     cards: dict[int, RateCard] = {}
     lines: list[Posting] = []
-    fresh: list[Posting] = []  # lines whose `rate_id` is still the key of a card
+    left = BATCH
+    while mark["use_cases"] and left > 0:
+        entries = _next(cursor, amendment, mark["use_cases"][0], mark["after"], left)
+        lines += _correct(amendment, entries, cursor=cursor, world=world, cards=cards, mark=mark, at=at)
+        job.done += len(entries)
+        if len(entries) < left:
+            mark["use_cases"], mark["after"] = mark["use_cases"][1:], None
+        else:
+            mark["after"] = [entries[-1].booked_at.isoformat(), entries[-1].id]
+        left -= len(entries)
+    # What was not rated anew carries the id of its rate already; keys of cards are addresses, and no such number.
+    interning.set_rates(cursor, [line for line in lines if line.rate_id in cards], cards)
+    ledger.post(cursor, postings=lines, world=world, at=at)
+    return not mark["use_cases"]
+
+
+def _next(
+    cursor: psycopg.Cursor[Any], amendment: Amendment, use_case_id: int, after: list[Any] | None, most: int
+) -> list[Posting]:
+    """Read entries in the order of the ledger's key: the primary key finds where to go on, whatever its size."""
+    concerned = concerns.by(amendment)
+    further = "AND (e.booked_at, e.id) > (%(booked_at)s, %(id)s)" if after else ""
+    parameters = concerned.parameters | {"use_case": use_case_id, "most": most}
+    if after:
+        parameters |= {"booked_at": datetime.fromisoformat(after[0]), "id": after[1]}
+    cursor.execute(
+        f"SELECT {', '.join(f'e.{name}' for name in COLUMNS)} FROM ledger e WHERE e.use_case_id = %(use_case)s "
+        f"AND e.kind = 1 {further} AND {concerned.sql()} ORDER BY e.booked_at, e.id LIMIT %(most)s",
+        parameters,
+    )
+    return [posting_of(row) for row in cursor.fetchall()]
+
+
+def _correct(
+    amendment: Amendment,
+    entries: Sequence[Posting],
+    *,
+    cursor: psycopg.Cursor[Any],
+    world: World,
+    cards: dict[int, RateCard],
+    mark: dict[str, Any],
+    at: datetime,
+) -> list[Posting]:
+    """Return the lines that entries of one use case lack; those rated anew carry the keys of their cards."""
+    if not entries:
+        return []
+    lines: list[Posting] = []
+    later = since(
+        cursor,
+        use_case_id=entries[0].use_case_id,
+        ids=[entry.id for entry in entries],
+        booked_from=entries[0].booked_at,
+    )
     ids = iter(ledger.take_ids(cursor, 2 * len(entries)))
     for entry in entries:
         what_came = later.get(entry.id, NOTHING_SINCE)
@@ -154,47 +196,19 @@ def _go_on(job: Job, amendment: Amendment, cursor: psycopg.Cursor[Any], at: date
             offering_id=entry.offering_id, tier=entry.tier, reported_model=entry.reported_model,
             occurred_at=entry.occurred_at,
         )  # fmt: skip
-        repriced = amendment.kind in concerns.REPRICED and (
-            amendment.kind != "offering" or place.offering_id != entry.offering_id
-        )
-        due = _due(entry, place, world, cards) if repriced else held
+        due = held
+        if concerns.reprices(amendment, entry.offering_id, place):
+            due = pricing.due(entry, offering_id=place.offering_id, world=world, cards=cards)
         closed = world.closed_month(entry.occurred_at)
         if not differs(entry, held=held, due=due, place=place, closed=closed is not None):
             continue
-        made = corrected(
+        lines += corrected(
             entry, held=held, due=due, place=place, ids=ids, correction_of=closed,
             booked_at=entry.occurred_at if closed is None else world.open_from(at),
             restatement_id=mark["restatement"],
         )  # fmt: skip
-        lines += made
-        if repriced:
-            fresh.append(made[-1])
         _add(mark, entry, held, due, closed or _month(world, entry.occurred_at))
-    interning.set_rates(cursor, fresh, cards)
-    ledger.post(cursor, postings=lines, world=world, at=at)
-    job.done += len(entries)
-    if len(entries) < BATCH:
-        mark["use_cases"], mark["after"] = mark["use_cases"][1:], None
-    else:
-        mark["after"] = [entries[-1].booked_at.isoformat(), entries[-1].id]
-    return not mark["use_cases"]
-
-
-def _next(
-    cursor: psycopg.Cursor[Any], amendment: Amendment, use_case_id: int, after: list[Any] | None
-) -> list[Posting]:
-    """Read entries in the order of the ledger's key: the primary key finds where to go on, whatever its size."""
-    concerned = concerns.by(amendment)
-    further = "AND (e.booked_at, e.id) > (%(booked_at)s, %(id)s)" if after else ""
-    parameters = concerned.parameters | {"use_case": use_case_id, "batch": BATCH}
-    if after:
-        parameters |= {"booked_at": datetime.fromisoformat(after[0]), "id": after[1]}
-    cursor.execute(
-        f"SELECT {', '.join(f'e.{name}' for name in COLUMNS)} FROM ledger e WHERE e.use_case_id = %(use_case)s "
-        f"AND e.kind = 1 {further} AND {concerned.sql()} ORDER BY e.booked_at, e.id LIMIT %(batch)s",
-        parameters,
-    )
-    return [posting_of(row) for row in cursor.fetchall()]
+    return lines
 
 
 def _held(entry: Posting, later: Since) -> Cost:
@@ -207,22 +221,6 @@ def _held(entry: Posting, later: Since) -> Cost:
         entry.rate_id if later.rate_id is None else later.rate_id,
         entry.unpriced,
     )
-
-
-def _due(entry: Posting, place: Place, world: World, cards: dict[int, RateCard]) -> Cost:
-    """Rate an entry as of its time with the catalogue as it is; `rate_id` is the key of its card in `cards`."""
-    cost, list_cost, card, unpriced = price_of(
-        book=world.book, offering=place.offering_id, service_tier=entry.service_tier, occurred_at=entry.occurred_at,
-        meters=entry.meters, counted=entry.counted, gateway=entry.gateway_id,
-    )  # fmt: skip
-    avoided = 0
-    if entry.status == _CACHE_HIT and cost is not None:
-        avoided, cost, list_cost = cost, 0, 0
-    key = None
-    if card is not None:
-        key = id(card)
-        cards[key] = card
-    return Cost(cost, list_cost, avoided, key, unpriced)
 
 
 def _month(world: World, at: datetime) -> date:

@@ -19,6 +19,8 @@ PAGES = (
     ("Routing", "routing", "routing"),
     ("Rules", "rules", "rules"),
     ("Catalog", "catalog", "catalog"),
+    ("Restatements", "restatements", "balance"),
+    ("Months", "months", "calendar"),
     ("Gateways", "gateways", "gateways"),
 )
 

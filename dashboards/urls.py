@@ -7,7 +7,9 @@ from dashboards.views import (
     budgets,
     catalog,
     gateways,
+    months,
     overview,
+    restatements,
     routing,
     rules,
     rules_drafts,
@@ -21,6 +23,8 @@ from dashboards.views import (
 )
 
 register_converter(catalog.OfferingConverter, "offering")
+register_converter(months.MonthConverter, "month")
+register_converter(restatements.KeyConverter, "restatement")
 register_converter(rules_shown.EnvironmentConverter, "environment")
 
 urlpatterns = [
@@ -57,6 +61,12 @@ urlpatterns = [
     path("rules/<environment:environment>/drafts/<int:pk>/<slug:name>/", rules_drafts.step, name="rules-step"),
     path("catalog/", catalog.catalog_page, name="catalog"),
     path("catalog/<offering:name>/", catalog.offering, name="offering"),
+    path("restatements/", restatements.restatements, name="restatements"),
+    path("restatements/<restatement:key>/", restatements.restatement, name="restatement"),
+    path("restatements/<restatement:key>/again/", restatements.again, name="restatement-again"),
+    path("months/", months.months_page, name="months"),
+    path("months/<month:label>/", months.month, name="month"),
+    path("months/<month:label>/close/", months.close, name="month-close"),
     path("gateways/", gateways.gateways_page, name="gateways"),
     path("gateways/new/", gateways.connect, name="gateway-new"),
     path("gateways/<int:pk>/", gateways.gateway, name="gateway"),

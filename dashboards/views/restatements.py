@@ -1,0 +1,170 @@
+"""Changes to the past: what they moved, how far their runs are, and putting a failed run in line again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import urlencode
+
+from django.contrib import messages
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.urls.converters import StringConverter
+from django.utils import timezone
+
+from catalog.models import AmendmentKind
+from core import access, nudges
+from core.errors import Conflict
+from dashboards.charts import restatements as charts
+from dashboards.views.access import page
+from dashboards.views.links import Link
+from usage.selectors import corrections as selector
+from usage.selectors.corrections import (
+    FAILED,
+    IN_LINE,
+    NOTHING,
+    PRICE_ARRIVED,
+    RESTATED,
+    RUNNING,
+    UNFINISHED,
+    Correction,
+    CorrectionRow,
+)
+from usage.services.restating.again import again as put_in_line
+
+PER_PAGE = 50
+STATES = {
+    IN_LINE: ("info", "In line"),
+    RUNNING: ("info", "Running"),
+    RESTATED: ("ok", "Restated"),
+    NOTHING: ("neutral", "Nothing to restate"),
+    FAILED: ("danger", "Failed"),
+}
+# By the word in the address: what the link says, the states that it shows.
+LISTS: dict[str, tuple[str, Sequence[str]]] = {
+    "": ("All that moved something", (*UNFINISHED, RESTATED)),
+    "under-way": ("Under way", (IN_LINE, RUNNING)),
+    "failed": ("Failed", (FAILED,)),
+    "nothing": ("Nothing to restate", (NOTHING,)),
+}
+EMPTY = {
+    "": (
+        "Nothing was restated yet",
+        "What a price, contract, tier or name that is corrected for the past changes appears here, with who and why.",
+    ),
+    "under-way": ("Nothing is under way", "Every change to the past is dealt with."),
+    "failed": ("Nothing failed", "A run that fails stands here with its error, and can be put in line again."),
+    "nothing": ("No such change", "Changes to the past that no booked event is concerned by stand here."),
+}
+KINDS = {kind.value: str(kind.label) for kind in AmendmentKind} | {PRICE_ARRIVED: "price arrived"}
+
+
+class KeyConverter(StringConverter):
+    """A restatement in an address: `a12` came of a change of the catalogue, `j34` of a price that arrived."""
+
+    regex = "[aj][0-9]{1,18}"
+
+
+def line_of(row: CorrectionRow) -> dict[str, Any]:
+    """Return a row with its words, for `_restatement_rows.html` too."""
+    tone, words = STATES[row.state]
+    return {"row": row, "tone": tone, "state": words, "kind": KINDS.get(row.kind, row.kind)}
+
+
+@page("view")
+def restatements(request: HttpRequest) -> HttpResponse:
+    shown = request.GET.get("state", "")
+    if shown not in LISTS:
+        raise Http404("There is no such state.")
+    before = _before(request)
+    rows = selector.listed(states=LISTS[shown][1], before=before, most=PER_PAGE + 1)
+    counts = selector.counts()
+    rows, more = rows[:PER_PAGE], len(rows) > PER_PAGE
+    title, text = EMPTY[shown]
+    context = {
+        "lines": [line_of(row) for row in rows],
+        "links": [
+            Link(
+                id=f"state-{key or 'all'}",
+                title=f"{words} ({sum(counts[state] for state in states):,})",
+                url=_address(key),
+                current=key == shown,
+            )
+            for key, (words, states) in LISTS.items()
+        ],
+        "url": _address(shown, before),
+        "under_way": any(row.state in (IN_LINE, RUNNING) for row in rows),
+        "first_url": _address(shown) if before else "",
+        "next_url": _address(shown, selector.place(rows[-1])) if more else "",
+        "empty_title": title,
+        "empty_text": text,
+    }
+    template = "_restatements" if request.headers.get("HX-Target") == "restatements" else "restatements"
+    return render(request, f"dashboards/{template}.html", context)
+
+
+def _address(state: str, before: tuple[datetime, str, int] | None = None) -> str:
+    query = {"state": state} if state else {}
+    if before is not None:
+        at, letter, number = before
+        query["before"] = f"{at.astimezone(UTC).isoformat()}~{letter}{number}"
+    return reverse("restatements") + (f"?{urlencode(query)}" if query else "")
+
+
+def _before(request: HttpRequest) -> tuple[datetime, str, int] | None:
+    text = request.GET.get("before", "")
+    if not text:
+        return None
+    instant, _, key = text.partition("~")
+    try:
+        at = datetime.fromisoformat(instant)
+        if at.tzinfo is None or key[:1] not in ("a", "j") or not key[1:].isascii() or len(key) > 19:
+            raise ValueError("not an address of ours")
+        return at.astimezone(UTC), key[0], int(key[1:])
+    except (ValueError, OverflowError) as error:
+        raise Http404("There is no such page.") from error
+
+
+@page("view")
+def restatement(request: HttpRequest, key: str) -> HttpResponse:
+    found = _found(key)
+    fragment = request.headers.get("HX-Target") == "run"
+    context = {
+        **line_of(found.row),
+        "found": found,
+        "url": reverse("restatement", args=[key]),
+        "under_way": found.row.state in (IN_LINE, RUNNING),
+        "may_again": found.row.state == FAILED and request.user.has_perm("prices.approve"),
+        "now": timezone.now(),
+    }
+    if fragment:
+        response = render(request, "dashboards/_restatement_run.html", context)
+        if not context["under_way"]:
+            response["HX-Refresh"] = "true"  # the figures stand on the rest of the page
+        return response
+    context["chart"] = charts.before_and_after(found.months)
+    return render(request, "dashboards/restatement.html", context)
+
+
+@page("prices.approve", "POST")
+def again(request: HttpRequest, key: str) -> HttpResponse:
+    row = _found(key).row
+    if row.job_id is None:
+        raise Http404("There is no run yet.")
+    try:
+        put_in_line(job_id=row.job_id, by=access.label(request.user), at=timezone.now())
+    except Conflict as error:
+        messages.error(request, str(error))
+    else:
+        nudges.nudge("usage.tasks.run_jobs", "background")
+        messages.success(request, "The run is in line again. It goes on where it stopped.")
+    return redirect("restatement", key=key)
+
+
+def _found(key: str) -> Correction:
+    found = selector.one(key)
+    if found is None:
+        raise Http404("There is no such restatement.")
+    return found

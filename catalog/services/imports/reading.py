@@ -11,13 +11,11 @@ from catalog.models import HourWindow, Offering, Price
 from catalog.rules import METERS, Book, Hours, ListedPrice
 from catalog.rules.comparing import Booked, in_force, key_of, merged
 from catalog.services import prices
-from catalog.sources import csv_file, genai, litellm_table
 from catalog.sources.quotes import Quote, Table, UnreadableTable
 from core.errors import Invalid, Malformed
 
-# What can be imported; of the first nothing is given, it is read from the installed package.
 SOURCES = ("genai-prices", "litellm", "csv")
-FILES = {"litellm": litellm_table.read, "csv": csv_file.read}
+FILES = ("litellm", "csv")  # the others are read from what is installed
 
 _PLACES = 10
 _REQUESTS_APART = ("requests", "web_searches")
@@ -37,10 +35,19 @@ def read(*, source: str, content: bytes | None = None) -> Table:
             if content is not None:
                 sentence = "genai-prices is read from the installed package; it takes no file."
                 raise Invalid(sentence, [("file", sentence)])
+            # Imported where they are used: the package's data takes its time, and only imports need it.
+            from catalog.sources import genai
+
             return genai.read()
         if content is None:
             raise Invalid(f"Prices of {source} are read from a file.", [("file", "none given")])
-        return FILES[source](content)
+        if source == "litellm":
+            from catalog.sources import litellm_table
+
+            return litellm_table.read(content)
+        from catalog.sources import csv_file
+
+        return csv_file.read(content)
     except UnreadableTable as error:
         raise Malformed(f"The table cannot be read, and nothing of it was used: {error}") from error
 
@@ -55,11 +62,21 @@ class Offered:
     quotes: tuple[Quote, ...] = ()
 
 
-def offered(table: Table, book: Book, at: datetime) -> tuple[dict[str, Offered], list[tuple[str, str]], set[str]]:
-    """Return what the table says by offering, what of it cannot be used and why, and all offerings that it lists.
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a table says by offering (`named`), what of that can be used, and why the rest cannot.
 
-    What it lists without a usable price is not gone.
+    `listed` are all offerings that the table names, with a price or without: none of them is gone.
     """
+
+    named: tuple[Offered, ...]
+    usable: dict[str, Offered]
+    problems: tuple[tuple[str, str], ...]
+    listed: frozenset[str]
+
+
+def offered(table: Table, book: Book, at: datetime) -> Reading:
+    """Resolve a table's names as an event that reported them now would be."""
     found: dict[str, Offered] = {}
     problems = list(table.problems)
     resolved: dict[tuple[str, str], Offered] = {}
@@ -80,11 +97,9 @@ def offered(table: Table, book: Book, at: datetime) -> tuple[dict[str, Offered],
             one.quotes, sentence = merged(one.by_name)
         if sentence:
             problems.append((one.name, sentence))
-        elif len(one.name.rpartition("@")[0]) > 128:
-            problems.append((one.name, "The name is too long."))
         else:
             usable[one.name] = one
-    return usable, problems, listed
+    return Reading(tuple(found.values()), usable, tuple(problems), frozenset(listed))
 
 
 def _resolve(book: Book, provider: str, model: str, at: datetime) -> tuple[str, int | None]:

@@ -6,6 +6,7 @@ from django.contrib import admin
 
 from catalog.models import (
     Alias,
+    Amendment,
     Contract,
     Gateway,
     GatewayKey,
@@ -14,9 +15,12 @@ from catalog.models import (
     Offering,
     OfferingTier,
     Price,
+    PriceImport,
+    PriceProposal,
     PriceSeries,
     Provider,
     Revision,
+    SourceTable,
     Team,
     TeamAlias,
     UseCase,
@@ -177,3 +181,36 @@ class PriceAdmin(CatalogueAdmin):
     @admin.display(ordering="series__meter")
     def meter(self, price: Price) -> str:
         return price.series.get_meter_display()
+
+
+@admin.register(Amendment)
+class AmendmentAdmin(Shown):
+    big = True
+    list_display = ("id", "kind", "summary", "starts_at", "ends_at", "by", "at")
+    list_filter = ("kind",)
+    search_fields = ("summary", "by")
+
+
+@admin.register(SourceTable)
+class SourceTableAdmin(Shown):
+    heavy = ("quotes",)
+    list_display = ("source", "version", "models_count", "read_at", "read_by")
+    ordering = ("source",)
+
+
+@admin.register(PriceImport)
+class PriceImportAdmin(Shown):
+    heavy = ("problems",)
+    list_display = ("id", "source", "version", "file_name", "models_count", "by", "at")
+    list_filter = ("source",)
+    search_fields = ("file_name", "by")
+
+
+@admin.register(PriceProposal)
+class PriceProposalAdmin(Shown):
+    big = True
+    heavy = ("lines",)
+    list_display = ("id", "of_import", "offering_name", "kind", "disputed", "state", "settled_by", "settled_at")
+    list_filter = ("state", "kind", "disputed", "source")
+    list_select_related = ("of_import", "offering")
+    search_fields = ("offering_name",)

@@ -16,11 +16,22 @@ from django.urls import include, path
 
 from alerts.services import raising
 from budgets.models import Counter, CounterDelta, Crossing
-from catalog.models import Contract, Gateway, HourWindow, Provider, TeamAlias, UseCase, UseCaseAlias, UseCaseTeam
+from catalog.models import (
+    Amendment,
+    Contract,
+    Gateway,
+    HourWindow,
+    Provider,
+    TeamAlias,
+    UseCase,
+    UseCaseAlias,
+    UseCaseTeam,
+)
 from core.administration import HOUSE, Served, Shown
 from core.models import ApiKey, Job, User
 from routing.models import GatewayPoll, Proposal, Switch
 from routing.services import switches
+from tests.catalog.importing import propose, quote
 from tests.core.admin_walk import writes_of
 from tests.dashboards.seeing import book, call
 from tests.factories import NOON, make_budget, make_key, make_team, make_use_case
@@ -72,6 +83,8 @@ def fill_in() -> None:
     provider, gateway = Provider.objects.first(), Gateway.objects.first()
     Contract.objects.create(name="c", provider=provider, discount_percent=5, valid=always, recorded=always)
     HourWindow.objects.create(name="night", starts="22:00", ends="06:00")
+    Amendment.objects.create(kind="prices", summary="1 price", by="finance@example.com", at=NOON)
+    propose(quote(of="large-1@acme"))
     use_case, team = make_use_case("invoices"), make_team("finance")
     UseCaseTeam.objects.create(use_case=use_case, team=team, valid=always)
     UseCaseAlias.objects.create(use_case=use_case, folded="invoice", valid=always)

@@ -4,6 +4,7 @@ from django.urls import path
 
 from alerts import api as alerts
 from budgets import api as budgets
+from catalog import api_imports as price_imports
 from catalog import api_models as models
 from catalog import api_names as names
 from catalog import api_prices as prices
@@ -31,6 +32,11 @@ urlpatterns = [
     path("models/<int:pk>", models.ModelApi.as_view(), name="api-model"),
     path("models/<int:pk>/aliases", models.ModelAliasesApi.as_view(), name="api-model-aliases"),
     path("prices", prices.PricesApi.as_view(), name="api-prices"),
+    path("price-imports", price_imports.PriceImportsApi.as_view(), name="api-price-imports"),
+    path("price-imports/<int:pk>", price_imports.PriceImportApi.as_view(), name="api-price-import"),
+    path("price-proposals", price_imports.PriceProposalsApi.as_view(), name="api-price-proposals"),
+    path("price-proposals/accept", price_imports.PriceProposalsAcceptApi.as_view(), name="api-price-proposals-accept"),
+    path("price-proposals/reject", price_imports.PriceProposalsRejectApi.as_view(), name="api-price-proposals-reject"),
     path("alerts", alerts.AlertsApi.as_view(), name="api-alerts"),
     path("alerts/<int:pk>", alerts.AlertApi.as_view(), name="api-alert"),
     path("alerts/<int:pk>/acknowledge", alerts.AlertAcknowledgeApi.as_view(), name="api-alert-acknowledge"),

@@ -52,6 +52,7 @@ _TIERS = {
     ("service_tier", "fast"): "fast",
     ("speed", "fast"): "fast",
 }
+_MOST = 10**9  # USD per million
 _EVERY_DAY = tuple(range(7))
 
 _Prices = Mapping[str, Decimal | types.TieredPrices]
@@ -251,7 +252,7 @@ class _Model:
         return tuple(steps)
 
     def _usd_per_1m(self, key: str, price: Decimal) -> Decimal:
-        if not isinstance(price, Decimal) or not price.is_finite() or price < 0:
+        if not isinstance(price, Decimal) or not price.is_finite() or not 0 <= price < _MOST:
             raise UnreadableTable(f"{self.model.id} of {self.provider}: {key} is {price}, which is no price.")
         return price * 1000 if key in _PER_THOUSAND else price
 

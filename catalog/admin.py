@@ -202,8 +202,7 @@ class SourceTableAdmin(Shown):
 class PriceImportAdmin(Shown):
     heavy = ("problems",)
     list_display = ("id", "source", "version", "file_name", "models_count", "by", "at")
-    list_filter = ("source",)
-    search_fields = ("file_name", "by")
+    search_fields = ("source", "file_name", "by")
 
 
 @admin.register(PriceProposal)
@@ -211,6 +210,6 @@ class PriceProposalAdmin(Shown):
     big = True
     heavy = ("lines",)
     list_display = ("id", "of_import", "offering_name", "kind", "disputed", "state", "settled_by", "settled_at")
-    list_filter = ("state", "kind", "disputed", "source")
+    list_filter = ("state", "kind", "disputed")
     list_select_related = ("of_import", "offering")
-    search_fields = ("offering_name",)
+    search_fields = ("offering_name", "source")

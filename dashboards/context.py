@@ -19,6 +19,7 @@ PAGES = (
     ("Routing", "routing", "routing"),
     ("Rules", "rules", "rules"),
     ("Catalog", "catalog", "catalog"),
+    ("Prices", "prices", "coins"),
     ("Restatements", "restatements", "balance"),
     ("Months", "months", "calendar"),
     ("Gateways", "gateways", "gateways"),

@@ -213,19 +213,22 @@ def _groups(amendment: Amendment, book: Book, calendar: Calendar, until: datetim
         *holding,
     )
     sql = f"""
+        WITH a AS MATERIALIZED (
+            SELECT c.corrects_id, bool_or(c.kind = 2) AS reversed, {", ".join(f"sum(c.{m}) AS {m}" for m in _MONEY)}
+            FROM ledger c WHERE c.corrects_id IS NOT NULL AND c.kind IN (2, 3) AND {concerned.sql("c")}
+            GROUP BY c.corrects_id
+        )
         SELECT {", ".join(key)}, min(e.occurred_at), min({_INPUT}), count(*),
             {", ".join(f"coalesce(sum(e.{m}), 0) + coalesce(sum(a.{m}), 0)" for m in _MONEY)},
             {", ".join(f"sum(e.{m})" for m in _METERS)}
         FROM ledger e
-        LEFT JOIN (
-            SELECT c.corrects_id, bool_or(c.kind = 2) AS reversed, {", ".join(f"sum(c.{m}) AS {m}" for m in _MONEY)}
-            FROM ledger c WHERE c.corrects_id IS NOT NULL AND c.kind IN (2, 3) AND {concerned.sql("c")}
-            GROUP BY c.corrects_id
-        ) a ON a.corrects_id = e.id
+        LEFT JOIN a ON a.corrects_id = e.id
         WHERE e.kind = 1 AND {concerned.sql()} AND a.reversed IS NOT TRUE
         GROUP BY {", ".join([*(str(place + 1) for place in range(len(key))), *apart])}
     """
     with connection.cursor() as cursor:
+        # The planner takes the groups for many and would sort all entries by them; with room it hashes.
+        cursor.execute("SELECT set_config('work_mem', '128MB', true)")
         cursor.execute(sql, parameters)
         return [
             _Group._make([*row[:12], tuple(map(atto, row[12:15])), tuple(map(int, row[15:]))])

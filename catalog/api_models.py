@@ -94,6 +94,13 @@ class ModelApi(Api):
     class InputSerializer(serializers.Serializer):
         tier = serializers.ChoiceField([(name, name) for name in TIERS], required=False)
         tier_since = InstantField(required=False, help_text="Now, where not given; entries from before keep theirs.")
+        region = serializers.CharField(
+            max_length=32, required=False, allow_blank=True, help_text="Where it has always been; it is not dated."
+        )
+        data_class = serializers.CharField(max_length=32, required=False, allow_blank=True)
+        gateway_names = serializers.DictField(
+            child=serializers.CharField(max_length=193), required=False, help_text="By kind of gateway; replaces all."
+        )
         retired = serializers.ChoiceField([(True, "yes")], required=False, help_text="Retires it for good.")
         reason = serializers.CharField(max_length=300, required=False, default="", allow_blank=True)
 
@@ -104,8 +111,8 @@ class ModelApi(Api):
         return Response(OfferingOutput(one_of(lists.offerings(at=timezone.now(), only=pk), "offering", pk)).data)
 
     @extend_schema(
-        summary="Give a model at a provider a tier, or retire it", operation_id="models_update", tags=["catalogue"],
-        request=InputSerializer, responses=OfferingOutput,
+        summary="Give a model at a provider a tier, say where it is, or retire it", operation_id="models_update",
+        tags=["catalogue"], request=InputSerializer, responses=OfferingOutput,
     )  # fmt: skip
     def patch(self, request: Request, pk: int) -> Response:
         data, now, by = body(self.InputSerializer, request), timezone.now(), acting_as(request)
@@ -115,6 +122,9 @@ class ModelApi(Api):
                 offering=offering, tier=TIERS[data["tier"]], since_at=data.get("tier_since", now), by=by,
                 reason=data["reason"], at=now,
             )  # fmt: skip
+        said = {name: data[name] for name in ("region", "data_class", "gateway_names") if name in data}
+        if said:
+            offerings.change(offering=offering, by=by, at=now, reason=data["reason"], **said)
         if "retired" in data:
             offerings.retire(offering=offering, by=by, at=now, reason=data["reason"])
         settled()
@@ -147,3 +157,29 @@ class ModelAliasesApi(Api):
         settled()
         row = lists.offerings(at=timezone.now(), only=pk)[0]
         return Response(OfferingOutput(row).data, status=status.HTTP_201_CREATED)
+
+
+class ModelMergeApi(Api):
+    """Saying that a model at a provider is really another one."""
+
+    actions: ClassVar[dict[str, str]] = {"POST": "catalog.edit"}
+
+    class InputSerializer(serializers.Serializer):
+        into = serializers.CharField(max_length=193, help_text="model@provider; a model alone means its default.")
+        since = InstantField(required=False, help_text="Now, where not given; calls since then move there.")
+        reason = serializers.CharField(max_length=300, required=False, default="", allow_blank=True)
+
+    @extend_schema(
+        summary="Let every name of a model at a provider mean another one", operation_id="models_merge",
+        tags=["catalogue"], request=InputSerializer, responses=OfferingOutput,
+        description="Answers with the one that was merged. What was booked since is restated. Safe to repeat.",
+    )  # fmt: skip
+    def post(self, request: Request, pk: int) -> Response:
+        data, now = body(self.InputSerializer, request), timezone.now()
+        offering = one_of(list(Offering.objects.filter(pk=pk)), "offering", pk)
+        offerings.merge(
+            offering=offering, into=offerings.get(data["into"]), since_at=data.get("since", now),
+            by=acting_as(request), at=now, reason=data["reason"],
+        )  # fmt: skip
+        settled()
+        return Response(OfferingOutput(lists.offerings(at=timezone.now(), only=pk)[0]).data)

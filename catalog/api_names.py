@@ -10,7 +10,7 @@ from rest_framework import serializers, status
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from catalog.api_parts import after, one_of
+from catalog.api_parts import after, one_of, settled
 from catalog.models import ClaimState, Team, UseCase
 from catalog.selectors import lists
 from catalog.services import teams, use_cases
@@ -128,6 +128,32 @@ class UseCaseClaimApi(Api):
         return Response(UseCaseOutput(lists.use_cases(at=now, only=pk)[0]).data)
 
 
+class UseCaseMergeApi(Api):
+    """Saying that a use case is really another one."""
+
+    actions: ClassVar[dict[str, str]] = {"POST": "catalog.edit"}
+
+    class InputSerializer(serializers.Serializer):
+        into = serializers.CharField(max_length=128, help_text="Name of the use case that it is.")
+        since = InstantField(required=False, help_text="Now, where not given; calls since then move there.")
+        reason = serializers.CharField(max_length=300, required=False, default="", allow_blank=True)
+
+    @extend_schema(
+        summary="Let every label of a use case mean another one", operation_id="use_cases_merge", tags=["catalogue"],
+        request=InputSerializer, responses=UseCaseOutput,
+        description="Answers with the one that was merged. What was booked since is restated. Safe to repeat.",
+    )  # fmt: skip
+    def post(self, request: Request, pk: int) -> Response:
+        data, now = body(self.InputSerializer, request), timezone.now()
+        use_case = one_of(list(UseCase.objects.filter(pk=pk)), "use case", pk)
+        use_cases.merge(
+            use_case=use_case, into=use_cases.get(data["into"]), since_at=data.get("since", now),
+            by=acting_as(request), at=now, reason=data["reason"],
+        )  # fmt: skip
+        settled()
+        return Response(UseCaseOutput(lists.use_cases(at=timezone.now(), only=pk)[0]).data)
+
+
 class TeamOutput(serializers.Serializer):
     id = serializers.IntegerField()
     name = serializers.CharField()
@@ -194,3 +220,29 @@ class TeamApi(Api):
         if "state" in data:
             teams.claim(team=team, by=by, reason=data["reason"])
         return Response(TeamOutput(lists.teams(at=now, only=pk)[0]).data)
+
+
+class TeamMergeApi(Api):
+    """Saying that a team is really another one."""
+
+    actions: ClassVar[dict[str, str]] = {"POST": "catalog.edit"}
+
+    class InputSerializer(serializers.Serializer):
+        into = serializers.CharField(max_length=128, help_text="Name of the team that it is.")
+        since = InstantField(required=False, help_text="Now, where not given; calls since then move there.")
+        reason = serializers.CharField(max_length=300, required=False, default="", allow_blank=True)
+
+    @extend_schema(
+        summary="Let every label of a team mean another one", operation_id="teams_merge", tags=["catalogue"],
+        request=InputSerializer, responses=TeamOutput,
+        description="Answers with the one that was merged. What was booked since is restated. Safe to repeat.",
+    )  # fmt: skip
+    def post(self, request: Request, pk: int) -> Response:
+        data, now = body(self.InputSerializer, request), timezone.now()
+        team = one_of(list(Team.objects.filter(pk=pk)), "team", pk)
+        teams.merge(
+            team=team, into=teams.get(data["into"]), since_at=data.get("since", now),
+            by=acting_as(request), at=now, reason=data["reason"],
+        )  # fmt: skip
+        settled()
+        return Response(TeamOutput(lists.teams(at=timezone.now(), only=pk)[0]).data)

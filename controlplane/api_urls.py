@@ -4,6 +4,7 @@ from django.urls import path
 
 from alerts import api as alerts
 from budgets import api as budgets
+from catalog import api_contracts as contracts
 from catalog import api_imports as price_imports
 from catalog import api_models as models
 from catalog import api_names as names
@@ -11,7 +12,9 @@ from catalog import api_prices as prices
 from routing import api as rules
 from routing import api_serving as serving
 from usage import api as usage
+from usage import api_corrections as corrections
 from usage import api_intake as intake
+from usage import api_months as months
 
 urlpatterns = [
     path("usage/events", intake.UsageEventsApi.as_view(), name="api-usage-events"),
@@ -26,17 +29,30 @@ urlpatterns = [
     path("use-cases", names.UseCasesApi.as_view(), name="api-use-cases"),
     path("use-cases/<int:pk>", names.UseCaseApi.as_view(), name="api-use-case"),
     path("use-cases/<int:pk>/claim", names.UseCaseClaimApi.as_view(), name="api-use-case-claim"),
+    path("use-cases/<int:pk>/merge", names.UseCaseMergeApi.as_view(), name="api-use-case-merge"),
     path("teams", names.TeamsApi.as_view(), name="api-teams"),
     path("teams/<int:pk>", names.TeamApi.as_view(), name="api-team"),
+    path("teams/<int:pk>/merge", names.TeamMergeApi.as_view(), name="api-team-merge"),
     path("models", models.ModelsApi.as_view(), name="api-models"),
     path("models/<int:pk>", models.ModelApi.as_view(), name="api-model"),
     path("models/<int:pk>/aliases", models.ModelAliasesApi.as_view(), name="api-model-aliases"),
+    path("models/<int:pk>/merge", models.ModelMergeApi.as_view(), name="api-model-merge"),
     path("prices", prices.PricesApi.as_view(), name="api-prices"),
     path("price-imports", price_imports.PriceImportsApi.as_view(), name="api-price-imports"),
     path("price-imports/<int:pk>", price_imports.PriceImportApi.as_view(), name="api-price-import"),
     path("price-proposals", price_imports.PriceProposalsApi.as_view(), name="api-price-proposals"),
     path("price-proposals/accept", price_imports.PriceProposalsAcceptApi.as_view(), name="api-price-proposals-accept"),
     path("price-proposals/reject", price_imports.PriceProposalsRejectApi.as_view(), name="api-price-proposals-reject"),
+    path("contracts", contracts.ContractsApi.as_view(), name="api-contracts"),
+    path("contracts/<int:pk>/end", contracts.ContractEndApi.as_view(), name="api-contract-end"),
+    path("hour-windows", contracts.HourWindowsApi.as_view(), name="api-hour-windows"),
+    path("months", months.MonthsApi.as_view(), name="api-months"),
+    path("months/<str:month>", months.MonthApi.as_view(), name="api-month"),
+    path("months/<str:month>/close", months.MonthCloseApi.as_view(), name="api-month-close"),
+    path("corrections", corrections.CorrectionsApi.as_view(), name="api-corrections"),
+    path("corrections/preview", corrections.CorrectionPreviewApi.as_view(), name="api-correction-preview"),
+    path("corrections/<str:key>", corrections.CorrectionApi.as_view(), name="api-correction"),
+    path("corrections/<str:key>/again", corrections.CorrectionAgainApi.as_view(), name="api-correction-again"),
     path("alerts", alerts.AlertsApi.as_view(), name="api-alerts"),
     path("alerts/<int:pk>", alerts.AlertApi.as_view(), name="api-alert"),
     path("alerts/<int:pk>/acknowledge", alerts.AlertAcknowledgeApi.as_view(), name="api-alert-acknowledge"),

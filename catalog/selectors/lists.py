@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, time
 from decimal import Decimal
 from typing import Any
 
@@ -11,6 +11,8 @@ from django.db.backends.postgresql.psycopg_any import DateTimeTZRange
 
 from catalog.models import (
     Alias,
+    Contract,
+    HourWindow,
     Meter,
     Model,
     Offering,
@@ -74,6 +76,36 @@ class OfferingRow:
     first_seen_at: datetime | None
     retired_at: datetime | None
     prices: tuple[PriceRow, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ContractRow:
+    """What a contract says over a time, as recorded now. One of provider, offering and gateway is not None."""
+
+    id: int
+    name: str
+    provider: str | None
+    offering: str | None
+    gateway: str | None
+    discount_percent: Decimal | None
+    valid_from: datetime | None
+    valid_until: datetime | None
+    recorded_at: datetime | None
+    note: str
+    approved_by: str
+    prices: tuple[PriceRow, ...]  # its own, through all terms of its name
+
+
+@dataclass(frozen=True, kw_only=True)
+class HoursRow:
+    """Hours of weekdays on a zone's clock; `weekdays` are those they begin on, Monday 0."""
+
+    id: int
+    name: str
+    zone: str
+    weekdays: tuple[int, ...]
+    starts: time
+    ends: time
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -223,6 +255,61 @@ def prices(
     pairs = Offering.objects.filter(model__in={row.series.model_id for row in rows})
     names = {(m, p): name for m, p, name in pairs.values_list("model_id", "provider_id", "name")}
     return [_price_row(row, names) for row in rows]
+
+
+def contracts(
+    *, after: int = 0, most: int | None = None, at: datetime | None = None, name: str = "", only: int | None = None
+) -> list[ContractRow]:
+    """Return what contracts say as recorded now, with id above `after`; of `at` only, where given. Three queries."""
+    found = Contract.objects.filter(id__gt=after, recorded__upper_inf=True)
+    if at is not None:
+        found = found.filter(valid__contains=at)
+    if name:
+        found = found.filter(name=name)
+    if only is not None:
+        found = found.filter(id=only)
+    rows = list(found.select_related("provider", "offering", "gateway").order_by("id")[:most])
+    own = list(_prices(Price.objects.filter(series__contract__name__in={row.name for row in rows})))
+    pairs = Offering.objects.filter(model__in={one.series.model_id for one in own})
+    names = {(m, p): name for m, p, name in pairs.values_list("model_id", "provider_id", "name")}
+    by_name: dict[str, list[PriceRow]] = {}
+    for one in own:
+        by_name.setdefault(one.series.contract.name, []).append(_price_row(one, names))
+    return [
+        ContractRow(
+            id=row.pk,
+            name=row.name,
+            provider=None if row.provider is None else row.provider.name,
+            offering=None if row.offering is None else row.offering.name,
+            gateway=None if row.gateway is None else row.gateway.name,
+            discount_percent=row.discount_percent,
+            valid_from=row.valid.lower,
+            valid_until=row.valid.upper,
+            recorded_at=row.recorded.lower,
+            note=row.note,
+            approved_by=row.approved_by,
+            prices=tuple(by_name.get(row.name, ())),
+        )
+        for row in rows
+    ]
+
+
+def hour_windows(*, after: int = 0, most: int | None = None, only: int | None = None) -> list[HoursRow]:
+    """Return hours that prices may be set for, with id above `after`. One query."""
+    found = HourWindow.objects.filter(id__gt=after).order_by("id")
+    if only is not None:
+        found = found.filter(id=only)
+    return [
+        HoursRow(
+            id=row.pk,
+            name=row.name,
+            zone=row.zone,
+            weekdays=tuple(sorted(row.weekdays)),
+            starts=row.starts,
+            ends=row.ends,
+        )
+        for row in found[:most]
+    ]
 
 
 def _prices(found: Any) -> Any:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import date, datetime
 
 from django.db import transaction
 
-from catalog.models import Alias, AmendmentKind, ClaimState, Model, Offering, OfferingTier, Provider, Tier
+from catalog.models import Alias, AmendmentKind, ClaimState, Model, Offering, OfferingTier, PriceSeries, Provider, Tier
 from catalog.rules import UNKNOWN, offering_name
 from catalog.services import aliases, amendments
 from catalog.services.labels import checked_name, since
@@ -106,6 +107,45 @@ def ensure(
     if default and of.default_offering_id is None:
         Model.objects.filter(pk=of.pk, default_offering__isnull=True).update(default_offering=offering)
     offering.refresh_from_db()
+    return offering
+
+
+@transaction.atomic
+def change(
+    *,
+    offering: Offering,
+    by: str,
+    at: datetime,
+    region: str | None = None,
+    data_class: str | None = None,
+    gateway_names: Mapping[str, str] | None = None,
+    reason: str = "",
+) -> Offering:
+    """Change what is said of an offering; None leaves a field as it is.
+
+    A region is no dated fact: it says where the offering has always been. Where the book has prices by region for it,
+    another region amends all of its past. What moves to another region on a day is an offering of its own.
+    """
+    audit.acting(by=by, reason=reason)
+    given = {"region": region, "data_class": data_class, "gateway_names": gateway_names}
+    offering = Offering.objects.select_for_update().get(pk=offering.pk)
+    changed = [name for name, value in given.items() if value is not None and value != getattr(offering, name)]
+    for name in changed:
+        setattr(offering, name, given[name])
+    if changed:
+        offering.save(update_fields=changed)
+    if "region" in changed:
+        priced = PriceSeries.objects.filter(model=offering.model_id, provider=offering.provider_id)
+        if priced.filter(region__isnull=False).exists():
+            amendments.note(
+                kind=AmendmentKind.PRICES,
+                summary=f"{offering.name} is in {offering.region or 'no region'}",
+                offerings=[offering.pk],
+                starts_at=None,
+                by=by,
+                at=at,
+                reason=reason,
+            )
     return offering
 
 

@@ -13,11 +13,13 @@ from rest_framework import exceptions, serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from catalog.api_models import TIERS, ModelAliasesApi
+from catalog.api_contracts import ContractsApi
+from catalog.api_models import TIERS, ModelAliasesApi, ModelMergeApi
+from catalog.api_names import TeamMergeApi, UseCaseMergeApi
 from catalog.api_parts import one_of
 from catalog.api_prices import PricesApi
-from catalog.models import HourWindow, Meter, Offering, Provider, Team, UseCase
-from catalog.services import aliases, contracts, gateways, imports, offerings, prices, teams, use_cases
+from catalog.models import Meter, Offering, Team, UseCase
+from catalog.services import aliases, contracts, imports, offerings, prices, teams, use_cases
 from core import access, nudges
 from core.api import InstantField, MoneyField, PageQuery, acting_as, body, page_of, paged, read_cursor
 from core.api_views import Api
@@ -195,33 +197,8 @@ class PriceChange(PricesApi.InputSerializer, Changed):
     """As for `POST prices`."""
 
 
-class ContractPriceInput(serializers.Serializer):
-    offering = serializers.CharField(max_length=193)
-    meter = serializers.ChoiceField(Meter.choices)
-    usd_per_1m = MoneyField()
-    valid_from = InstantField()
-    valid_until = InstantField(required=False, allow_null=True)
-    context_over = serializers.IntegerField(required=False, allow_null=True, min_value=1)
-    context_inclusive = serializers.BooleanField(required=False, default=False)
-    service_tier = serializers.CharField(max_length=16, required=False, allow_null=True)
-    region = serializers.CharField(max_length=32, required=False, allow_null=True)
-    hour_window = serializers.SlugRelatedField(
-        "name", queryset=HourWindow.objects.all(), required=False, allow_null=True
-    )
-
-
-class ContractChange(Changed):
-    """Terms of a contract with one provider, offering or gateway over [valid_from, valid_until)."""
-
-    name = serializers.CharField(max_length=128)
-    provider = serializers.SlugRelatedField("name", queryset=Provider.objects.all(), required=False, allow_null=True)
-    offering = serializers.CharField(max_length=193, required=False, allow_null=True)
-    gateway = serializers.CharField(max_length=128, required=False, allow_null=True)
-    discount_percent = MoneyField(required=False, allow_null=True, help_text="On list, 0 to 100.")
-    prices = ContractPriceInput(many=True, required=False, help_text="Prices of its own.")
-    valid_from = InstantField()
-    valid_until = InstantField(required=False, allow_null=True)
-    note = serializers.CharField(max_length=2000, required=False, default="", allow_blank=True)
+class ContractChange(ContractsApi.InputSerializer, Changed):
+    """As for `POST contracts`."""
 
 
 class TierChange(Changed):
@@ -239,13 +216,30 @@ class AliasChange(ModelAliasesApi.InputSerializer, Changed):
     id = serializers.IntegerField(help_text="Of the model at a provider that the name is to mean.")
 
 
-class MergeChange(Changed):
-    """One thing becomes another from an instant on."""
+class RegionChange(Changed):
+    """As for `PATCH models/{id}`."""
 
-    id = serializers.IntegerField(help_text="Of what goes.")
-    into = serializers.CharField(max_length=193, help_text="Name of what it becomes.")
-    since = InstantField()
+    id = serializers.IntegerField(help_text="Of the model at a provider.")
+    region = serializers.CharField(max_length=32, allow_blank=True, help_text="Where it has always been.")
     reason = serializers.CharField(max_length=300, required=False, default="", allow_blank=True)
+
+
+class ModelMerge(ModelMergeApi.InputSerializer, Changed):
+    """As for `POST models/{id}/merge`."""
+
+    id = serializers.IntegerField(help_text="Of the model at a provider that goes.")
+
+
+class UseCaseMerge(UseCaseMergeApi.InputSerializer, Changed):
+    """As for `POST use-cases/{id}/merge`."""
+
+    id = serializers.IntegerField(help_text="Of the use case that goes.")
+
+
+class TeamMerge(TeamMergeApi.InputSerializer, Changed):
+    """As for `POST teams/{id}/merge`."""
+
+    id = serializers.IntegerField(help_text="Of the team that goes.")
 
 
 class ProposalsChange(Changed):
@@ -290,19 +284,15 @@ def _price(data: dict[str, Any], by: str, at: datetime) -> object:
 
 
 def _contract(data: dict[str, Any], by: str, at: datetime) -> object:
+    # A price that does not say when it holds does so while the contract does.
+    times = {"valid_from": data["valid_from"], "valid_until": data.get("valid_until"), "source": "contract"}
     own = [
-        prices.NewPrice(**{**one, "offering": offerings.get(one["offering"])}) for one in data.pop("prices", None) or ()
+        prices.NewPrice(**{**times, **one, "offering": offerings.get(one["offering"])})
+        for one in data.pop("own_prices", ())
     ]
-    offering, gateway = data.pop("offering", None), data.pop("gateway", None)
-    return contracts.set_terms(
-        offering=offerings.get(offering) if offering else None,
-        gateway=gateways.get(gateway) if gateway else None,
-        own_prices=own,
-        by=by,
-        approved_by=by,
-        at=at,
-        **data,
-    )
+    if "offering" in data:
+        data["offering"] = offerings.get(data["offering"])
+    return contracts.set_terms(own_prices=own, by=by, approved_by=by, at=at, **data)
 
 
 def _tier(data: dict[str, Any], by: str, at: datetime) -> object:
@@ -310,6 +300,11 @@ def _tier(data: dict[str, Any], by: str, at: datetime) -> object:
         offering=_one(Offering, "offering", data["id"]), tier=TIERS[data["tier"]],
         since_at=data.get("tier_since", at), by=by, reason=data["reason"], at=at,
     )  # fmt: skip
+
+
+def _region(data: dict[str, Any], by: str, at: datetime) -> object:
+    offering = _one(Offering, "offering", data["id"])
+    return offerings.change(offering=offering, region=data["region"], by=by, at=at, reason=data["reason"])
 
 
 def _alias(data: dict[str, Any], by: str, at: datetime) -> object:
@@ -321,21 +316,21 @@ def _alias(data: dict[str, Any], by: str, at: datetime) -> object:
 
 def _merge_offering(data: dict[str, Any], by: str, at: datetime) -> object:
     return offerings.merge(
-        offering=_one(Offering, "offering", data["id"]), into=offerings.get(data["into"]), since_at=data["since"],
-        by=by, at=at, reason=data["reason"],
+        offering=_one(Offering, "offering", data["id"]), into=offerings.get(data["into"]),
+        since_at=data.get("since", at), by=by, at=at, reason=data["reason"],
     )  # fmt: skip
 
 
 def _merge_use_case(data: dict[str, Any], by: str, at: datetime) -> object:
     return use_cases.merge(
-        use_case=_one(UseCase, "use case", data["id"]), into=use_cases.get(data["into"]), since_at=data["since"],
-        by=by, at=at, reason=data["reason"],
+        use_case=_one(UseCase, "use case", data["id"]), into=use_cases.get(data["into"]),
+        since_at=data.get("since", at), by=by, at=at, reason=data["reason"],
     )  # fmt: skip
 
 
 def _merge_team(data: dict[str, Any], by: str, at: datetime) -> object:
     return teams.merge(
-        team=_one(Team, "team", data["id"]), into=teams.get(data["into"]), since_at=data["since"], by=by, at=at,
+        team=_one(Team, "team", data["id"]), into=teams.get(data["into"]), since_at=data.get("since", at), by=by, at=at,
         reason=data["reason"],
     )  # fmt: skip
 
@@ -362,9 +357,10 @@ CHANGES: dict[str, _Change] = {
     "proposals": _Change("prices.approve", ProposalsChange, _proposals),
     "tier": _Change("catalog.edit", TierChange, _tier),
     "alias": _Change("catalog.edit", AliasChange, _alias),
-    "merge_offering": _Change("catalog.edit", MergeChange, _merge_offering),
-    "merge_use_case": _Change("catalog.edit", MergeChange, _merge_use_case),
-    "merge_team": _Change("catalog.edit", MergeChange, _merge_team),
+    "region": _Change("catalog.edit", RegionChange, _region),
+    "merge_offering": _Change("catalog.edit", ModelMerge, _merge_offering),
+    "merge_use_case": _Change("catalog.edit", UseCaseMerge, _merge_use_case),
+    "merge_team": _Change("catalog.edit", TeamMerge, _merge_team),
 }
 
 

@@ -366,9 +366,9 @@ def _earlier(checks: Checks) -> list[CheckLine]:
     names = ", ".join(f"{one:%B %Y}" for one in checks.earlier_open)
     return [
         CheckLine(
-            tone="warning",
+            tone="info",
             title="Earlier months are open",
-            text=f"{names}. They can be closed later, but what changes in them then moves sums before this month's.",
+            text=f"{names}: what comes for them is still booked in them, and changes their totals.",
             url=reverse("months"),
             action="Months",
         )

@@ -58,7 +58,16 @@ EMPTY = {
     "failed": ("Nothing failed", "A run that fails stands here with its error, and can be put in line again."),
     "nothing": ("No such change", "Changes to the past that no booked event is concerned by stand here."),
 }
-KINDS = {kind.value: str(kind.label) for kind in AmendmentKind} | {PRICE_ARRIVED: "price arrived"}
+KINDS = {
+    AmendmentKind.PRICES.value: "by a change of prices",
+    AmendmentKind.CONTRACT.value: "by the terms of a contract",
+    AmendmentKind.TIER.value: "by the tier of a model",
+    AmendmentKind.OFFERING.value: "by what a name of a model means",
+    AmendmentKind.USE_CASE.value: "by merging use cases",
+    AmendmentKind.TEAM.value: "by merging teams",
+    AmendmentKind.USE_CASE_TEAM.value: "by giving a use case to a team",
+    PRICE_ARRIVED: "by a price that arrived",
+}
 
 
 class KeyConverter(StringConverter):

@@ -234,6 +234,19 @@ def test_where_two_sources_differ_and_one_agrees_with_the_book_both_are_shown():
     assert lines_of(changed)[0].others == {"csv": 5}
 
 
+def test_a_proposal_that_waits_learns_what_another_source_says_and_stays_the_same_one():
+    set_price("5")
+    propose(quote("6"))
+    waiting = open_one()
+    propose(quote("5"), source="csv")
+
+    again = propose(quote("6"), at=NOON + DAY)
+
+    found = open_one()
+    assert (found.pk, found.disputed, lines_of(found)[0].others) == (waiting.pk, True, {"csv": 5})
+    assert (again.import_id, again.waiting, again.replaced) == (None, 1, 0)
+
+
 def test_a_disagreement_is_proposed_once_not_by_both_sources():
     set_price("5")
     propose(quote("5"), source="csv")

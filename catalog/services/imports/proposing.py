@@ -71,9 +71,10 @@ def propose(*, table: Table, by: str, at: datetime, file_name: str = "", accept_
     """Compare a table with the book as recorded now, and leave a proposal for each offering that differs.
 
     What the table says already in an open proposal, and what a person rejected while the table says the same, is not
-    proposed again; open proposals of the source that the table does not bear out any more are replaced. So the same
-    table again writes nothing. Of a table without differences only itself is kept, for other tables to be compared
-    with. Imports wait for each other. About thirty queries, and one more per 500 proposals.
+    proposed again; an open one only learns what other sources say by now. Open proposals of the source that the table
+    does not bear out any more are replaced. So the same table again writes nothing. Of a table without differences
+    only itself is kept, for other tables to be compared with. Imports wait for each other. About thirty queries, and
+    one more per 500 proposals.
 
     Raises:
         Shrunk: it lists fewer than 90 per cent of what its source listed before, or, where none of that source was
@@ -189,6 +190,7 @@ def _write(
 ) -> ImportResult:
     fresh: list[PriceProposal] = []
     kept: set[str] = set()
+    seen_anew: list[PriceProposal] = []
     settled = 0
     for name, found in sorted(compared.items()):
         if not found.kind:
@@ -200,8 +202,11 @@ def _write(
             settled += 1
             continue
         held = past.open.get(name)
-        if held is not None and (held.kind, held.lines, held.offering_id) == (found.kind, lines, ids[name]):
+        if held is not None and _same(held, found.kind, lines, ids[name]):
             kept.add(name)
+            if held.lines != lines:
+                held.lines, held.disputed = lines, found.disputed
+                seen_anew.append(held)
             continue
         fresh.append(
             PriceProposal(
@@ -219,6 +224,8 @@ def _write(
         PriceProposal.objects.filter(pk__in=outdated, state=ProposalState.OPEN).update(
             state=ProposalState.REPLACED, settled_by=by, settled_at=at
         )
+    # Only other sources say something else by now: it stays the same proposal, for whoever is looking at it.
+    PriceProposal.objects.bulk_update(seen_anew, ["lines", "disputed"], batch_size=500)
     made = None
     if fresh:
         made = PriceImport.objects.create(
@@ -250,6 +257,15 @@ def _write(
         replaced=len(outdated),
         problems=reading.problems,
     )
+
+
+def _same(held: PriceProposal, kind: str, lines: Sequence[Mapping[str, Any]], offering_id: int | None) -> bool:
+    """Say whether an open proposal says this already, whatever other sources say beside it."""
+    if (held.kind, held.offering_id) != (kind, offering_id):
+        return False
+    if kind == ProposalKind.DISPUTED:
+        return bool(held.lines == lines)
+    return [{**line, "others": None} for line in held.lines] == [{**line, "others": None} for line in lines]
 
 
 def _keep(table: Table, reading: Reading, before: SourceTable | None, *, by: str, at: datetime) -> None:

@@ -28,7 +28,7 @@ class HoursOutput(serializers.Serializer):
     ends = serializers.TimeField(help_text="Past midnight, if not after `starts`.")
 
 
-class LineOutput(serializers.Serializer):
+class PriceLineOutput(serializers.Serializer):
     what = serializers.CharField(help_text="What the price is for, in words.")
     meter = serializers.ChoiceField(Meter.choices)
     context_over = serializers.IntegerField(allow_null=True)
@@ -53,7 +53,7 @@ class LineOutput(serializers.Serializer):
     source_url = serializers.CharField()
 
 
-class ProposalOutput(serializers.Serializer):
+class PriceProposalOutput(serializers.Serializer):
     id = serializers.IntegerField()
     import_id = serializers.IntegerField()
     source = serializers.CharField()  # type: ignore[assignment]  # every field has an attribute of that name
@@ -67,15 +67,15 @@ class ProposalOutput(serializers.Serializer):
     summary = serializers.CharField(help_text="What accepting it would do.")
     settled_by = serializers.CharField()
     settled_at = InstantField(allow_null=True)
-    lines = LineOutput(many=True, help_text="All prices of the offering, those that stand as they are too.")
+    lines = PriceLineOutput(many=True, help_text="All prices of the offering, those that stand as they are too.")
 
 
-class ProblemOutput(serializers.Serializer):
+class PriceImportProblemOutput(serializers.Serializer):
     name = serializers.CharField()
     problem = serializers.CharField()
 
 
-class ImportOutput(serializers.Serializer):
+class PriceImportOutput(serializers.Serializer):
     id = serializers.IntegerField()
     source = serializers.CharField()  # type: ignore[assignment]
     version = serializers.CharField()
@@ -92,8 +92,8 @@ class ImportOutput(serializers.Serializer):
     )
 
 
-class OneImportOutput(ImportOutput):
-    problems = ProblemOutput(many=True, help_text="What could not be read in full, and why.")  # type: ignore[assignment]
+class PriceImportDetailOutput(PriceImportOutput):
+    problems = PriceImportProblemOutput(many=True, help_text="What could not be read in full, and why.")  # type: ignore[assignment]
 
 
 class PriceImportsApi(Api):
@@ -137,13 +137,13 @@ class PriceImportsApi(Api):
 
     @extend_schema(
         summary="Imports of prices, the latest first", operation_id="price_imports_list", tags=["catalogue"],
-        responses=page_of(ImportOutput, "PriceImportPage"),
+        responses=page_of(PriceImportOutput, "PriceImportPage"),
     )  # fmt: skip
     def get(self, request: Request) -> Response:
         limit, cursor = self.query["limit"], read_cursor(self.query.get("after"), (int,))
         rows = proposals.imports(before=cursor[0] if cursor else None, most=limit + 1)
         page = paged(request, rows, limit=limit, key=lambda row: (row.id,))
-        return Response(page | {"results": ImportOutput(page["results"], many=True).data})
+        return Response(page | {"results": PriceImportOutput(page["results"], many=True).data})
 
     @extend_schema(
         summary="Import a table of prices", operation_id="price_imports_create", tags=["catalogue"],
@@ -175,12 +175,12 @@ class PriceImportApi(Api):
 
     @extend_schema(
         summary="An import of prices, with what could not be read", operation_id="price_imports_retrieve",
-        tags=["catalogue"], responses=OneImportOutput,
+        tags=["catalogue"], responses=PriceImportDetailOutput,
     )  # fmt: skip
     def get(self, request: Request, pk: int) -> Response:
         row = one_of(proposals.imports(only=pk), "import of prices", pk)
-        return Response(ImportOutput(row).data | {
-            "problems": ProblemOutput(proposals.problems(of_import=pk), many=True).data
+        return Response(PriceImportOutput(row).data | {
+            "problems": PriceImportProblemOutput(proposals.problems(of_import=pk), many=True).data
         })  # fmt: skip
 
 
@@ -204,7 +204,7 @@ class PriceProposalsApi(Api):
 
     @extend_schema(
         summary="Proposals of prices", operation_id="price_proposals_list", tags=["catalogue"],
-        responses=page_of(ProposalOutput, "PriceProposalPage"),
+        responses=page_of(PriceProposalOutput, "PriceProposalPage"),
     )  # fmt: skip
     def get(self, request: Request) -> Response:
         limit, cursor = self.query["limit"], read_cursor(self.query.get("after"), (str, int))
@@ -219,10 +219,10 @@ class PriceProposalsApi(Api):
             most=limit + 1,
         )
         page = paged(request, rows, limit=limit, key=lambda row: (row.offering, row.id))
-        return Response(page | {"results": ProposalOutput(page["results"], many=True).data})
+        return Response(page | {"results": PriceProposalOutput(page["results"], many=True).data})
 
 
-class DecisionInput(serializers.Serializer):
+class PriceDecisionInput(serializers.Serializer):
     ids = serializers.ListField(
         child=serializers.IntegerField(min_value=1, max_value=2**63 - 1),
         min_length=1,
@@ -232,7 +232,7 @@ class DecisionInput(serializers.Serializer):
     reason = serializers.CharField(max_length=300, required=False, default="", allow_blank=True)
 
 
-class DecisionOutput(serializers.Serializer):
+class PriceDecisionOutput(serializers.Serializer):
     proposals = serializers.IntegerField()
     offerings = serializers.ListField(child=serializers.CharField())
     prices_set = serializers.IntegerField()
@@ -246,15 +246,15 @@ class PriceProposalsAcceptApi(Api):
 
     @extend_schema(
         summary="Accept proposals of prices", operation_id="price_proposals_accept", tags=["catalogue"],
-        request=DecisionInput, responses=DecisionOutput,
+        request=PriceDecisionInput, responses=PriceDecisionOutput,
         description="All or none. 409 where one is settled already or the book has changed since the import. What "
         "waits for these prices is priced, and what they change of the past is restated in the background.",
     )  # fmt: skip
     def post(self, request: Request) -> Response:
-        data = body(DecisionInput, request)
+        data = body(PriceDecisionInput, request)
         done = imports.accept(proposal_ids=data["ids"], by=acting_as(request), at=timezone.now(), reason=data["reason"])
         settled()
-        return Response(DecisionOutput(done).data)
+        return Response(PriceDecisionOutput(done).data)
 
 
 class PriceProposalsRejectApi(Api):
@@ -264,10 +264,10 @@ class PriceProposalsRejectApi(Api):
 
     @extend_schema(
         summary="Reject proposals of prices", operation_id="price_proposals_reject", tags=["catalogue"],
-        request=DecisionInput, responses=DecisionOutput,
+        request=PriceDecisionInput, responses=PriceDecisionOutput,
         description="All or none. They are not proposed again while the table says the same.",
     )  # fmt: skip
     def post(self, request: Request) -> Response:
-        data = body(DecisionInput, request)
+        data = body(PriceDecisionInput, request)
         done = imports.reject(proposal_ids=data["ids"], by=acting_as(request), at=timezone.now(), reason=data["reason"])
-        return Response(DecisionOutput(done).data)
+        return Response(PriceDecisionOutput(done).data)

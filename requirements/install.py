@@ -1,5 +1,7 @@
 """Bring .venv to what a lock file says: `python3 requirements/install.py base` (to run) or `dev` (to work on it).
 
+`litellm` is an environment of its own, .litellm, that `make bench` makes for what it compares with.
+
 Run by whatever Python the machine has, with nothing installed; does nothing when the lock has not changed. Every
 package is checked against its hash. uv does the work, because it is several times faster; where it cannot be had or
 cannot reach the packages, pip does the same.
@@ -19,39 +21,39 @@ if sys.version_info < (3, 11):  # noqa: UP036
 
 ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
-PYTHON = VENV / "bin" / "python"
-STAMP = VENV / ".installed"
+OWN = {"litellm": ROOT / ".litellm"}  # the others share .venv
 
 
 def main(kind: str) -> int:
+    venv = OWN.get(kind, VENV)
+    python, stamp = venv / "bin" / "python", venv / ".installed"
     # The dev lock contains the base lock, so whoever has the one needs nothing for the other.
-    states = {f"{name} {_digest(name)}" for name in ("base", "dev")}
-    wanted = {state for state in states if kind == "base" or state.startswith("dev ")}
-    if PYTHON.exists() and STAMP.exists() and STAMP.read_text().strip() in wanted:
+    wanted = {f"{name} {_digest(name)}" for name in ({kind, "dev"} if kind == "base" else {kind})}
+    if python.exists() and stamp.exists() and stamp.read_text().strip() in wanted:
         return 0
 
-    STAMP.unlink(missing_ok=True)
+    stamp.unlink(missing_ok=True)
     lock = ROOT / "requirements" / f"{kind}.lock"
-    print(f"Installing {lock.relative_to(ROOT)} into .venv", flush=True)  # noqa: T201
-    if not PYTHON.exists() and _run(sys.executable, "-m", "venv", str(VENV)) != 0:
+    print(f"Installing {lock.relative_to(ROOT)} into {venv.name}", flush=True)  # noqa: T201
+    if not python.exists() and _run(sys.executable, "-m", "venv", str(venv)) != 0:
         print(  # noqa: T201
             "This Python cannot make a virtual environment (on Debian: apt-get install python3-venv).",
             file=sys.stderr,
         )
         return 1
-    if not (_with_uv(lock) or _with_pip(lock)):
+    if not (_with_uv(venv, lock) or _with_pip(venv, lock)):
         print(f"Could not install {lock.relative_to(ROOT)}; see above.", file=sys.stderr)  # noqa: T201
         return 1
-    STAMP.write_text(f"{kind} {_digest(kind)}\n")
+    stamp.write_text(f"{kind} {_digest(kind)}\n")
     return 0
 
 
-def _with_uv(lock: Path) -> bool:
+def _with_uv(venv: Path, lock: Path) -> bool:
     uv = VENV / "bin" / "uv"
     pinned = ROOT / "requirements" / "uv.lock"
-    if not uv.exists() and _pip("--require-hashes", "-r", str(pinned)) != 0:
+    if not uv.exists() and (venv != VENV or _pip(venv, "--require-hashes", "-r", str(pinned)) != 0):
         return False
-    environment = {**os.environ, "VIRTUAL_ENV": str(VENV)}
+    environment = {**os.environ, "VIRTUAL_ENV": str(venv)}
     # Trust what the machine trusts, as pip does: behind a company's proxy uv's own list of authorities is not enough.
     environment.setdefault("UV_SYSTEM_CERTS", "1")
     # pip's own setting counts for uv too: where packages come from is said in one place.
@@ -61,12 +63,14 @@ def _with_uv(lock: Path) -> bool:
     return subprocess.run(command, env=environment, check=False).returncode == 0  # noqa: S603
 
 
-def _with_pip(lock: Path) -> bool:
-    return _pip("--require-hashes", "-r", str(lock)) == 0
+def _with_pip(venv: Path, lock: Path) -> bool:
+    return _pip(venv, "--require-hashes", "-r", str(lock)) == 0
 
 
-def _pip(*arguments: str) -> int:
-    return _run(str(PYTHON), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *arguments)
+def _pip(venv: Path, *arguments: str) -> int:
+    return _run(
+        str(venv / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *arguments
+    )
 
 
 def _run(*command: str) -> int:

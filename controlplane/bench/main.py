@@ -25,18 +25,25 @@ DATABASE_SETTINGS = (
 
 @dataclass(frozen=True, kw_only=True)
 class Figure:
-    """One line of the table. `limit` is what a release needs, `aim` where we are going; `better` says which way."""
+    """One line of the table. `limit` is what a release needs, `aim` where we are going; `better` says which way.
+
+    Without a limit it is for comparison. Without a value it could not be measured, and the note says why.
+    """
 
     what: str
-    value: float
+    value: float | None
     unit: str
-    limit: float
-    aim: float
+    limit: float | None = None
+    aim: float | None = None
     better: str  # "more" or "less"
     note: str = ""
 
     @property
     def meets(self) -> bool:
+        if self.limit is None:
+            return True
+        if self.value is None:
+            return False
         return self.value >= self.limit if self.better == "more" else self.value <= self.limit
 
 
@@ -99,9 +106,10 @@ def _print(figures: list[Figure], settings: dict[str, Any]) -> None:
     width = max(len(figure.what) for figure in figures)
     lines = [f"{'':{width}}  {'measured':>12}  {'needs':>8}  {'aims at':>8}"]
     for figure in figures:
-        measured = f"{figure.value:,.3g} {figure.unit}".strip()
+        measured = "missing" if figure.value is None else f"{figure.value:,.3g} {figure.unit}".strip()
+        needs, aims_at = ("" if one is None else f"{one:g}" for one in (figure.limit, figure.aim))
         mark = "" if figure.meets else "  <- misses its limit"
-        lines.append(f"{figure.what:{width}}  {measured:>12}  {figure.limit:>8g}  {figure.aim:>8g}{mark}")
+        lines.append(f"{figure.what:{width}}  {measured:>12}  {needs:>8}  {aims_at:>8}{mark}".rstrip())
         if figure.note:
             lines.append(f"{'':{width}}  {figure.note}")
     lines.append("")

@@ -4,8 +4,9 @@
 Of all prices that hold at the time of a call, each meter takes the one of the most specific series: a contract's own
 before list, hours of the day before any hour, a region's before any region. Within such a layer the context tier
 decides, and a meter that a tier does not name keeps the layer's price below it. A call has one contract at most: its
-gateway's, else its offering's, else its provider's, each only where it has a word on the offering at that time. Where a
-contract has no price of its own for a meter, its discount is taken off the list price.
+gateway's, else its offering's, else its provider's, each only where it has a word on the offering at that time; of two
+with the same one, the contract that was made later. Where a contract has no price of its own for a meter, its discount
+is taken off the list price.
 """
 
 from __future__ import annotations

@@ -83,11 +83,15 @@ class UnpricedLine:
 
 @dataclass(frozen=True, kw_only=True)
 class NameLine:
-    """An offering made on sight that nobody has taken charge of. Sums are of the last days."""
+    """An offering made on sight that nobody has taken charge of. Sums are of the last days.
+
+    `first_day` is the first that something is known of: without a price at any time, or booked in the last days.
+    """
 
     id: int
     name: str
     first_seen_at: datetime | None
+    first_day: date | None
     last_day: date | None
     tokens: int
     requests: int
@@ -113,12 +117,14 @@ class UnclassifiedLine:
 class LabelLine:
     """A use case or a team that was made on sight and waits for an owner. Sums are of the last days.
 
-    `beside` are the teams that called for the use case, or the use cases that the team called for.
+    `beside` are the teams that called for the use case, or the use cases that the team called for. `first_day` is the
+    first of a use case, and of the last days for a team.
     """
 
     id: int
     name: str
     first_seen_at: datetime | None
+    first_day: date | None
     last_day: date | None
     tokens: int
     requests: int
@@ -255,8 +261,10 @@ def names(*, at: datetime, zone: str, most: int, skip: int = 0) -> list[NameLine
         f"""
         WITH waiting AS (SELECT id, name, first_seen_at FROM catalog_offering WHERE state = 'waiting'),
         used AS ({_used("offering_id", "g.name", "JOIN catalog_gateway g ON g.id = r.gateway_id")})
-        SELECT w.id, w.name, w.first_seen_at, u.last_day, coalesce(u.tokens, 0), coalesce(u.requests, 0),
-            coalesce(u.cost_usd, 0), coalesce(u.unpriced_tokens, 0), u.beside
+        SELECT w.id, w.name, w.first_seen_at,
+            least(u.first_day, (SELECT min(r.day) FROM rollup_day r WHERE r.offering_id = w.id AND {_WAITS})),
+            u.last_day, coalesce(u.tokens, 0), coalesce(u.requests, 0), coalesce(u.cost_usd, 0),
+            coalesce(u.unpriced_tokens, 0), u.beside
         FROM waiting w LEFT JOIN used u ON u.id = w.id
         ORDER BY coalesce(u.tokens, 0) DESC, w.first_seen_at DESC NULLS LAST, w.name LIMIT %(most)s OFFSET %(skip)s
         """,
@@ -267,11 +275,11 @@ def names(*, at: datetime, zone: str, most: int, skip: int = 0) -> list[NameLine
     called = _called([row[0] for row in rows])
     return [
         NameLine(
-            id=id_, name=name, first_seen_at=seen, last_day=last, tokens=int(tokens), requests=int(requests),
-            cost_usd=Decimal(cost), unpriced_tokens=int(waits),
+            id=id_, name=name, first_seen_at=seen, first_day=first, last_day=last, tokens=int(tokens),
+            requests=int(requests), cost_usd=Decimal(cost), unpriced_tokens=int(waits),
             reported=Reported(names=called.get(id_, ()), gateways=tuple(gateways or ())),
         )
-        for id_, name, seen, last, tokens, requests, cost, waits, gateways in rows
+        for id_, name, seen, first, last, tokens, requests, cost, waits, gateways in rows
     ]  # fmt: skip
 
 
@@ -325,11 +333,14 @@ def teams(*, at: datetime, zone: str, most: int, skip: int = 0) -> list[LabelLin
 def _labels(
     table: str, column: str, beside: str, beside_column: str, at: datetime, zone: str, most: int, skip: int
 ) -> list[LabelLine]:
+    first = "u.first_day"
+    if column == "use_case_id":  # the sums' own key: cheap for all time
+        first = "(SELECT min(r.day) FROM rollup_day r WHERE r.use_case_id = w.id)"
     rows = _rows(
         f"""
         WITH waiting AS (SELECT id, name, first_seen_at FROM {table} WHERE state = 'waiting'),
         used AS ({_used(column, "b.name", f"JOIN {beside} b ON b.id = r.{beside_column}")})
-        SELECT w.id, w.name, w.first_seen_at, u.last_day, coalesce(u.tokens, 0), coalesce(u.requests, 0),
+        SELECT w.id, w.name, w.first_seen_at, {first}, u.last_day, coalesce(u.tokens, 0), coalesce(u.requests, 0),
             coalesce(u.cost_usd, 0), u.beside
         FROM waiting w LEFT JOIN used u ON u.id = w.id
         ORDER BY coalesce(u.tokens, 0) DESC, w.first_seen_at DESC NULLS LAST, w.name LIMIT %(most)s OFFSET %(skip)s
@@ -338,10 +349,10 @@ def _labels(
     )
     return [
         LabelLine(
-            id=id_, name=name, first_seen_at=seen, last_day=last, tokens=int(tokens), requests=int(requests),
-            cost_usd=Decimal(cost), beside=tuple(others or ()),
+            id=id_, name=name, first_seen_at=seen, first_day=first_day, last_day=last, tokens=int(tokens),
+            requests=int(requests), cost_usd=Decimal(cost), beside=tuple(others or ()),
         )
-        for id_, name, seen, last, tokens, requests, cost, others in rows
+        for id_, name, seen, first_day, last, tokens, requests, cost, others in rows
     ]  # fmt: skip
 
 
@@ -364,13 +375,25 @@ def unassigned(*, at: datetime, zone: str) -> Unassigned:
     )  # fmt: skip
 
 
+def first_day(*, of: str, id: int) -> date | None:
+    """Return the first day on which an `offering`, a `team` or a `use_case` was named at all. One query.
+
+    Over all days save for a use case: for forms, not for lists.
+    """
+    column = {"offering": "offering_id", "team": "team_id", "use_case": "use_case_id"}[of]
+    found: date | None = _rows(
+        f"SELECT min(r.day) FROM rollup_day r WHERE r.{column} = %(id)s AND r.requests > 0", {"id": id}
+    )[0][0]
+    return found
+
+
 def _used(column: str, beside: str = "NULL", join: str = "") -> str:
     """Return the sums of the last days per what waits; `beside` is named with them, each once."""
     named = "NULL" if beside == "NULL" else f"array_agg(DISTINCT {beside}) FILTER (WHERE r.requests > 0)"
     return f"""
         SELECT r.{column} AS id, sum({_TOKENS}) AS tokens, sum(r.requests) AS requests, sum(r.cost_usd) AS cost_usd,
-            sum(r.unpriced_tokens) AS unpriced_tokens, max(r.day) FILTER (WHERE r.requests > 0) AS last_day,
-            {named} AS beside
+            sum(r.unpriced_tokens) AS unpriced_tokens, min(r.day) FILTER (WHERE r.requests > 0) AS first_day,
+            max(r.day) FILTER (WHERE r.requests > 0) AS last_day, {named} AS beside
         FROM rollup_day r {join}
         WHERE r.day >= %(first)s AND r.day < %(until)s AND r.{column} IN (SELECT id FROM waiting)
         GROUP BY r.{column}
@@ -385,4 +408,5 @@ def _given(at: datetime, zone: str) -> dict[str, Any]:
 def _rows(sql: str, given: dict[str, Any]) -> list[tuple[Any, ...]]:
     with connection.cursor() as cursor:
         cursor.execute(sql, given)
-        return cursor.fetchall()
+        found: list[tuple[Any, ...]] = cursor.fetchall()
+    return found

@@ -115,7 +115,11 @@ def _start(supervisor: Supervisor, servers: Servers, options: argparse.Namespace
     _say(f"Tollkeeper answers at {url}")
 
     # After the data is there: the sweeps would otherwise compete for it with whoever fills it in.
-    sign_in = None if options.no_seed else _fill(supervisor, data_dir)
+    sign_in = None
+    if options.no_seed:
+        _load_catalog(supervisor, data_dir)
+    else:
+        sign_in = _fill(supervisor, data_dir)
     for process in PROCESSES:
         if process is not WEB:
             supervisor.start(_child(process.name, place))
@@ -155,6 +159,16 @@ def _prepare(supervisor: Supervisor, data_dir: Path) -> None:
             said = "\n".join(f"    {line}" for line in task.said)
             raise Failed(f"{task.name} failed (all of it is in {data_dir / 'log' / 'tollkeeper.log'}):\n{said}")
     (_STATIC_ROOT / ".stamp").write_text(stamp)
+
+
+def _load_catalog(supervisor: Supervisor, data_dir: Path) -> None:
+    """Put the common offerings in, so that what an empty house is sent first has a price."""
+    _step("Loading the common models and their prices")
+    task = supervisor.begin(Child("catalog", ["python", "manage.py", "load_catalog"]))
+    supervisor.until(lambda: not task.running)
+    _step_done()
+    if task.process is None or task.process.returncode != 0:
+        raise Failed(f"Loading the catalogue failed (see {data_dir / 'log' / 'tollkeeper.log'}).")
 
 
 def _fill(supervisor: Supervisor, data_dir: Path) -> tuple[str, str] | None:

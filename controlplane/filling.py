@@ -22,6 +22,7 @@ def main() -> None:
 
     if not seed.is_filled():
         seed.fill(now=timezone.now(), progress=_progress)
+    seed.read_prices(now=timezone.now(), progress=_progress)
     _tell({"sign_in": list(seed.sign_in())})
 
 

@@ -1,11 +1,13 @@
 """The demo: a believable company's three months.
 
-`company` says who they are, `story` what happened, `fill` tells it to the ordinary services.
+`company` says who they are, `story` what happened, `fill` tells it to the ordinary services, `rules` and `book` what
+they did with rules and prices.
 """
 
 from __future__ import annotations
 
 from controlplane.seed import company
+from controlplane.seed.book import read_prices
 from controlplane.seed.fill import fill, is_filled
 
 
@@ -14,4 +16,4 @@ def sign_in() -> tuple[str, str]:
     return company.SIGN_IN.email, company.PASSWORD
 
 
-__all__ = ["fill", "is_filled", "sign_in"]
+__all__ = ["fill", "is_filled", "read_prices", "sign_in"]

@@ -5,15 +5,15 @@ Each is made once, for a past that is booked by then, so that the demo shows wha
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from datetime import timedelta
+from collections.abc import Callable, Iterable, Iterator
+from datetime import datetime, timedelta
 from decimal import Decimal
 
 from django.db import transaction
 
-from catalog.models import Contract, Meter, Offering, Price, Provider
+from catalog.models import Contract, Meter, Offering, Price, PriceImport, Provider
 from catalog.selectors import snapshot
-from catalog.services import contracts, prices
+from catalog.services import contracts, imports, prices
 from controlplane.seed import company
 from controlplane.seed.story import Plan
 from core import periods
@@ -23,6 +23,7 @@ from usage.services import jobs
 from usage.services.pricing import meters_of
 from usage.services.restating import running
 
+Progress = Callable[[str, int, int], None]
 _FINANCE, _APPROVER = f"finance@{company.DOMAIN}", f"approver@{company.DOMAIN}"
 
 
@@ -80,6 +81,15 @@ def amend(plan: Plan) -> None:
         )  # fmt: skip
     running.take_up(at=plan.now)
     _work(plan)
+
+
+def read_prices(*, now: datetime, progress: Progress) -> None:
+    """Read the installed price data once, so that there are proposals to look at; a second call does nothing."""
+    if PriceImport.objects.exists():
+        return
+    progress("Reading price lists", 0, 1)
+    imports.propose(table=imports.read(source="genai-prices"), by=_FINANCE, at=now)
+    progress("Reading price lists", 1, 1)
 
 
 def _work(plan: Plan) -> None:

@@ -89,13 +89,14 @@ def of(listed: Sequence[types.Provider], *, version: str) -> Table:
         url = provider.pricing_urls[0][:500] if provider.pricing_urls else ""
         for model in provider.models:
             count += 1
-            of_model = _Model(ours, model, url)
+            name = providers.genai_model(provider.id, model.id)
+            of_model = _Model(ours, name, model, url)
             found = series.joined(of_model.quotes())
             reasons = of_model.problems
             if not found:
                 reasons.append("no price that a meter here could have")
             if reasons:
-                problems.append((f"{model.id}@{ours}", "; ".join(reasons)))
+                problems.append((f"{name}@{ours}", "; ".join(reasons)))
             quotes += found
     if not count:
         raise UnreadableTable("genai-prices names no model.")
@@ -112,8 +113,8 @@ def of(listed: Sequence[types.Provider], *, version: str) -> Table:
 class _Model:
     """One model of a provider: what it costs when, for which service tier; and what of it has no place here."""
 
-    def __init__(self, provider: str, model: types.ModelInfo, url: str) -> None:
-        self.provider, self.model, self.url = provider, model, url
+    def __init__(self, provider: str, name: str, model: types.ModelInfo, url: str) -> None:
+        self.provider, self.name, self.model, self.url = provider, name, model, url
         self.listed: list[types.ConditionalPrice] = (
             model.prices if isinstance(model.prices, list) else [types.ConditionalPrice(prices=model.prices)]
         )
@@ -219,7 +220,7 @@ class _Model:
                 price, note = series.fitted(step.usd_per_1m)
                 yield Quote(
                     provider=self.provider,
-                    model=self.model.id,
+                    model=self.name,
                     meter=meter,
                     usd_per_1m=price,
                     valid_from=_midnight(start),
@@ -253,7 +254,7 @@ class _Model:
 
     def _usd_per_1m(self, key: str, price: Decimal) -> Decimal:
         if not isinstance(price, Decimal) or not price.is_finite() or not 0 <= price < _MOST:
-            raise UnreadableTable(f"{self.model.id} of {self.provider}: {key} is {price}, which is no price.")
+            raise UnreadableTable(f"{self.name} of {self.provider}: {key} is {price}, which is no price.")
         return price * 1000 if key in _PER_THOUSAND else price
 
 

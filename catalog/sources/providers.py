@@ -28,6 +28,11 @@ def of_genai(name: str) -> str:
     return tidy_provider(_GENAI.get(name, name))
 
 
+def genai_model(provider: str, name: str) -> str:
+    """Return a model's name at a provider of genai-prices: it marks Bedrock's regional endpoints, and AWS does not."""
+    return name.removeprefix("regional.") if provider == "aws" else name
+
+
 def of_litellm(name: str) -> str:
     """Return our name for what LiteLLM calls a provider. It has one for each lab whose models Vertex AI serves."""
     if name == "vertex_ai" or name.startswith("vertex_ai-"):

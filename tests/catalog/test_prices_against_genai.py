@@ -59,6 +59,10 @@ class Case:
     meters: tuple[int, ...]
 
     @property
+    def offering(self) -> tuple[str, str]:
+        return providers.of_genai(self.provider.id), providers.genai_model(self.provider.id, self.model.id)
+
+    @property
     def used(self) -> list[str]:
         return [USED_AS[index] for index, count in enumerate(self.meters) if count and index != REQUESTS]
 
@@ -162,7 +166,7 @@ def test_a_context_that_nobody_knows_has_no_price_and_is_told():
 def compare(case: Case, quoted: QuotedBook, met: Counter[str]) -> None:
     ours = rating.rate(
         book=quoted.book,
-        offering=quoted.ids.get((providers.of_genai(case.provider.id), case.model.id), -1),
+        offering=quoted.ids.get(case.offering, -1),
         service_tier=case.tier,
         timestamp=case.at.timestamp(),
         meters=case.meters,

@@ -82,6 +82,19 @@ def test_providers_have_our_names(installed):
     assert not {"x-ai", "moonshotai", "aws"} & found
 
 
+def test_a_regional_endpoint_of_bedrock_has_the_name_that_aws_gives_it():
+    found = genai.of([
+        types.Provider(id=provider, name="", api_pattern="", models=[
+            types.ModelInfo(id=name, match=types.ClauseEquals(name), prices=price(output_mtok="5")) for name in names
+        ])
+        for provider, names in {"aws": ["regional.zai.glm", "global.zai.glm"], "azure": ["regional.glm"]}.items()
+    ], version="1")  # fmt: skip
+
+    assert {(quote.provider, quote.model) for quote in found.quotes} == {
+        ("bedrock", "zai.glm"), ("bedrock", "global.zai.glm"), ("azure", "regional.glm")
+    }  # fmt: skip
+
+
 def test_a_meter_without_a_price_costs_what_contains_it():
     found = table(price(input_mtok="5", output_mtok="30", cache_write_mtok="6"))
 

@@ -243,10 +243,13 @@ def test_prices_are_never_removed(statement, said):
     assert Price.objects.count() == 1
 
 
-def test_an_hour_window_stays_because_prices_were_read_by_it():
+@pytest.mark.parametrize(
+    "statement", ["DELETE FROM catalog_hourwindow", "UPDATE catalog_hourwindow SET ends = '05:00'"]
+)
+def test_an_hour_window_stays_as_it_is_because_prices_were_read_by_it(statement):
     window()
 
-    refused("Cannot delete rows", lambda: sql("DELETE FROM catalog_hourwindow"))
+    refused("Cannot delete or update rows", lambda: sql(statement))
 
 
 def test_what_has_prices_names_or_teams_cannot_be_deleted_with_its_history():

@@ -346,6 +346,17 @@ def test_aliases_of_an_offering_go_along_whenever_they_begin():
     assert reported("", "prompt", MARCH) == reported("", "late", MAY) == [real.name]
 
 
+def test_a_name_that_meant_the_other_for_a_time_means_it_before_and_after_too():
+    real, strange = make_offering(), seen("m-1@acme")
+    aliases.assign(name="acme/m-1", offering=real, since_at=MARCH, until=MAY, by="tests")
+    assert reported("acme", "m-1", *MONTHS) == [strange.name, real.name, strange.name, strange.name]
+
+    offerings.merge(offering=strange, into=real, since_at=JANUARY + TICK, **HOW)
+
+    assert reported("acme", "m-1", *MONTHS) == [strange.name, real.name, real.name, real.name]
+    assert reported("acme", "m-1", JANUARY + TICK) == [real.name]
+
+
 def test_a_model_named_alone_goes_along_with_its_default_offering_and_meant_it_before():
     real, old = make_offering(), make_offering("gpt-5.4@openai")
 

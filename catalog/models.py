@@ -322,7 +322,11 @@ class HourWindow(models.Model):
 
     class Meta:
         constraints = [models.UniqueConstraint(name="catalog_hourwindow_once", fields=["name"])]
-        triggers = [audited(), changes_catalog(), pgtrigger.Protect(name="kept", operation=pgtrigger.Delete | pgtrigger.Update)]
+        triggers = [
+            audited(),
+            changes_catalog(),
+            pgtrigger.Protect(name="kept", operation=pgtrigger.Delete | pgtrigger.Update),
+        ]
 
     def __str__(self) -> str:
         return self.name

@@ -80,7 +80,7 @@ def offering(name: str, known: Mapping[str, int]) -> Suggestion | None:
     """Suggest which of the known offerings a new one, both written `model@provider`, is.
 
     An offering of the same provider goes before one of another; of equals, one that is known first. Some hundred
-    offerings take about a millisecond where none is plain alike.
+    offerings take less than a millisecond, once their plain names are remembered.
     """
     model, _, provider = name.rpartition("@")
     model, provider = (model or name).lower(), provider.lower()
@@ -89,19 +89,21 @@ def offering(name: str, known: Mapping[str, int]) -> Suggestion | None:
     wanted = plain(model)
     if not wanted or wanted == UNKNOWN:
         return None
+    words, versions = sorted(wanted.split("-")), _versions(wanted)
     alike, close = [], []
     for other, id_ in known.items():
         if other.lower() == name.lower():
             continue
         its_model, _, its_provider = other.rpartition("@")
         theirs = plain(its_model)
-        at_home = _nearness(model, provider, its_provider.lower())
-        if theirs == wanted or sorted(theirs.split("-")) == sorted(wanted.split("-")):  # claude-4-5-opus
-            alike.append((at_home, theirs == wanted, Suggestion(id_, other, Sureness.CERTAIN)))
-        elif _versions(theirs) == _versions(wanted):
+        if theirs == wanted or (len(theirs) == len(wanted) and sorted(theirs.split("-")) == words):  # claude-4-5-opus
+            near = _nearness(model, provider, its_provider.lower())
+            alike.append((near, theirs == wanted, Suggestion(id_, other, Sureness.CERTAIN)))
+        elif not alike and _versions(theirs) == versions:
             ratio = _ratio(wanted, theirs, _CLOSE)
             if ratio:
-                close.append((at_home, ratio, Suggestion(id_, other, Sureness.LIKELY)))
+                near = _nearness(model, provider, its_provider.lower())
+                close.append((near, ratio, Suggestion(id_, other, Sureness.LIKELY)))
     if alike:
         return max(alike, key=lambda one: one[:2])[2]
     return max(close, key=lambda one: one[:2])[2] if close else None
@@ -114,10 +116,10 @@ def label(name: str, known: Mapping[str, int]) -> Suggestion | None:
         return None
     close: list[tuple[float, Suggestion]] = []
     for other, id_ in known.items():
-        if fold(other) == folded:
-            continue
         theirs = _plain_label(other)
         if theirs == wanted:
+            if fold(other) == folded:
+                continue  # itself
             return Suggestion(id_, other, Sureness.CERTAIN)
         if _NUMBERS.findall(theirs) == _NUMBERS.findall(wanted):
             ratio = _ratio(wanted, theirs, _ALIKE_LABEL)
@@ -159,6 +161,7 @@ def _words(provider: str) -> list[str]:
     return [word for word in _NOT_PLAIN.split(provider) if word and word not in ("ai", "aws", "gcp", "amazon")]
 
 
-def _versions(plain_name: str) -> list[str]:
+@lru_cache(maxsize=8192)
+def _versions(plain_name: str) -> tuple[str, ...]:
     """Return the words of a plain name that hold a digit: 4 is not 4o."""
-    return [word for word in plain_name.split("-") if any(one.isdigit() for one in word)]
+    return tuple(word for word in plain_name.split("-") if _NUMBERS.search(word))

@@ -14,6 +14,7 @@ from dashboards.charts.parts import MUTED, Chart, colour_of, day_of, figure, num
 
 ID = "prices-figure"
 TITLE = "List price over time"
+TITLES = "Price over time"
 _AHEAD = timedelta(days=30)  # what is drawn beyond the last change, so that its step is seen
 _AT_LEAST = timedelta(days=365)
 
@@ -34,8 +35,11 @@ def price(value: Decimal) -> str:
     return f"${whole}.{fraction.rstrip('0'):0<2}"
 
 
-def over_time(steps: Sequence[Step], *, at: datetime, zone: str) -> Chart:
-    """Draw the ordinary list prices as steps, a line per meter; `steps` come by meter and time and never overlap."""
+def over_time(steps: Sequence[Step], *, at: datetime, zone: str, terms: str = "") -> Chart:
+    """Draw prices on the same terms as steps, a line per meter; `steps` come by meter and time and never overlap.
+
+    `terms` says which, where they are not the ordinary list prices.
+    """
     if not steps:
         return Chart(
             id=ID,
@@ -70,8 +74,10 @@ def over_time(steps: Sequence[Step], *, at: datetime, zone: str) -> Chart:
     now = _instant(at, local)
     return Chart(
         id=ID,
-        title=TITLE,
-        subtitle="USD per million, ordinary service and context, as the book holds it true now",
+        title=TITLES if terms else TITLE,
+        subtitle=f"{terms}: USD per million, as the book holds it true now"
+        if terms
+        else "USD per million, ordinary service and context, as the book holds it true now",
         summary="; ".join(_now(meter, steps, at) for meter in meters) + ".",
         figure=figure(
             traces,

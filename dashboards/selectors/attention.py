@@ -15,7 +15,7 @@ from usage.selectors import attention, reported
 from usage.selectors.attention import Counts, LabelLine, NameLine, Unassigned, UnclassifiedLine, UnpricedLine
 from usage.selectors.reported import Disagreement
 
-LISTS = ("unpriced", "names", "unclassified", "use-cases", "teams")
+LISTS = ("unpriced", "names", "unclassified", "use-cases", "teams", "uncounted")
 FEW = 8  # of each list where all of them are shown
 PER_PAGE = 25
 
@@ -35,6 +35,7 @@ class Page:
 
     counts: Counts
     unpriced: Sequence[UnpricedLine] = ()
+    uncounted: Sequence[UnpricedLine] = ()
     names: Sequence[Suggested] = ()
     unclassified: Sequence[UnclassifiedLine] = ()
     use_cases: Sequence[Suggested] = ()
@@ -50,6 +51,8 @@ def page(*, at: datetime, zone: str, only: str = "", number: int = 1) -> Page:
     found: dict[str, Any] = {}
     if only in ("", "unpriced"):
         found["unpriced"] = attention.unpriced(most=most, skip=skip)
+    if only == "uncounted":
+        found["uncounted"] = attention.unpriced(most=most, skip=skip, uncounted=True)
     if only in ("", "names"):
         found["names"] = _names(attention.names(**shown), zone)
     if only in ("", "unclassified"):

@@ -12,7 +12,7 @@ from django.db import connection
 from django.db.models import Q, Sum
 from django.db.models.functions import Lower
 
-from catalog.models import Alias, Contract, Offering, OfferingTier, Price, Provider, Tier
+from catalog.models import Alias, ClaimState, Contract, Offering, OfferingTier, Price, PriceSeries, Provider, Tier
 from catalog.rules import METERS, UNKNOWN
 from core import periods
 from usage.models import RollupDay
@@ -40,50 +40,66 @@ NARROWED = {
     "waiting": "waiting",
     "used": "requests > 0",
 }
+WEIGHTS = {"open": "open_weights", "closed": "NOT open_weights AND lab <> ''"}
 
 TIERS = {str(tier.label): int(tier) for tier in (*(one for one in Tier if one), Tier.UNCLASSIFIED)}
 
-# A price is in force as rating reads it: the list price, for any region and hour, of the ordinary service tier and
-# below every context tier. `unpriced` asks for less: any list price that rating would find.
+# A price stands in the list as an ordinary request pays it at list: of the offering's own region before any, at hours
+# that no price names, of the ordinary service tier and below every context tier. `unpriced` asks for less: any price
+# that rating would find, a contract's own included.
 _KNOWN = """
 WITH used AS (
     SELECT offering_id, sum(cost_usd) AS cost_usd, sum(requests) AS requests, sum(unpriced_tokens) AS unpriced_tokens
     FROM rollup_day WHERE day >= %(first)s AND day < %(until)s GROUP BY offering_id
-), listed AS (
-    SELECT s.model_id, s.provider_id,
-        max(p.usd_per_1m) FILTER (WHERE s.meter = 'uncached_input' AND ordinary.it) AS input_usd,
-        max(p.usd_per_1m) FILTER (WHERE s.meter = 'cache_read' AND ordinary.it) AS cache_read_usd,
-        max(p.usd_per_1m) FILTER (WHERE s.meter = 'output' AND ordinary.it) AS output_usd,
-        bool_or(s.context_over IS NOT NULL OR s.service_tier IS NOT NULL) AS has_more
+), found AS (
+    SELECT o.id AS offering_id, s.meter, p.usd_per_1m, s.region,
+        s.contract_id IS NULL AND s.hour_window_id IS NULL AND s.context_over IS NULL AND s.service_tier IS NULL
+            AS ordinary
     FROM catalog_price p JOIN catalog_priceseries s ON s.id = p.series_id
-    CROSS JOIN LATERAL (SELECT s.context_over IS NULL AND s.service_tier IS NULL AS it) ordinary
-    WHERE upper_inf(p.recorded) AND p.valid @> %(at)s
-        AND s.contract_id IS NULL AND s.region IS NULL AND s.hour_window_id IS NULL
-    GROUP BY s.model_id, s.provider_id
+    JOIN catalog_offering o ON o.model_id = s.model_id AND o.provider_id = s.provider_id
+    WHERE upper_inf(p.recorded) AND p.valid @> %(at)s AND (s.region IS NULL OR lower(s.region) = lower(o.region))
+        AND (s.contract_id IS NULL OR EXISTS (
+            SELECT FROM catalog_contract own JOIN catalog_contract c ON c.name = own.name
+            WHERE own.id = s.contract_id AND upper_inf(c.recorded) AND c.valid @> %(at)s
+        ))
+), listed AS (
+    SELECT offering_id,
+        (array_agg(usd_per_1m ORDER BY region IS NULL) FILTER (WHERE meter = 'uncached_input' AND ordinary))[1]
+            AS input_usd,
+        (array_agg(usd_per_1m ORDER BY region IS NULL) FILTER (WHERE meter = 'cache_read' AND ordinary))[1]
+            AS cache_read_usd,
+        (array_agg(usd_per_1m ORDER BY region IS NULL) FILTER (WHERE meter = 'output' AND ordinary))[1] AS output_usd,
+        bool_or(NOT ordinary) AS has_more
+    FROM found GROUP BY offering_id
 ), facts AS (
     SELECT o.id, o.name, m.id AS model_id, m.name AS model, m.lab, m.context_tokens,
+        m.open_weights, m.licence, o.data_class,
         v.name AS provider, v.title AS provider_title, o.region, o.state, o.first_seen_at,
         o.retired_at IS NOT NULL AND o.retired_at <= %(at)s AS retired,
         coalesce(t.tier, 0) AS tier, l.input_usd, l.cache_read_usd, l.output_usd,
         coalesce(l.has_more, false) AS has_more, coalesce(u.cost_usd, 0) AS cost_usd,
         coalesce(u.requests, 0) AS requests,
         coalesce(u.unpriced_tokens, 0) AS unpriced_tokens,
-        o.state = 'waiting' AS waiting, t.tier IS NULL AS unclassified, l.model_id IS NULL AS unpriced,
+        o.state = 'waiting' AS waiting, o.state = 'merged' AS merged, t.tier IS NULL AS unclassified,
+        l.offering_id IS NULL AS unpriced,
+        coalesce(u.cost_usd, 0) / nullif((SELECT sum(cost_usd) FROM used), 0) AS share,
         m.name = %(unknown)s OR v.name = %(unknown)s AS unknown
     FROM catalog_offering o
     JOIN catalog_model m ON m.id = o.model_id
     JOIN catalog_provider v ON v.id = o.provider_id
     LEFT JOIN catalog_offeringtier t ON t.offering_id = o.id AND t.valid @> %(at)s
-    LEFT JOIN listed l ON l.model_id = o.model_id AND l.provider_id = o.provider_id
+    LEFT JOIN listed l ON l.offering_id = o.id
     LEFT JOIN used u ON u.offering_id = o.id
 ), known AS (
-    SELECT *, NOT retired AND (waiting OR unclassified OR unpriced) OR unpriced AND requests > 0 AS attention FROM facts
+    SELECT *, NOT merged AND (NOT retired AND (waiting OR unclassified OR unpriced) OR unpriced AND requests > 0)
+        AS attention FROM facts
 )
 """
 _COLUMNS = (
     "id", "name", "model", "lab", "context_tokens", "provider", "provider_title", "region", "first_seen_at", "retired",
     "tier", "input_usd", "cache_read_usd", "output_usd", "has_more", "cost_usd", "requests", "unpriced_tokens",
-    "waiting", "unclassified", "unpriced", "unknown", "attention",
+    "waiting", "unclassified", "unpriced", "unknown", "attention", "merged", "open_weights", "licence", "data_class",
+    "share",
 )  # fmt: skip
 
 
@@ -105,7 +121,7 @@ class OfferingLine:
     input_usd: Decimal | None
     cache_read_usd: Decimal | None
     output_usd: Decimal | None
-    has_more: bool  # it has prices of context tiers or service tiers too
+    has_more: bool  # it has prices on other terms too: context and service tiers, hours, contracts
     cost_usd: Decimal
     requests: int
     unpriced_tokens: int
@@ -114,6 +130,20 @@ class OfferingLine:
     unpriced: bool
     unknown: bool  # the events that name it left out the model or the provider
     attention: bool
+    merged: bool  # its name means another one now
+    open_weights: bool
+    licence: str
+    data_class: str
+    share: Decimal | None  # of all spend of the days, None where there is none
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choices:
+    """What the list can be narrowed by."""
+
+    providers: Sequence[tuple[str, str]]
+    regions: Sequence[str]
+    data_classes: Sequence[str]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,6 +173,9 @@ class Wanted:
     provider: str = ""
     tier: str = ""
     only: str = ""
+    weights: str = ""
+    region: str = ""
+    data_class: str = ""
     order: str = "attention"
     model_id: int | None = None
 
@@ -157,7 +190,7 @@ def offerings(*, at: datetime, zone: str, wanted: Wanted, page: int = 1) -> Foun
     """Return a page of offerings as of an instant, with what they cost in the last days. One query.
 
     Unless another order is wanted, what waits for attention comes first, the unpriced that was used foremost, then what
-    costs most. Retired ones come last.
+    costs most. Those that are retired or assigned to another come last.
     """
     where, given = ["true"], _given(at, zone)
     for n, word in enumerate(wanted.words):
@@ -174,10 +207,16 @@ def offerings(*, at: datetime, zone: str, wanted: Wanted, page: int = 1) -> Foun
         where.append("tier = %(tier)s")
     if wanted.only:
         where.append(NARROWED[wanted.only])
+    if wanted.weights:
+        where.append(WEIGHTS[wanted.weights])
+    for column, value in (("region", wanted.region), ("data_class", wanted.data_class)):
+        if value:
+            given[column] = value
+            where.append(f"{column} = %({column})s")
     if wanted.model_id is not None:
         given["model"] = wanted.model_id
         where.append("model_id = %(model)s")
-    order = ", ".join(part for part in ("retired", ORDERS[wanted.order], "lower(name)", "id") if part)
+    order = ", ".join(part for part in ("retired OR merged", ORDERS[wanted.order], "lower(name)", "id") if part)
     given |= {"most": PER_PAGE, "skip": (page - 1) * PER_PAGE}
     with connection.cursor() as cursor:
         cursor.execute(
@@ -206,6 +245,16 @@ def providers() -> list[tuple[str, str]]:
     """Return name and title of every provider that serves something. One query."""
     found = Provider.objects.filter(offerings__isnull=False).distinct().order_by(Lower("title"), "name")
     return [(name, title or name) for name, title in found.values_list("name", "title")]
+
+
+def choices() -> Choices:
+    """Return what the list can be narrowed by. Two queries."""
+    facts = list(Offering.objects.values_list("region", "data_class").distinct())
+    return Choices(
+        providers=providers(),
+        regions=sorted({region for region, _ in facts if region}),
+        data_classes=sorted({data_class for _, data_class in facts if data_class}),
+    )
 
 
 def _given(at: datetime, zone: str) -> dict[str, Any]:
@@ -273,11 +322,6 @@ class PriceLine:
         """Whether this is what a request costs at list, where nothing about it is special."""
         return not (self.contract or self.service_tier or self.context_over or self.region or self.hours)
 
-    @property
-    def is_rated_with(self) -> bool:
-        """Whether entries are priced with it: prices of regions, hours and contracts are kept only."""
-        return not (self.contract or self.region or self.hours)
-
     def holds(self, at: datetime) -> bool:
         begun = self.valid_from is None or self.valid_from <= at
         return begun and (self.valid_until is None or at < self.valid_until)
@@ -287,6 +331,7 @@ class PriceLine:
 class ContractLine:
     """Negotiated terms that touch an offering; a discount is per cent off list."""
 
+    id: int
     name: str
     scope: str
     discount_percent: Decimal | None
@@ -314,6 +359,7 @@ class OfferingPage:
     """One offering in full. `offering` carries its model and provider; nothing more is read of it."""
 
     offering: Offering
+    means: str  # what offering its name means now, where it was assigned to another
     is_default: bool
     tiers: Sequence[Span]  # newest first
     aliases: Sequence[Span]
@@ -337,19 +383,31 @@ def named(name: str) -> Offering | None:
 
 
 def one(*, offering: Offering, at: datetime, zone: str) -> OfferingPage:
-    """Return all that the catalogue knows of an offering, and what it cost lately. Seven queries."""
+    """Return all that the catalogue knows of an offering, and what it cost lately. Eight queries at most."""
     tiers = OfferingTier.objects.filter(offering=offering).order_by("-valid")
     aliases = Alias.objects.filter(offering=offering).order_by("name", "-valid")
     of_it = Price.objects.filter(series__model=offering.model_id, series__provider=offering.provider_id)
     of_it = of_it.select_related("series", "series__hour_window", "series__contract")
     held = [_price(row) for row in of_it.filter(recorded__upper_inf=True)]
     replaced = of_it.filter(recorded__upper_inf=False).order_by("-recorded__endswith", "-id")[:MOST_EARLIER]
-    contracts = Contract.objects.filter(
-        Q(offering=offering) | Q(provider=offering.provider_id), recorded__upper_inf=True
-    ).order_by("name", "-valid")
+    own = PriceSeries.objects.filter(model=offering.model_id, provider=offering.provider_id, contract__isnull=False)
+    contracts = (
+        Contract.objects.filter(
+            Q(offering=offering)
+            | Q(provider=offering.provider_id)
+            | Q(gateway__isnull=False, discount_percent__isnull=False)
+            | Q(name__in=own.values("contract__name")),
+            recorded__upper_inf=True,
+        )
+        .select_related("gateway")
+        .order_by("name", "-valid")
+    )
+    aka = Alias.objects.filter(name=f"{offering.provider.name}/{offering.model.name}".lower(), valid__contains=at)
+    means = aka.exclude(offering=offering).select_related("offering").first() if _merged(offering) else None
     elsewhere = offerings(at=at, zone=zone, wanted=Wanted(model_id=offering.model_id, order="spend")).lines
     return OfferingPage(
         offering=offering,
+        means=means.offering.name if means is not None else "",
         is_default=offering.model.default_offering_id == offering.pk,
         tiers=[_span(str(row.get_tier_display()), row.valid) for row in tiers],
         aliases=[_span(row.name, row.valid) for row in aliases],
@@ -357,8 +415,9 @@ def one(*, offering: Offering, at: datetime, zone: str) -> OfferingPage:
         replaced=[_price(row) for row in replaced],
         contracts=[
             ContractLine(
+                id=row.pk,
                 name=row.name,
-                scope="this offering" if row.offering_id else f"all of {offering.provider.name}",
+                scope=_scope(row, offering),
                 discount_percent=row.discount_percent,
                 valid_from=row.valid.lower,
                 valid_until=row.valid.upper,
@@ -370,6 +429,16 @@ def one(*, offering: Offering, at: datetime, zone: str) -> OfferingPage:
         spent=_spent(offering, *spend_days(at=at, zone=zone)),
         elsewhere=[line for line in elsewhere if line.id != offering.pk],
     )
+
+
+def _merged(offering: Offering) -> bool:
+    return offering.state == ClaimState.MERGED
+
+
+def _scope(row: Contract, offering: Offering) -> str:
+    if row.gateway is not None:
+        return f"calls through {row.gateway.name}"
+    return "this offering" if row.offering_id else f"all of {offering.provider.name}"
 
 
 def _by_series(price: PriceLine) -> tuple[Any, ...]:

@@ -16,7 +16,7 @@ from django.utils import timezone
 
 from catalog.models import Meter
 from catalog.rules.suggesting import Sureness
-from core import periods
+from core import access, periods
 from core.models import Organisation
 from dashboards.selectors import attention as page_of
 from dashboards.selectors.attention import LISTS, PER_PAGE, Page, Suggested
@@ -37,6 +37,7 @@ TITLES = {
     "unclassified": "Models without a tier",
     "use-cases": "Use cases without an owner",
     "teams": "Teams without an owner",
+    "uncounted": "Not counted by gateways",
 }
 _METERS = {str(value): str(label) for value, label in Meter.choices}
 _PAGE = re.compile(r"[1-9][0-9]{0,3}", re.ASCII)
@@ -143,12 +144,14 @@ def attention(request: HttpRequest) -> HttpResponse:
         "title": TITLES.get(only, "Attention"),
         "lists": [
             (name, TITLES[name], counted[name], _address("attention", list=name), only == name) for name in LISTS
+            if name != "uncounted" or counted[name]
         ],
-        "perms_edit": request.user.has_perm("catalog.edit"),
-        "perms_price": request.user.has_perm("prices.approve"),
+        "perms_edit": access.may(request.user, "catalog.edit"),
+        "perms_price": access.may(request.user, "prices.approve"),
         "counted": {name.replace("-", "_"): count for name, count in counted.items()},
         "few": page_of.FEW,
         "unpriced": [_unpriced(line) for line in shown.unpriced],
+        "uncounted": [_unpriced(line) for line in shown.uncounted],
         "names": [
             _name(
                 one, assign="offering-assign", key=one.row.name, called=_called(one),
@@ -180,7 +183,7 @@ def _counted(shown: Page) -> dict[str, int]:
     counts = shown.counts
     return {
         "unpriced": counts.unpriced, "names": counts.names, "unclassified": counts.unclassified,
-        "use-cases": counts.use_cases, "teams": counts.teams,
+        "use-cases": counts.use_cases, "teams": counts.teams, "uncounted": counts.uncounted,
     }  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""The catalogue, to read: every offering with its prices, and one of them down to who approved what it costs."""
+"""The models page: every offering with its prices, and one of them down to who approved what it costs."""
 
 from __future__ import annotations
 
@@ -16,15 +16,17 @@ from django.shortcuts import redirect, render
 from django.urls import NoReverseMatch, reverse
 from django.utils import timezone
 
-from catalog.models import Meter
+from catalog.models import ClaimState, Meter, Offering
 from catalog.services.prices import worked_example
+from core import access
 from core.models import Organisation
 from dashboards.charts import prices as charts
 from dashboards.charts.prices import price
 from dashboards.selectors import catalog as page_of
 from dashboards.selectors.catalog import OfferingLine, OfferingPage, PriceLine, Wanted
-from dashboards.templatetags.figures import exact
+from dashboards.templatetags.figures import exact, percent
 from dashboards.views.access import page
+from dashboards.views.links import Link
 from usage.selectors import freshness
 
 ONLY = {
@@ -41,6 +43,7 @@ MOST_CHARACTERS = 200
 COLUMNS = (
     ("Offering", "name", False),
     ("Tier", "", False),
+    ("Where and what", "", False),
     ("Input", "input", True),
     ("Cache read", "cache_read", True),
     ("Output", "output", True),
@@ -49,6 +52,8 @@ COLUMNS = (
 )
 _METERS = {str(value): str(label) for value, label in Meter.choices}
 _CHARTED = ("uncached_input", "cache_read", "cache_write_5m", "cache_write_1h", "output")
+_NARROWING = ("q", "provider", "tier", "only", "weights", "region", "data_class")
+_NUMBER = re.compile(r"[0-9]{1,3}", re.ASCII)
 _PAGE = re.compile(r"[1-9][0-9]{0,3}", re.ASCII)
 
 
@@ -92,6 +97,8 @@ class Line:
     url: str
     prices: Sequence[tuple[str, str]]  # (words, head of the column)
     context: str
+    weights: str
+    share: str  # of all spend of the days; empty where it had none
     flags: Sequence[tuple[str, str]]
 
 
@@ -104,20 +111,31 @@ def line_of(row: OfferingLine) -> Line:
             for usd, head in ((row.input_usd, "Input"), (row.cache_read_usd, "Cache read"), (row.output_usd, "Output"))
         ],
         context=context_words(row.context_tokens),
+        weights=weights_words(row),
+        share=percent(row.share) if row.share and row.requests else "",
         flags=list(_flags(row)),
     )
+
+
+def weights_words(row: OfferingLine) -> str:
+    """Return under what terms the model's weights can be had: "open, MIT", "closed", or nothing where nobody said."""
+    if row.open_weights:
+        return f"open, {row.licence}" if row.licence else "open"
+    return "closed" if row.lab else ""
 
 
 def _flags(row: OfferingLine) -> Iterable[tuple[str, str]]:
     if row.retired:
         yield "neutral", "retired"
-    if row.unpriced and (row.requests or not row.retired):
+    if row.unpriced and not row.merged and (row.requests or not row.retired):
         yield ("danger" if row.requests else "warning"), ("used without a price" if row.requests else "no price")
     if row.waiting:
         yield "warning", "waiting for an owner"
     if row.unknown:
         yield "warning", "events name no model or provider"
-    if row.unclassified and not row.retired:
+    if row.merged:
+        yield "neutral", "assigned to another"
+    if row.unclassified and not row.retired and not row.merged:
         yield "warning", "no tier"
 
 
@@ -141,6 +159,9 @@ def catalog_page(request: HttpRequest) -> HttpResponse:
         provider=asked["provider"],
         tier=asked["tier"],
         only=asked["only"],
+        weights=asked["weights"],
+        region=asked["region"],
+        data_class=asked["data_class"],
         order=asked["sort"],
     )
     found = page_of.offerings(at=now, zone=organisation.zone, wanted=wanted, page=number)
@@ -155,7 +176,7 @@ def catalog_page(request: HttpRequest) -> HttpResponse:
         ],
         "default_order": asked["sort"] == "attention",
         "unsorted_url": _url(asked, sort="attention"),
-        "narrowed": any(asked[name] for name in ("q", "provider", "tier", "only")),
+        "narrowed": any(asked[name] for name in _NARROWING),
         "days": page_of.SPEND_DAYS,
         "page": number,
         "last": last,
@@ -165,8 +186,10 @@ def catalog_page(request: HttpRequest) -> HttpResponse:
     if request.headers.get("HX-Request") and not request.headers.get("HX-History-Restore-Request"):
         return render(request, "dashboards/_catalog_offerings.html", context)
     context |= {
+        "may_edit": access.may(request.user, "catalog.edit"),
         "counts": page_of.counts(at=now, zone=organisation.zone),
-        "providers": page_of.providers(),
+        "choices": page_of.choices(),
+        "weights": [(name, f"{name.capitalize()} weights") for name in page_of.WEIGHTS],
         "tiers": list(page_of.TIERS),
         "only": list(ONLY.items()),
         "complete_through": freshness.complete_through(at=now),
@@ -175,12 +198,14 @@ def catalog_page(request: HttpRequest) -> HttpResponse:
 
 
 def _asked(request: HttpRequest) -> tuple[dict[str, str], int]:
-    asked = {name: request.GET.get(name, "").strip() for name in ("q", "provider", "tier", "only", "sort")}
+    asked = {name: request.GET.get(name, "").strip() for name in (*_NARROWING, "sort")}
     asked["sort"] = asked["sort"] or "attention"
     if "\0" in "".join(asked.values()) or len(asked["q"]) > MOST_CHARACTERS:
         raise Http404("Nothing is called that.")
     if asked["tier"] and asked["tier"] not in page_of.TIERS:
         raise Http404("There is no such tier.")
+    if asked["weights"] and asked["weights"] not in page_of.WEIGHTS:
+        raise Http404("Weights are open or closed.")
     if asked["only"] not in ONLY:
         raise Http404("There is no such selection.")
     if asked["sort"] not in page_of.ORDERS:
@@ -277,17 +302,38 @@ def _matrix(groups: Sequence[PriceGroup]) -> Matrix | None:
     )
 
 
-def _groups(rows: Iterable[PriceLine], now: datetime) -> list[PriceGroup]:
+def _note(row: PriceLine, region: str) -> str:
+    """Say when a price goes before the others, or why it never does."""
+    if row.region and row.region.lower() != region.lower():
+        return (
+            f"Not used: this offering is in {region}." if region else "Not used: nobody said in which region this is."
+        )
+    parts = []
+    if row.contract:
+        parts.append("Goes before the list price for calls that the contract is for.")
+    if row.hours:
+        parts.append("Goes before other prices at these hours.")
+    elif row.region:
+        parts.append("Goes before prices for any region.")
+    if row.context_over:
+        parts.append("All of a request is priced so, not only what goes beyond.")
+    return " ".join(parts)
+
+
+def _groups(rows: Iterable[PriceLine], now: datetime, region: str) -> list[PriceGroup]:
     found = []
     for _, each in groupby(rows, key=lambda row: row.series[:-1]):
         prices = list(each)
-        note = ""
-        if not prices[0].is_rated_with:
-            note = "Kept, and not rated with yet: entries are priced at list."
-        elif prices[0].context_over:
-            note = "All of a request is priced so, not only what goes beyond."
+        note = _note(prices[0], region)
         found.append(PriceGroup(terms=terms_of(prices[0]), note=note, rows=[_words(row, now) for row in prices]))
     return found
+
+
+def _at_list(rows: Iterable[PriceLine], region: str) -> dict[str, PriceLine]:
+    """Return what an ordinary request pays at list, by meter: a price for the offering's own region goes first."""
+    usual = [row for row in rows if not (row.contract or row.service_tier or row.context_over or row.hours)]
+    found = {row.meter: row for row in usual if not row.region}
+    return found | {row.meter: row for row in usual if row.region and row.region.lower() == region.lower()}
 
 
 @page("view")
@@ -301,13 +347,15 @@ def offering(request: HttpRequest, name: str) -> HttpResponse:
         return redirect("offering", name=found.name)
     shown = page_of.one(offering=found, at=now, zone=organisation.zone)
     in_force = [row for row in shown.prices if row.holds(now)]
-    ordinary = {row.meter: row for row in in_force if row.is_ordinary}
+    ordinary = _at_list(in_force, found.region)
     not_now = sorted(
         (row for row in shown.prices if not row.holds(now)),
         key=lambda row: row.valid_from.timestamp() if row.valid_from else 0,
         reverse=True,
     )
-    groups = _groups(in_force, now)
+    groups = _groups(in_force, now, found.region)
+    drawn = _drawn(shown.prices)
+    charted = drawn[_chosen(request, len(drawn))] if drawn else Drawn(terms="", ordinary=True, rows=())
     example: dict[str, Decimal] = {
         meter: ordinary[meter].usd_per_1m for meter in ("uncached_input", "output") if meter in ordinary
     }
@@ -332,7 +380,23 @@ def offering(request: HttpRequest, name: str) -> HttpResponse:
         "not_now": [_words(row, now) for row in not_now],
         "replaced": [_words(row, now) for row in shown.replaced],
         "most_replaced": page_of.MOST_EARLIER,
-        "chart": charts.over_time(_steps(shown.prices), at=now, zone=organisation.zone),
+        "chart": charts.over_time(
+            _steps(charted.rows), at=now, zone=organisation.zone, terms="" if charted.ordinary else charted.terms
+        ),
+        "chart_links": [
+            Link(id=f"terms-{number}", title=one.terms, url=f"?terms={number}#{charts.ID}", current=one is charted)
+            for number, one in enumerate(drawn)
+        ]
+        if len(drawn) > 1
+        else [],
+        "use_cases": [
+            (use_case, cost, requests, percent(cost / shown.spent.cost_usd) if shown.spent.cost_usd > 0 else "")
+            for use_case, cost, requests in shown.spent.use_cases
+        ],
+        "changes": _changes(request, found),
+        "price_url": _named("price-new", offering=found.name) if access.may(request.user, "prices.approve") else "",
+        "reported_url": reverse("reported-offering", args=[found.name]) if offering_url(found.name) else "",
+        "means_url": offering_url(shown.means) if shown.means else "",
         "gateway_names": sorted(
             (str(kind), ", ".join(map(str, value)) if isinstance(value, list) else str(value))
             for kind, value in (found.gateway_names or {}).items()
@@ -346,21 +410,65 @@ def offering(request: HttpRequest, name: str) -> HttpResponse:
     return render(request, "dashboards/catalog_offering.html", context)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Drawn:
+    """Prices on the same terms over time, as one chart shows them."""
+
+    terms: str
+    ordinary: bool
+    rows: Sequence[PriceLine]
+
+
+def _drawn(prices: Iterable[PriceLine]) -> list[Drawn]:
+    """Return the charts that can be drawn: the ordinary list price first, then the other terms."""
+    found = []
+    for _, each in groupby(prices, key=lambda row: row.series[:-1]):
+        rows = [row for row in each if row.meter in _CHARTED]
+        if rows:
+            found.append(Drawn(terms=terms_of(rows[0]), ordinary=rows[0].is_ordinary, rows=rows))
+    return found
+
+
+def _chosen(request: HttpRequest, many: int) -> int:
+    text = request.GET.get("terms", "0")
+    if not _NUMBER.fullmatch(text) or int(text) >= max(many, 1):
+        raise Http404("There are no such terms.")
+    return int(text)
+
+
 def _steps(prices: Iterable[PriceLine]) -> list[charts.Step]:
     return [
         charts.Step(
             meter=_METERS[row.meter], usd_per_1m=row.usd_per_1m, starts_at=row.valid_from, ends_at=row.valid_until
         )
         for row in prices
-        if row.is_ordinary and row.meter in _CHARTED
     ]
+
+
+def _changes(request: HttpRequest, found: Offering) -> dict[str, str]:
+    """Return the addresses at which the person may change an offering, by what they change."""
+    if not access.may(request.user, "catalog.edit"):
+        return {}
+    names = ["tier", "name", "facts", *(["assign"] if found.state != ClaimState.MERGED else [])]
+    names += ["retire"] if found.retired_at is None else []
+    return {name: reverse(f"offering-{name}", args=[found.name]) for name in names} if offering_url(found.name) else {}
+
+
+def _named(name: str, **query: str) -> str:
+    """Return the address of a page with a query; empty as long as there is none."""
+    try:
+        return f"{reverse(name)}?{urlencode(query)}"
+    except NoReverseMatch:
+        return ""
 
 
 def _flags_of(shown: OfferingPage, now: datetime) -> Iterable[tuple[str, str]]:
     one = shown.offering
     if one.retired_at is not None and one.retired_at <= now:
         yield "neutral", "retired"
-    if not any(row.holds(now) and row.is_rated_with for row in shown.prices):
+    if shown.means:
+        yield "neutral", "assigned to another"
+    elif not any(row.holds(now) for row in shown.prices):
         yield "danger", "no price"
     if one.state == "waiting":
         yield "warning", "waiting for an owner"

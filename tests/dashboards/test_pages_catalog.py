@@ -373,7 +373,7 @@ def test_the_pages_ask_the_same_few_questions_however_much_there_is(client, djan
         client.get("/catalog/gpt-5.5@openai/")
 
 
-LIST_QUERIES = 7
+LIST_QUERIES = 8
 PAGE_QUERIES = 12
 
 

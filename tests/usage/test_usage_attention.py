@@ -46,24 +46,40 @@ def test_each_reason_for_being_unpriced_is_told_apart():
     make_offering("half-priced@openai", uncached_input="5")
     make_offering("no-flex@openai", uncached_input="5", output="30")
     set_price(offerings.get("no-flex@openai"), "output", "15", service_tier="batch")
-    make_priced_offering()
     send(
         make_event(model="no-price"),
         make_event(model="half-priced", cache_read_tokens=5),
         make_event(model="no-flex", service_tier="flex"),
         make_event(model="no-flex", service_tier="batch"),
-        make_event(uncached_input_tokens=0, output_tokens=0, status="usage_missing", counted=False),
+        make_event(
+            model="half-priced", uncached_input_tokens=0, output_tokens=0, status="usage_missing", counted=False
+        ),
     )
 
     assert reasons() == {
         "no-price@openai": (Reason(code=Unpriced.NO_PRICE),),
-        "half-priced@openai": (Reason(code=Unpriced.METER_WITHOUT_PRICE, meters=("cache_read", "output")),),
+        "half-priced@openai": (
+            Reason(code=Unpriced.METER_WITHOUT_PRICE, meters=("cache_read", "output")),
+            Reason(code=Unpriced.NOT_COUNTED),
+        ),
         "no-flex@openai": (
             Reason(code=Unpriced.METER_WITHOUT_PRICE, meters=("uncached_input",)),
             Reason(code=Unpriced.UNKNOWN_CONTEXT, service_tier="flex"),
         ),
-        "gpt-5.5@openai": (Reason(code=Unpriced.NOT_COUNTED),),
     }
+
+
+def test_what_no_gateway_counted_waits_for_no_price_and_is_a_list_of_its_own():
+    make_priced_offering()
+    send(make_event(uncached_input_tokens=0, output_tokens=0, status="usage_missing", counted=False), make_event())
+
+    (line,) = attention.unpriced(most=10, uncounted=True)
+
+    assert attention.unpriced(most=10) == []
+    assert (line.name, line.requests, line.uncounted, line.tokens) == ("gpt-5.5@openai", 1, 1, 0)
+    assert line.reasons == (Reason(code=Unpriced.NOT_COUNTED),)
+    counted = attention.counts(at=LATER)
+    assert (counted.unpriced, counted.uncounted, counted.total) == (0, 1, 1)  # the use case
 
 
 def test_unpriced_offerings_come_with_most_tokens_first_and_the_days_they_were_used():

@@ -27,7 +27,9 @@ NEWEST = 200  # entries of an offering that are looked at for the reason why the
 _METER_COLUMNS = COLUMNS[13:24]
 _TOKENS = " + ".join(f"r.{name}" for name in _METER_COLUMNS[:REQUESTS])
 _WAITS = "(r.unpriced_requests <> 0 OR r.unpriced_tokens <> 0)"
-_STILL = "sum(r.unpriced_requests) > 0 OR sum(r.unpriced_tokens) > 0"
+# What no gateway counted waits for no price: it is a list of its own.
+_STILL = "(sum(r.unpriced_requests) > sum(r.uncounted_requests) OR sum(r.unpriced_tokens) > 0)"
+_UNCOUNTED = f"(sum(r.uncounted_requests) > 0 AND NOT {_STILL})"
 _NO_TIER = """
     o.state <> 'merged' AND (o.retired_at IS NULL OR o.retired_at > %(at)s)
     AND NOT EXISTS (SELECT FROM catalog_offeringtier t WHERE t.offering_id = o.id AND t.valid @> %(at)s)
@@ -36,9 +38,10 @@ _NO_TIER = """
 
 @dataclass(frozen=True, kw_only=True)
 class Counts:
-    """How much waits in each list."""
+    """How much waits in each list. `uncounted` are offerings with nothing but requests that no gateway counted."""
 
     unpriced: int
+    uncounted: int
     names: int
     unclassified: int
     use_cases: int
@@ -156,6 +159,9 @@ def counts(*, at: datetime) -> Counts:
             (SELECT count(*) FROM (
                 SELECT FROM rollup_day r WHERE {_WAITS} GROUP BY r.offering_id HAVING {_STILL}
             ) waiting),
+            (SELECT count(*) FROM (
+                SELECT FROM rollup_day r WHERE {_WAITS} GROUP BY r.offering_id HAVING {_UNCOUNTED}
+            ) waiting),
             (SELECT count(*) FROM catalog_offering WHERE state = 'waiting'),
             (SELECT count(*) FROM catalog_offering o WHERE {_NO_TIER}),
             (SELECT count(*) FROM catalog_usecase WHERE state = 'waiting'),
@@ -163,15 +169,18 @@ def counts(*, at: datetime) -> Counts:
         """,
         {"at": at},
     )[0]
-    unpriced, names, unclassified, use_cases, teams = map(int, row)
-    return Counts(unpriced=unpriced, names=names, unclassified=unclassified, use_cases=use_cases, teams=teams)
+    unpriced, uncounted, names, unclassified, use_cases, teams = map(int, row)
+    return Counts(
+        unpriced=unpriced, uncounted=uncounted, names=names, unclassified=unclassified, use_cases=use_cases,
+        teams=teams,
+    )  # fmt: skip
 
 
-def unpriced(*, most: int, skip: int = 0) -> list[UnpricedLine]:
+def unpriced(*, most: int, skip: int = 0, uncounted: bool = False) -> list[UnpricedLine]:
     """Return offerings with entries that have no cost, most tokens first, with the reasons.
 
-    Three queries at most, and a reload of the catalogue where it changed since this process last looked. What
-    a gateway did not count waits for no price, and stands here all the same: it is in no total.
+    `uncounted` asks for those instead that have nothing but requests whose tokens no gateway counted: no price helps
+    them. Three queries at most, and a reload of the catalogue where it changed since this process last looked.
     """
     rows = _rows(
         f"""
@@ -179,7 +188,7 @@ def unpriced(*, most: int, skip: int = 0) -> list[UnpricedLine]:
             sum(r.uncounted_requests), min(r.day) FILTER (WHERE r.unpriced_requests > 0),
             max(r.day) FILTER (WHERE r.unpriced_requests > 0)
         FROM rollup_day r JOIN catalog_offering o ON o.id = r.offering_id
-        WHERE {_WAITS} GROUP BY r.offering_id, o.name, o.state HAVING {_STILL}
+        WHERE {_WAITS} GROUP BY r.offering_id, o.name, o.state HAVING {_UNCOUNTED if uncounted else _STILL}
         ORDER BY 4 DESC, 5 DESC, o.name LIMIT %(most)s OFFSET %(skip)s
         """,
         {"most": most, "skip": skip},

@@ -175,10 +175,17 @@ def whole_tokens(value: Decimal) -> int:
     return int(value)
 
 
+class PercentField(AmountField):
+    """A per cent, with or without its sign."""
+
+    def clean(self, value: Any) -> Decimal:
+        return super().clean(str(value or "").strip().removesuffix("%"))
+
+
 class TermsForm(Timed):
     """What a contract says from a time on."""
 
-    discount_percent = AmountField(
+    discount_percent = PercentField(
         required=False, label="Discount on list, per cent", help_text="Such as 12.5. Empty: only its own prices count"
     )
     valid_from = MomentField(label="From", help_text="A day, or a moment as 2026-11-01 14:30. Empty: from now on")
@@ -189,7 +196,7 @@ class TermsForm(Timed):
 
     @property
     def discount(self) -> Decimal | None:
-        given = self.data.get("discount_percent", "").replace("%", "").strip()
+        given = self.data.get("discount_percent", "").strip()
         return self.cleaned_data["discount_percent"] if given else None
 
 
@@ -201,10 +208,10 @@ class ContractForm(Metered, TermsForm):
     name = forms.CharField(required=False, max_length=128, label="Name", help_text="Such as: Anthropic 2027")
     provider = forms.ChoiceField(required=False, label="With a provider")
     with_offering = forms.CharField(
-        required=False, max_length=193, label="or for one offering",
+        required=False, max_length=193, label="or for an offering",
         widget=forms.TextInput(attrs={"list": "offerings"}),
     )  # fmt: skip
-    gateway = forms.ChoiceField(required=False, label="or for all calls of a gateway")
+    gateway = forms.ChoiceField(required=False, label="or with a gateway")
     own_offering = forms.CharField(
         required=False, max_length=193, label="Offering", widget=forms.TextInput(attrs={"list": "offerings"}),
         help_text="Empty: the one that the contract is for",
@@ -234,7 +241,7 @@ class HoursForm(Told):
         required=False, max_length=64, label="Zone", initial="UTC", help_text="On whose clock, such as Asia/Shanghai"
     )
     weekdays = forms.TypedMultipleChoiceField(
-        required=False, label="On days that begin as", choices=list(enumerate(WEEKDAYS)), coerce=int,
+        required=False, label="Days on which they begin", choices=list(enumerate(WEEKDAYS)), coerce=int,
         initial=list(range(7)), widget=forms.CheckboxSelectMultiple(attrs={"class": "form-check-input"}),
     )  # fmt: skip
     starts = forms.TimeField(required=False, label="From", widget=forms.TimeInput(attrs={"type": "time"}))

@@ -135,12 +135,17 @@ def _by_offering() -> list[Any]:
 
 def choices() -> Choices:
     """Return what the book holds to narrow it by. Three queries."""
-    tiers = PriceSeries.objects.exclude(service_tier=None).values_list("service_tier", flat=True).distinct()
     return Choices(
         sources=list(Price.objects.values_list("source", flat=True).distinct().order_by("source")),
-        service_tiers=sorted({*SERVICE_TIERS, *(tier for tier in tiers if tier)}),
+        service_tiers=service_tiers(),
         contracts=list(Contract.objects.values_list("name", flat=True).distinct().order_by("name")),
     )
+
+
+def service_tiers() -> list[str]:
+    """Return the service tiers that providers sell, and those that the book has beside them. One query."""
+    tiers = PriceSeries.objects.exclude(service_tier=None).values_list("service_tier", flat=True).distinct()
+    return sorted({*SERVICE_TIERS, *(tier for tier in tiers if tier)})
 
 
 def is_empty() -> bool:

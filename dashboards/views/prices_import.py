@@ -34,9 +34,9 @@ from dashboards.views.catalog import offering_url
 from dashboards.views.prices import METERS
 
 LARGEST_FILE_BYTES = 16 * 1024 * 1024
-PER_PAGE = 25
+PER_PAGE = 20
 IMPORTS_PER_PAGE = 50
-MOST_LINES = 40  # of one offering; what differs comes first
+MOST_LINES = 30  # of one offering that are shown at once
 INSTALLED = "genai-prices"
 KINDS = {
     "new": ("info", "New", "Offerings that have no price in the book."),
@@ -190,6 +190,11 @@ def _propose(
     if made.import_id is not None:
         messages.success(request, said)
         return redirect("prices-import-one", pk=made.import_id)
+    rows = proposals.imports(most=IMPORTS_PER_PAGE) if made.waiting else []
+    waits = next((row.id for row in rows if row.source == made.source and row.open), None)
+    if waits is not None:
+        messages.success(request, said)
+        return redirect("prices-import-one", pk=waits)
     if made.problems:
         some = "; ".join(f"{one}: {why}" for one, why in made.problems[:_EXAMPLES])
         said += f" {len(made.problems):,} names could not be read in full, such as {some}"
@@ -222,8 +227,9 @@ class Proposal:
     tone: str
     kind: str
     url: str
-    lines: Sequence[Line]
+    lines: Sequence[Line]  # what a person has to judge
     more: int
+    standing: Sequence[Line]  # what agrees or stays as it is
     state: tuple[str, str] | None
 
 
@@ -236,7 +242,9 @@ def _line(row: ProposedLine) -> Line:
         said = price(usd)
         percent = row.change_percent
         change = "new" if row.book_usd_per_1m is None else "as it is" if not percent else f"{percent:+,} %"
-        if row.book_usd_per_1m == 0 and usd:
+        if not row.differs:
+            change = "as it is"
+        elif row.book_usd_per_1m == 0 and usd:
             change = "was free"
         elif row.book_usd_per_1m is not None and usd != row.book_usd_per_1m and percent == 0:
             change = "< 0.1 %"
@@ -256,16 +264,16 @@ def _disagrees(usd: Decimal | None, other: Decimal) -> bool:
 
 def _proposal(row: ProposalRow) -> Proposal:
     tone, title, _ = KINDS[row.kind]
-    lines = [*row.differing, *row.standing]
-    if row.kind == ProposalKind.DISPUTED:
-        lines.sort(key=lambda line: not line.disputed)
+    disputed = row.kind == ProposalKind.DISPUTED
+    shown = [line for line in row.lines if (line.disputed if disputed else line.differs)]
     return Proposal(
         row=row,
         tone=tone,
         kind=title.lower(),
         url=offering_url(row.offering) if row.offering_id is not None else "",
-        lines=[_line(line) for line in lines[:MOST_LINES]],
-        more=max(0, len(lines) - MOST_LINES),
+        lines=[_line(line) for line in shown[:MOST_LINES]],
+        more=max(0, len(shown) - MOST_LINES),
+        standing=[_line(line) for line in row.lines if line not in shown],
         state=_BADGES.get(row.state),
     )
 
@@ -287,6 +295,7 @@ def _one(request: HttpRequest, pk: int, given: QueryDict, form: SettleForm, *, s
         "found": found,
         "form": form,
         "asked": asked,
+        "after": given.get("after", ""),
         "proposals": [_proposal(row) for row in shown],
         "kinds": [
             (name, KINDS[name][1], open_, _url(pk, asked, kind=name), KINDS[name][2]) for name, open_ in open_by_kind
@@ -299,6 +308,8 @@ def _one(request: HttpRequest, pk: int, given: QueryDict, form: SettleForm, *, s
         "narrowed": bool(asked["q"] or asked["kind"] or asked["disputed"] or asked["state"] != "open"),
         "problems": problems,
         "most_at_once": imports.MOST_AT_ONCE,
+        "chosen": {int(word) for word in given.getlist("ids") if _NUMBER.fullmatch(word)},
+        "all_chosen": given.get("all") == "on",
         "may_settle": request.user.has_perm("prices.approve") and any(row.state == ProposalState.OPEN for row in shown),
         "now": timezone.now(),
     }

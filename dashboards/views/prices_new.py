@@ -171,7 +171,7 @@ def new(request: HttpRequest) -> HttpResponse:
     organisation: Organisation = request.organisation  # type: ignore[attr-defined]
     given: dict[str, Any] = {
         "zone": organisation.zone,
-        "service_tiers": page_of.choices().service_tiers,
+        "service_tiers": page_of.service_tiers(),
         "hours": [(row.id, row.name) for row in page_of.hours()],
         "contracts": page_of.contract_choices(),
     }

@@ -10,7 +10,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from core.administration import Shown, span
-from usage.models import HeldEvent, Month, Rate, Receipt, RequestContext, Restatement, Source
+from usage.models import Correction, HeldEvent, Month, Rate, Receipt, RequestContext, Restatement, Source
 
 
 @admin.register(Source)
@@ -85,4 +85,11 @@ class RestatementAdmin(Shown):
     heavy = ("subject", "before", "after")
     list_display = ("id", "kind", "by", "at", "reason")
     search_fields = ("kind", "by")
+    sortable_by = ("id",)
+
+
+@admin.register(Correction)
+class CorrectionAdmin(Shown):
+    big = True
+    list_display = ("id", "amendment_id", "job_id", "taken_up_at")
     sortable_by = ("id",)

@@ -37,7 +37,7 @@ from tests.dashboards.seeing import book, call
 from tests.factories import NOON, make_budget, make_key, make_team, make_use_case
 from tests.routing.making import OPUS, make_draft, make_version, stock
 from tests.usage import making
-from usage.models import HeldEvent, Month, Receipt, Restatement, Source
+from usage.models import Correction, HeldEvent, Month, Receipt, Restatement, Source
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -91,6 +91,7 @@ def fill_in() -> None:
     TeamAlias.objects.create(team=team, folded="fin", valid=always)
     GatewayPoll.objects.create(gateway=gateway, environment="production", polled_at=NOON)
     Job.objects.create(kind="spend", run_after=NOON, created_at=NOON)
+    Correction.objects.create(amendment_id=1, job_id=1, taken_up_at=NOON)
     Restatement.objects.create(kind="test", reason="r", by="b", at=NOON, subject={}, before={}, after={})
     Month.objects.create(
         label=NOON.date().replace(month=1, day=1), starts_at=NOON - timedelta(days=160),

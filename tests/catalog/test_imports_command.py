@@ -85,3 +85,16 @@ def test_a_malformed_file_fails_and_leaves_nothing(tmp_path):
     with pytest.raises(CommandError, match="invalid choice"):
         call_command("import_prices", "--from", "rumour")
     assert not PriceImport.objects.exists()
+
+
+def test_a_file_of_one_s_own_is_proposed_like_any_table(tmp_path, capsys):
+    path = tmp_path / "ours.csv"
+    path.write_text("offering,meter,usd_per_1m,valid_from\nlarge-1@acme,output,12.50,2026-05-01\n")
+
+    call_command("import_prices", str(path), source="csv")
+
+    (found,) = PriceProposal.objects.all()
+    (line,) = found.lines
+    assert (found.kind, found.offering_name, line["usd_per_1m"]) == ("new", "large-1@acme", "12.5")
+    assert line["valid_from"] == "2026-05-01T00:00:00+00:00"
+    assert "1 new" in capsys.readouterr().out

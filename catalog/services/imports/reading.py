@@ -36,18 +36,18 @@ def read(*, source: str, content: bytes | None = None) -> Table:
                 sentence = "genai-prices is read from the installed package; it takes no file."
                 raise Invalid(sentence, [("file", sentence)])
             # Imported where they are used: the package's data takes its time, and only imports need it.
-            from catalog.sources import genai
+            from catalog.sources.genai import read as read_installed
 
-            return genai.read()
+            return read_installed()
         if content is None:
             raise Invalid(f"Prices of {source} are read from a file.", [("file", "none given")])
         if source == "litellm":
-            from catalog.sources import litellm_table
+            from catalog.sources.litellm_table import read as read_litellm
 
-            return litellm_table.read(content)
-        from catalog.sources import csv_file
+            return read_litellm(content)
+        from catalog.sources.csv_file import read as read_csv
 
-        return csv_file.read(content)
+        return read_csv(content)
     except UnreadableTable as error:
         raise Malformed(f"The table cannot be read, and nothing of it was used: {error}") from error
 

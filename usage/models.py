@@ -222,7 +222,8 @@ class Rate(models.Model):
     """What entries were priced with: one price per meter, interned. Never changes, so an entry can name it."""
 
     digest = models.BinaryField(max_length=16)
-    prices = models.JSONField()  # {"output": {"price": 17, "usd_per_1m": "30"}, ...}, by meter
+    # {"output": {"price": 17, "usd_per_1m": "30"}, ...}, by meter; "contract" beside them, see interning.content_of
+    prices = models.JSONField()
     contract_id = models.BigIntegerField(null=True)
     discount_percent = models.DecimalField(max_digits=7, decimal_places=4, null=True)
 

@@ -81,6 +81,8 @@ def test_a_call_under_a_contract_names_it_its_discount_and_the_list_prices():
         "output": {"price": listed("output"), "usd_per_1m": "30"},
         "contract": {"id": contract.pk, "name": "frame", "discount_percent": "12.5"},
     }
+    kept = Rate.objects.get(pk=the_entry().rate_id)
+    assert (kept.contract_id, kept.discount_percent) == (contract.pk, Decimal("12.5"))
 
 
 def test_an_own_price_stands_beside_the_list_price_that_it_replaces():

@@ -103,7 +103,9 @@ def rate_ids(cursor: psycopg.Cursor[Any], cards: Mapping[bytes, RateCard]) -> di
     if new:
         made = _intern(
             cursor,
-            "INSERT INTO usage_rate (digest, prices) SELECT d, c::jsonb FROM unnest(%b::bytea[], %s::text[]) "
+            "INSERT INTO usage_rate (digest, prices, contract_id, discount_percent) "
+            "SELECT d, c::jsonb, (c::jsonb #>> '{contract,id}')::bigint, "
+            "(c::jsonb #>> '{contract,discount_percent}')::numeric FROM unnest(%b::bytea[], %s::text[]) "
             "AS t(d, c) ON CONFLICT (digest) DO NOTHING",
             "usage_rate",
             new,

@@ -99,7 +99,13 @@ def imports_page(request: HttpRequest) -> HttpResponse:
 
 
 def _imports(
-    request: HttpRequest, form: UploadForm, *, before: int | None = None, refused: str = "", status: int = 200
+    request: HttpRequest,
+    form: UploadForm,
+    *,
+    before: int | None = None,
+    refused: str = "",
+    shrunk: bool = False,
+    status: int = 200,
 ) -> HttpResponse:
     rows = proposals.imports(before=before, most=IMPORTS_PER_PAGE + 1)
     waiting = proposals.open_counts()
@@ -116,6 +122,7 @@ def _imports(
         "tables": tables,
         "installed": next((one for one in tables if one.source == INSTALLED), None),
         "installed_refused": refused,
+        "shrunk": shrunk,
         "waiting": sum(waiting.values()),
         "may_import": request.user.has_perm("prices.edit"),
         "columns": COLUMNS,
@@ -130,7 +137,7 @@ def read_installed(request: HttpRequest) -> HttpResponse:
     try:
         return _propose(request, source=INSTALLED, accept_shrunk=shrunk)
     except (Invalid, Conflict, Malformed) as error:
-        return _imports(request, UploadForm(), refused=_sentence(error), status=422)
+        return _imports(request, UploadForm(), refused=str(error), shrunk=isinstance(error, imports.Shrunk), status=422)
 
 
 @page("prices.edit", "POST")
@@ -153,13 +160,9 @@ def upload(request: HttpRequest) -> HttpResponse:
             accept_shrunk=data["accept_shrunk"],
         )
     except (Invalid, Conflict, Malformed, TooLarge) as error:
-        form.show([("file", line) for line in _sentence(error).splitlines()])
-    return _imports(request, form, status=422)
-
-
-def _sentence(error: Exception) -> str:
-    # The service speaks to whoever calls it; a person ticks a box.
-    return str(error).replace("say so: accept_shrunk.", "tick the box, and read it again.")
+        form.show([("file", line) for line in str(error).splitlines()])
+        shrunk = isinstance(error, imports.Shrunk)
+    return _imports(request, form, shrunk=shrunk, status=422)
 
 
 def _propose(

@@ -17,7 +17,6 @@ from tests.dashboards.seeing import HOSTILE, signed_in
 
 pytestmark = pytest.mark.django_db
 SOON = datetime(2199, 1, 1, tzinfo=UTC)
-WHO = {"by": "finance@example.com", "approved_by": "approver@example.com", "at": JULY}
 
 
 def listed(**wanted):
@@ -76,8 +75,9 @@ def test_every_word_is_found_in_what_a_price_is_for_or_where_it_comes_from():
 def test_the_book_is_narrowed_by_layer_service_tier_meter_source_and_contract():
     offering = stock()
     contracts.set_terms(
-        name="framework", offering=offering, discount_percent=Decimal(5), valid_from=JANUARY, own_prices=[], **WHO
-    )
+        name="framework", offering=offering, discount_percent=Decimal(5), valid_from=JANUARY, by="tests",
+        approved_by="tests", at=JULY,
+    )  # fmt: skip
     set_price("24", offering=offering, meter="output", contract=Contract.objects.get())
 
     assert listed(layer="contract") == [("gpt-5.5@openai", "output", "24")]

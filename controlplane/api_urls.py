@@ -12,6 +12,7 @@ from catalog import api_prices as prices
 from routing import api as rules
 from routing import api_serving as serving
 from usage import api as usage
+from usage import api_attention as attention
 from usage import api_corrections as corrections
 from usage import api_intake as intake
 from usage import api_months as months
@@ -22,6 +23,8 @@ urlpatterns = [
     path("usage/receipts/<int:receipt_id>", intake.ReceiptApi.as_view(), name="api-receipt"),
     path("spend", usage.SpendApi.as_view(), name="api-spend"),
     path("spend/queries/<int:pk>", usage.SpendQueryApi.as_view(), name="api-spend-query"),
+    path("reported-costs", attention.ReportedCostsApi.as_view(), name="api-reported-costs"),
+    path("attention", attention.AttentionApi.as_view(), name="api-attention"),
     path("gateways", usage.GatewaysApi.as_view(), name="api-gateways"),
     path("budgets", budgets.BudgetsApi.as_view(), name="api-budgets"),
     path("budgets/<int:pk>", budgets.BudgetApi.as_view(), name="api-budget"),

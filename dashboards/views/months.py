@@ -230,6 +230,10 @@ def _received(row: MonthRow, checks: Checks) -> CheckLine:
     )
 
 
+def _waiting(what: str) -> str:
+    return f"{reverse('attention')}?{urlencode({'list': what})}"
+
+
 def _set_aside(checks: Checks) -> list[CheckLine]:
     if not checks.set_aside:
         return []
@@ -280,8 +284,8 @@ def _priced(row: MonthRow, checks: Checks) -> CheckLine:
             title="Some tokens have no price",
             text=f"{tokens(row.unpriced_tokens)} tokens ({percent(row.priced_share)} are priced): {names}"
             f"{f' and {more} more' if more > 0 else ''}. Priced after closing, they cost the open month.",
-            url=reverse("catalog"),
-            action="Catalog",
+            url=_waiting("unpriced"),
+            action="Used without a price",
         )
     return CheckLine(tone="ok", title="Every token has a price", text="No total of the month will grow by a price.")
 
@@ -303,8 +307,8 @@ def _named(row: MonthRow, checks: Checks) -> list[CheckLine]:
                 title="Names wait for somebody",
                 text=f"{' and '.join(parts)} used in the month came up by themselves, and nobody has taken charge of "
                 "them. What is merged after closing keeps its place in this month.",
-                url=reverse("catalog"),
-                action="Catalog",
+                url=_waiting("names" if checks.waiting_offerings else "use-cases"),
+                action="Names that wait",
             )
         )
     if row.unclassified_tokens:
@@ -313,8 +317,8 @@ def _named(row: MonthRow, checks: Checks) -> list[CheckLine]:
                 tone="warning",
                 title="Some models have no tier",
                 text=f"{tokens(row.unclassified_tokens)} tokens are neither frontier nor anything else.",
-                url=reverse("catalog"),
-                action="Catalog",
+                url=_waiting("unclassified"),
+                action="Models without a tier",
             )
         )
     if row.uncounted_requests:
@@ -324,6 +328,8 @@ def _named(row: MonthRow, checks: Checks) -> list[CheckLine]:
                 title="Some requests came without token counts",
                 text=f"{_count(row.uncounted_requests, 'request')}: nothing can be said of their cost, and no price "
                 "will change that.",
+                url=_waiting("uncounted"),
+                action="Not counted by gateways",
             )
         )
     return found
@@ -353,11 +359,8 @@ def _compared(row: MonthRow) -> list[CheckLine]:
     )
     if share <= AGREES:
         return [CheckLine(tone="ok", title="Gateways reckon the same", text=text)]
-    return [
-        CheckLine(
-            tone="warning", title="Gateways reckon otherwise", text=text, url=reverse("catalog"), action="Catalog"
-        )
-    ]
+    url = f"{reverse('reported')}?{urlencode(_days(row.label))}"
+    return [CheckLine(tone="warning", title="Gateways reckon otherwise", text=text, url=url, action="By model and day")]
 
 
 def _earlier(checks: Checks) -> list[CheckLine]:

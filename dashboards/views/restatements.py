@@ -19,6 +19,7 @@ from core import access, nudges
 from core.errors import Conflict
 from dashboards.charts import restatements as charts
 from dashboards.views.access import page
+from dashboards.views.catalog import offering_url
 from dashboards.views.links import Link
 from usage.selectors import corrections as selector
 from usage.selectors.corrections import (
@@ -35,6 +36,7 @@ from usage.selectors.corrections import (
 from usage.services.restating.again import again as put_in_line
 
 PER_PAGE = 50
+MOST_OFFERINGS = 50  # of one change: a contract may concern a whole provider
 STATES = {
     IN_LINE: ("info", "In line"),
     RUNNING: ("info", "Running"),
@@ -153,6 +155,8 @@ def restatement(request: HttpRequest, key: str) -> HttpResponse:
         if not context["under_way"]:
             response["HX-Refresh"] = "true"  # the figures stand on the rest of the page
         return response
+    context["concerned"] = [(one, offering_url(one.name)) for one in found.offerings[:MOST_OFFERINGS]]
+    context["more"] = max(0, len(found.offerings) - MOST_OFFERINGS)
     context["chart"] = charts.before_and_after(found.months)
     return render(request, "dashboards/restatement.html", context)
 

@@ -255,6 +255,25 @@ def test_what_has_no_price_no_tier_no_owner_or_no_counts_is_on_the_list(booked):
     assert texts["Names wait for somebody"].startswith("1 model and 1 use case used")
 
 
+def test_each_line_of_the_list_leads_to_a_page_that_is_there(client, booked):
+    make_offering("gpt-9@openai", tier=None)
+    at = in_month(LAST)
+    events = (
+        make_event(occurred_at=at, model="gpt-9", reported_cost_usd=Decimal(1)),
+        make_event(occurred_at=at, use_case="new", reported_cost_usd=Decimal(1)),
+        make_event(occurred_at=at, uncached_input_tokens=0, output_tokens=0, counted=False),
+    )
+    send(*events, received_at=at)
+    set_price(booked, "output", "41", at=NOW, valid_from=at - DAY)
+    signed_in(client, "viewer")
+
+    lines = client.get(f"/months/{LAST:%Y-%m}/").context["checks"]
+
+    urls = {line.url for line in lines if line.url}
+    assert len(urls) >= 6
+    assert {url: client.get(url).status_code for url in urls} == dict.fromkeys(urls, 200)
+
+
 def test_events_that_are_held_back_are_on_the_list_of_their_month(booked):
     receipt = Receipt.objects.latest("id")
     for label in (LAST, THIS):

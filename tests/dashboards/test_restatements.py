@@ -10,7 +10,7 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from catalog.models import Amendment, Price
+from catalog.models import Amendment, Offering, Price
 from core.models import Job, JobState
 from tests.dashboards.seeing import HOSTILE, book, call, signed_in
 from tests.usage import making
@@ -161,6 +161,18 @@ def test_a_month_closed_after_the_run_was_corrected_in_itself(client, offering):
     found = client.get(f"/restatements/{key}/").context["found"]
 
     assert [one.closed for one in found.months] == [False, False]
+
+
+def test_a_restated_offering_whose_name_is_no_address_is_shown_without_a_link(client, offering):
+    key = corrected(offering)
+    restate()
+    Offering.objects.filter(pk=offering.pk).update(name="a b\n/c")
+    signed_in(client, "viewer")
+
+    answer = client.get(f"/restatements/{key}/")
+
+    ((one, url),) = answer.context["concerned"]
+    assert (one.name, url, answer.status_code) == ("a b\n/c", "", 200)
 
 
 def test_what_moved_nothing_says_so(client, offering):

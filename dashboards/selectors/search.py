@@ -16,12 +16,12 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
-from django.db.models import Case, F, IntegerField, Q, QuerySet, Value, When
+from django.db.models import Case, F, IntegerField, Min, Q, QuerySet, Value, When
 from django.db.models.functions import Length, Lower
 from django.urls import NoReverseMatch, reverse
 
 from budgets.models import Budget
-from catalog.models import ClaimState, Gateway, Model, Offering, Provider, Team, UseCase
+from catalog.models import ClaimState, Contract, Gateway, Model, Offering, Provider, Team, UseCase
 from routing.models import Version
 from routing.rules import document
 
@@ -148,6 +148,15 @@ def providers(text: str, most: int) -> list[Hit]:
     ]
 
 
+def contracts(text: str, most: int) -> list[Hit]:
+    """Find contracts about prices by their name; a contract has a row for each of its terms, and the first stands."""
+    first = Contract.objects.order_by().values("name").annotate(first=Min("id")).values("first")
+    return [
+        Hit(name=row.name, url=reverse("prices-contract", args=[row.pk]), note="", rank=row.rank)
+        for row in _matching(Contract.objects.filter(pk__in=first), text, most)
+    ]
+
+
 def budgets(text: str, most: int) -> list[Hit]:
     return [
         Hit(
@@ -203,6 +212,7 @@ KINDS = (
     Kind(title="Models", icon="catalog", action="view", find=models),
     Kind(title="Offerings", icon="coins", action="view", find=offerings),
     Kind(title="Providers", icon="external", action="view", find=providers),
+    Kind(title="Contracts", icon="document", action="view", find=contracts),
     Kind(title="Budgets", icon="budgets", action="view", find=budgets),
     Kind(title="Gateways", icon="gateways", action="view", find=gateways),
     Kind(title="Rules", icon="rules", action="rules.read", find=rules),

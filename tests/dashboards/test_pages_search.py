@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable
+from decimal import Decimal
 from html import unescape
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -16,6 +17,7 @@ from django.template import RequestContext, Template
 from django.test.utils import CaptureQueriesContext
 
 from catalog.models import Model, Offering, Provider, Team, UseCase
+from catalog.services import contracts
 from dashboards.selectors import search
 from routing.models import Environment, Version
 from tests.dashboards.seeing import HOSTILE, signed_in
@@ -42,6 +44,15 @@ def make_named(kind: str, name: str) -> object:
             name=f"{name}@somebody", model=Model.objects.create(name="inside"), provider=provider
         ),
         "Providers": lambda: Provider.objects.create(name=name),
+        "Contracts": lambda: contracts.set_terms(
+            name=name,
+            provider=provider,
+            discount_percent=Decimal(5),
+            valid_from=making.LONG_AGO,
+            by="tests",
+            approved_by="tests",
+            at=making.NOON,
+        ),
         "Budgets": lambda: make_budget(name=name),
         "Gateways": lambda: making.make_gateway(name),
         "Rules": lambda: publish(make_rule(name)),

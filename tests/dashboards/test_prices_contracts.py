@@ -232,6 +232,16 @@ def test_the_list_tells_what_holds_now_what_is_to_come_and_what_has_ended(client
     assert NEW not in page
 
 
+def test_a_contract_is_found_once_however_many_terms_it_has(client):
+    contract = make_contract()
+    make_contract(valid_from=JULY, discount_percent=Decimal(20))
+    signed_in(client, "viewer")
+
+    page = client.get("/search/?q=2026").content.decode()
+
+    assert page.count(f'href="{URL}{contract.pk}/"') == 1
+
+
 def test_without_a_contract_the_page_says_what_to_do(client):
     signed_in(client, "viewer")
     assert "Somebody with the role finance or approver" in client.get(URL).content.decode()

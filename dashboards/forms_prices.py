@@ -127,7 +127,10 @@ class PriceForm(Metered):
         required=False, label="Context tier, tokens of input", help_text="Only requests with more input. Empty: all"
     )
     context_inclusive = forms.BooleanField(required=False, label="A request of exactly so many belongs to the tier")
-    service_tier = forms.ChoiceField(required=False, label="Service tier")
+    service_tier = forms.CharField(
+        required=False, max_length=16, label="Service tier", widget=forms.TextInput(attrs={"list": "service-tiers"}),
+        help_text="As calls report it, such as batch. Empty: standard",
+    )  # fmt: skip
     region = forms.CharField(
         required=False, max_length=32, label="Region", widget=forms.TextInput(attrs={"list": "regions"}),
         help_text="Of offerings in that region only. Empty: any",
@@ -148,13 +151,11 @@ class PriceForm(Metered):
     def __init__(
         self,
         *args: Any,
-        service_tiers: Sequence[str],
         hours: Sequence[tuple[int, str]],
         contracts: Sequence[tuple[int, str]],
         **given: Any,
     ) -> None:
         super().__init__(*args, **given)
-        self.fields["service_tier"].choices = [("", "standard"), *((one, one) for one in service_tiers)]  # type: ignore[attr-defined]
         self.fields["hours"].choices = [("", "any hour"), *hours]  # type: ignore[attr-defined]
         self.fields["contract"].choices = [("", "list price"), *contracts]  # type: ignore[attr-defined]
 

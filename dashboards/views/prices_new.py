@@ -16,6 +16,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from catalog.models import ClaimState, Contract, HourWindow, Meter, Offering
+from catalog.rules import tidy_service_tier
 from catalog.services import offerings, prices
 from catalog.services.prices import NewPrice, worked_example
 from core import access
@@ -171,7 +172,6 @@ def new(request: HttpRequest) -> HttpResponse:
     organisation: Organisation = request.organisation  # type: ignore[attr-defined]
     given: dict[str, Any] = {
         "zone": organisation.zone,
-        "service_tiers": page_of.service_tiers(),
         "hours": [(row.id, row.name) for row in page_of.hours()],
         "contracts": page_of.contract_choices(),
     }
@@ -274,14 +274,15 @@ def _shown(
         "at": at,
         "offering_names": page_of.offering_names(),
         "regions": page_of.regions(),
+        "service_tiers": page_of.service_tiers(),
     }
 
 
 def _terms(data: Mapping[str, Any]) -> Terms:
     return Terms(
         context_over=data["context_over"],
-        service_tier=data["service_tier"] or "",
-        region=(data["region"] or "").strip().lower(),  # as series have it
+        service_tier=tidy_service_tier(data["service_tier"]),  # as series have it, and the region too
+        region=(data["region"] or "").strip().lower(),
         hours_id=data["hours"],
         contract_id=data["contract"],
     )

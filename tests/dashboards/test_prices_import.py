@@ -273,6 +273,28 @@ def test_all_that_the_filters_find_is_chosen_on_every_page(client):
     assert len(proposals(state="accepted")) == 2
 
 
+def test_all_are_those_that_wait(client):
+    url = propose_two()
+    signed_in(client, "finance")
+    client.post(f"{url}settle/", {"do": "reject", "ids": ids(kind="new"), "reason": "not used here"})
+
+    confirmed(client, f"{url}settle/", {"do": "accept", "all": "on", "state": "all"})
+
+    assert sorted(proposals()) == [("changed", GPT, "accepted"), ("new", OPUS, "rejected")]
+
+
+def test_what_was_confirmed_is_what_was_shown(client):
+    url = propose_two()
+    signed_in(client, "finance")
+    shown = client.post(f"{url}settle/", {"do": "accept", "ids": ids(kind="new")}).content.decode()
+    (digest,) = re.findall(r'name="confirm" value="([0-9a-f]{32})"', shown)
+
+    other = client.post(f"{url}settle/", {"do": "accept", "ids": ids(kind="changed"), "confirm": digest})
+
+    assert other.status_code == 200
+    assert proposals(state="accepted") == []
+
+
 def test_more_than_can_be_settled_at_once_is_refused_with_what_to_do(client, monkeypatch):
     url = propose_two()
     monkeypatch.setattr(imports, "MOST_AT_ONCE", 1)

@@ -224,7 +224,7 @@ def test_a_day_begins_in_the_organisations_zone(client):
         ({"context_over": "many"}, "A whole number of tokens"),
         ({"context_over": "0"}, "A whole number of tokens"),
         ({"context_over": "99999999999"}, "A whole number of tokens"),
-        ({"service_tier": "fancy"}, "Select a valid choice"),
+        ({"service_tier": "x" * 17}, "at most 16 characters"),
         ({"hours": "999"}, "Select a valid choice"),
         ({"contract": "999"}, "Select a valid choice"),
         ({"region": "x" * 33}, "at most 32 characters"),
@@ -256,17 +256,19 @@ def test_each_problem_stands_at_the_field_of_its_meter(client):
     assert 'value="9000"' in page, "nothing that was typed is lost"
 
 
-def test_a_price_in_a_contract_with_somebody_else_is_refused(client):
+@pytest.mark.parametrize("scope", ["offering", "provider"])
+def test_a_price_in_a_contract_with_somebody_else_is_refused(client, scope):
     making.make_priced_offering()
+    other = make_offering("claude@anthropic")
     contracts.set_terms(
-        name="theirs", offering=make_offering("claude@anthropic"), discount_percent=Decimal(5), valid_from=JANUARY,
+        name="theirs", offering=other if scope == "offering" else None,
+        provider=other.provider if scope == "provider" else None, discount_percent=Decimal(5), valid_from=JANUARY,
         by="tests", approved_by="tests", at=JULY,
     )  # fmt: skip
     signed_in(client, "finance")
-    form = client.get(URL).content.decode()
-    (pk,) = re.findall(r'<option value="(\d+)">theirs</option>', form)
+    ((pk, _),) = page_of.contract_choices()
 
-    answer = client.post(URL, {**TYPED, "contract": pk})
+    answer = client.post(URL, {**TYPED, "contract": str(pk)})
 
     assert answer.status_code == 422
     assert "would never hold by it" in answer.content.decode()
@@ -291,13 +293,15 @@ def test_the_form_comes_filled_in_from_an_address_with_what_the_book_says(client
     signed_in(client, "finance")
 
     ordinary = client.get(f"{URL}?offering=gpt-5.5@openai&meter=output").content.decode()
-    batch = client.get(f"{URL}?offering=gpt-5.5@openai&service_tier=batch").content.decode()
+    batch = client.get(f"{URL}?offering=gpt-5.5@openai&service_tier=Batch").content.decode()
+    odd = client.get(f"{URL}?offering=gpt-5.5@openai&service_tier=turbo").content.decode()
 
     assert 'value="gpt-5.5@openai"' in ordinary
     assert re.search(r'name="usd_output"[^>]*autofocus', ordinary)
     assert "$30.00" in ordinary
     assert "$30.00" not in batch
     assert "$2.50" in batch
+    assert 'value="turbo"' in odd, "a tier that calls report and no price names can be priced"
 
 
 @pytest.mark.parametrize(

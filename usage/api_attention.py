@@ -67,6 +67,7 @@ class NameOutput(serializers.Serializer):
     tokens = serializers.IntegerField()
     requests = serializers.IntegerField()
     cost_usd = MoneyField()
+    unpriced_tokens = serializers.IntegerField(help_text="Of the tokens; they are in no cost.")
 
 
 class UnclassifiedOutput(serializers.Serializer):
@@ -78,6 +79,7 @@ class UnclassifiedOutput(serializers.Serializer):
     tokens = serializers.IntegerField()
     requests = serializers.IntegerField()
     cost_usd = MoneyField()
+    unpriced_tokens = serializers.IntegerField(help_text="Of the tokens; they are in no cost.")
 
 
 class LabelOutput(serializers.Serializer):
@@ -90,6 +92,7 @@ class LabelOutput(serializers.Serializer):
     tokens = serializers.IntegerField()
     requests = serializers.IntegerField()
     cost_usd = MoneyField()
+    unpriced_tokens = serializers.IntegerField(help_text="Of the tokens; they are in no cost.")
 
 
 class CountsOutput(serializers.Serializer):
@@ -169,6 +172,7 @@ def _name(line: NameLine) -> dict[str, Any]:
         "id": line.id, "offering": line.name, "reported_names": list(line.reported.names),
         "gateways": list(line.reported.gateways), "first_seen_at": line.first_seen_at, "last_day": line.last_day,
         "tokens": line.tokens, "requests": line.requests, "cost_usd": line.cost_usd,
+        "unpriced_tokens": line.unpriced_tokens,
     }  # fmt: skip
 
 
@@ -176,6 +180,7 @@ def _unclassified(line: UnclassifiedLine) -> dict[str, Any]:
     return {
         "id": line.id, "offering": line.name, "state": line.state, "tokens": line.tokens,
         "requests": line.requests, "cost_usd": line.cost_usd,
+        "unpriced_tokens": line.unpriced_tokens,
     }  # fmt: skip
 
 
@@ -183,6 +188,7 @@ def _label(line: LabelLine) -> dict[str, Any]:
     return {
         "id": line.id, "name": line.name, "first_seen_at": line.first_seen_at, "last_day": line.last_day,
         "tokens": line.tokens, "requests": line.requests, "cost_usd": line.cost_usd,
+        "unpriced_tokens": line.unpriced_tokens,
     }  # fmt: skip
 
 

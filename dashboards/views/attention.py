@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any
@@ -98,7 +98,7 @@ def _names(meters: Sequence[str]) -> list[str]:
     return [_METERS.get(meter, meter) for meter in meters]
 
 
-def _unpriced(line: UnpricedLine) -> UnpricedRow:
+def _unpriced(line: UnpricedLine, suggested: Mapping[str, str]) -> UnpricedRow:
     query = {"offering": line.name}
     for reason in line.reasons:
         if reason.meters:
@@ -106,13 +106,14 @@ def _unpriced(line: UnpricedLine) -> UnpricedRow:
         if reason.service_tier:
             query.setdefault("service_tier", reason.service_tier)
     waits = line.requests > line.uncounted or not line.reasons
+    into = {"into": suggested[line.name]} if line.name in suggested else {}
     return UnpricedRow(
         row=line,
         url=offering_url(line.name),
         reasons=[reason_words(reason) for reason in line.reasons] or ["priced since in part; what is left is older"],
         price_url=_address("price-new", **query) if waits else "",
         price_words="Enter the price" if "meter" in query else "Enter prices",
-        assign_url=_address("offering-assign", line.name) if line.state == "waiting" else "",
+        assign_url=_address("offering-assign", line.name, **into) if line.state == "waiting" else "",
     )
 
 
@@ -138,6 +139,7 @@ def attention(request: HttpRequest) -> HttpResponse:
     shown = page_of.page(at=now, zone=organisation.zone, only=only, number=number)
     counted = _counted(shown)
     last = max(1, -(-counted[only] // PER_PAGE)) if only else 1
+    suggested = {one.row.name: one.suggestion.name for one in shown.names if one.suggestion}
     context = {
         "shown": shown,
         "only": only,
@@ -150,8 +152,8 @@ def attention(request: HttpRequest) -> HttpResponse:
         "perms_price": access.may(request.user, "prices.approve"),
         "counted": {name.replace("-", "_"): count for name, count in counted.items()},
         "few": page_of.FEW,
-        "unpriced": [_unpriced(line) for line in shown.unpriced],
-        "uncounted": [_unpriced(line) for line in shown.uncounted],
+        "unpriced": [_unpriced(line, suggested) for line in shown.unpriced],
+        "uncounted": [_unpriced(line, {}) for line in shown.uncounted],
         "names": [
             _name(
                 one, assign="offering-assign", key=one.row.name, called=_called(one),

@@ -114,6 +114,7 @@ class UnclassifiedLine:
     tokens: int
     requests: int
     cost_usd: Decimal
+    unpriced_tokens: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,6 +133,7 @@ class LabelLine:
     tokens: int
     requests: int
     cost_usd: Decimal
+    unpriced_tokens: int
     beside: tuple[str, ...]
 
 
@@ -314,7 +316,7 @@ def unclassified(*, at: datetime, zone: str, most: int, skip: int = 0) -> list[U
         WITH waiting AS (SELECT o.id, o.name, o.state, o.first_seen_at FROM catalog_offering o WHERE {_NO_TIER}),
         used AS ({_used("offering_id")})
         SELECT w.id, w.name, w.state, w.first_seen_at, coalesce(u.tokens, 0), coalesce(u.requests, 0),
-            coalesce(u.cost_usd, 0)
+            coalesce(u.cost_usd, 0), coalesce(u.unpriced_tokens, 0)
         FROM waiting w LEFT JOIN used u ON u.id = w.id
         ORDER BY 5 DESC, 6 DESC, w.name LIMIT %(most)s OFFSET %(skip)s
         """,
@@ -323,9 +325,9 @@ def unclassified(*, at: datetime, zone: str, most: int, skip: int = 0) -> list[U
     return [
         UnclassifiedLine(
             id=id_, name=name, state=state, first_seen_at=seen, tokens=int(tokens), requests=int(requests),
-            cost_usd=Decimal(cost),
+            cost_usd=Decimal(cost), unpriced_tokens=int(waits),
         )
-        for id_, name, state, seen, tokens, requests, cost in rows
+        for id_, name, state, seen, tokens, requests, cost, waits in rows
     ]  # fmt: skip
 
 
@@ -350,7 +352,7 @@ def _labels(
         WITH waiting AS (SELECT id, name, first_seen_at FROM {table} WHERE state = 'waiting'),
         used AS ({_used(column, "b.name", f"JOIN {beside} b ON b.id = r.{beside_column}")})
         SELECT w.id, w.name, w.first_seen_at, {first}, u.last_day, coalesce(u.tokens, 0), coalesce(u.requests, 0),
-            coalesce(u.cost_usd, 0), u.beside
+            coalesce(u.cost_usd, 0), coalesce(u.unpriced_tokens, 0), u.beside
         FROM waiting w LEFT JOIN used u ON u.id = w.id
         ORDER BY coalesce(u.tokens, 0) DESC, w.first_seen_at DESC NULLS LAST, w.name LIMIT %(most)s OFFSET %(skip)s
         """,
@@ -359,9 +361,9 @@ def _labels(
     return [
         LabelLine(
             id=id_, name=name, first_seen_at=seen, first_day=first_day, last_day=last, tokens=int(tokens),
-            requests=int(requests), cost_usd=Decimal(cost), beside=tuple(others or ()),
+            requests=int(requests), cost_usd=Decimal(cost), unpriced_tokens=int(waits), beside=tuple(others or ()),
         )
-        for id_, name, seen, first_day, last, tokens, requests, cost, others in rows
+        for id_, name, seen, first_day, last, tokens, requests, cost, waits, others in rows
     ]  # fmt: skip
 
 

@@ -134,7 +134,7 @@ def _go_on(job: Job, amendment: Amendment, cursor: psycopg.Cursor[Any], at: date
     lines: list[Posting] = []
     left = BATCH
     while mark["use_cases"] and left > 0:
-        entries = _next(cursor, amendment, mark["use_cases"][0], mark["after"], left)
+        entries = _next(cursor, amendment, mark, left)
         lines += _correct(amendment, entries, cursor=cursor, world=world, cards=cards, mark=mark, at=at)
         job.done += len(entries)
         if len(entries) < left:
@@ -148,18 +148,25 @@ def _go_on(job: Job, amendment: Amendment, cursor: psycopg.Cursor[Any], at: date
     return not mark["use_cases"]
 
 
-def _next(
-    cursor: psycopg.Cursor[Any], amendment: Amendment, use_case_id: int, after: list[Any] | None, most: int
-) -> list[Posting]:
-    """Read entries in the order of the ledger's key: the primary key finds where to go on, whatever its size."""
+def _next(cursor: psycopg.Cursor[Any], amendment: Amendment, mark: dict[str, Any], most: int) -> list[Posting]:
+    """Read entries in the order of the ledger's key: the primary key finds where to go on, whatever its size.
+
+    What this run booked anew comes later in that order, and is left out: it is right.
+    """
     concerned = concerns.by(amendment)
-    further = "AND (e.booked_at, e.id) > (%(booked_at)s, %(id)s)" if after else ""
-    parameters = concerned.parameters | {"use_case": use_case_id, "most": most}
-    if after:
-        parameters |= {"booked_at": datetime.fromisoformat(after[0]), "id": after[1]}
+    further = "AND (e.booked_at, e.id) > (%(booked_at)s, %(id)s)" if mark["after"] else ""
+    parameters = concerned.parameters | {
+        "use_case": mark["use_cases"][0],
+        "restatement": mark["restatement"],
+        "most": most,
+    }
+    if mark["after"]:
+        booked_at, id_ = mark["after"]
+        parameters |= {"booked_at": datetime.fromisoformat(booked_at), "id": id_}
     cursor.execute(
         f"SELECT {', '.join(f'e.{name}' for name in COLUMNS)} FROM ledger e WHERE e.use_case_id = %(use_case)s "
-        f"AND e.kind = 1 {further} AND {concerned.sql()} ORDER BY e.booked_at, e.id LIMIT %(most)s",
+        f"AND e.kind = 1 AND e.restatement_id IS DISTINCT FROM %(restatement)s {further} AND {concerned.sql()} "
+        "ORDER BY e.booked_at, e.id LIMIT %(most)s",
         parameters,
     )
     return [posting_of(row) for row in cursor.fetchall()]

@@ -72,7 +72,8 @@ def _renew(job: Job, *, at: datetime) -> None:
 
 def _failed(job: Job, *, error: Exception, at: datetime) -> None:
     final = job.attempts >= MOST_ATTEMPTS
-    Job.objects.filter(pk=job.pk).update(
+    # One that lost its lease long ago may fail after another process has finished the work: that stays done.
+    Job.objects.filter(pk=job.pk, state=JobState.RUNNING).update(
         state=JobState.FAILED if final else JobState.RUNNING,
         error=f"{type(error).__name__}: {error}"[:500],
         leased_until=at + timedelta(seconds=10 * 2**job.attempts),

@@ -26,7 +26,7 @@ from tests.usage.making import (
     set_price,
 )
 from tests.usage.test_usage_restating import JUNE, LATER, kinds, previewed_and_restated, restate, total
-from usage.models import EntryKind, LedgerEntry, Restatement, RollupDay
+from usage.models import EntryKind, LedgerEntry, Restatement, RollupDay, RollupDayTag
 from usage.services import jobs, months, rerating
 from usage.services.restating import again, running
 
@@ -437,3 +437,89 @@ def test_events_that_arrive_between_the_change_and_its_run_are_priced_right_and_
     assert adjusted.event_id != "between"
     assert total() == 2 * Decimal("0.009")
     sums_add_up()
+
+
+@pytest.mark.parametrize("entries", [1, 2, 3, 4])
+def test_what_the_run_itself_books_anew_is_not_looked_at_again(small_batches, entries):
+    offering = make_offering(uncached_input="5")
+    send(*(make_event() for _ in range(entries)))
+    restate()
+    change(offering, "output", "30")
+    (job,) = take_up()
+
+    finish(job)
+
+    job.refresh_from_db()
+    assert (job.done, job.total) == (entries, entries)
+    assert kinds().count("REVERSAL") == entries
+
+
+def test_a_process_that_fails_after_its_job_was_done_by_another_does_not_undo_that(monkeypatch):
+    def overtaken(job, *, at):
+        Job.objects.filter(pk=job.pk).update(state=JobState.DONE, finished_at=at)  # as the one that took over did
+        raise RuntimeError("the connection was lost long ago")
+
+    monkeypatch.setitem(jobs.KINDS, "odd", overtaken)
+    job = Job.objects.create(kind="odd", run_after=LATER, created_at=LATER)
+
+    assert jobs.run_next(clock=lambda: LATER)
+
+    job.refresh_from_db()
+    assert (job.state, job.error) == (JobState.DONE, "")
+
+
+def test_sums_by_tag_and_budgets_on_tags_follow_a_correction_and_a_merge():
+    Organisation.objects.update(declared_tags=["env", "region"])
+    offering = make_priced_offering()
+    into = use_cases.create(name="support", by="tests", at=NOON)
+    budget = make_budget(unit="usd", amount=Decimal(1000), scope={"tag:env": ["prod"]})
+    send(
+        make_event(tags={"env": "prod", "region": "eu"}),
+        make_event(tags={"env": "test"}),
+        make_event(tags={"env": "prod"}, occurred_at=NOON - 5 * DAY),
+        make_event(),
+    )
+
+    restate()
+    change(offering, "output", "40")
+    restate()
+    use_cases.merge(
+        use_case=use_cases.get("support-routing"), into=into, since_at=NOON - DAY, by="finance@example.com",
+        at=LATER + DAY,
+    )  # fmt: skip
+    restate(LATER + DAY)
+
+    assert_rollups_equal_ledger()
+    sums = RollupDayTag.objects.filter(tag="env").values_list("value", "use_case__name").annotate(cost=Sum("cost_usd"))
+    assert {(value, name): cost for value, name, cost in sums if cost} == {
+        ("prod", "support"): Decimal("0.009"),
+        ("test", "support"): Decimal("0.009"),
+        ("prod", "support-routing"): Decimal("0.009"),
+    }
+    assert Counter.objects.get(budget=budget).used == Decimal("0.018")
+
+
+def test_what_is_compared_with_the_gateways_own_figure_follows_a_correction():
+    offering = make_priced_offering()
+    send(make_event(reported_cost_usd=Decimal("0.009")), make_event())
+
+    previewed_and_restated(partial(change, offering, "output", "40"))
+
+    sums = RollupDay.objects.aggregate(ours=Sum("compared_cost_usd"), theirs=Sum("compared_reported_usd"))
+    assert sums == {"ours": Decimal("0.009"), "theirs": Decimal("0.009")}
+
+
+def test_calls_that_were_blocked_missed_their_counts_or_came_from_a_cache_are_restated_as_what_they_are():
+    offering = make_priced_offering()
+    send(
+        make_event(status="cache_hit"),
+        make_event(status="error"),
+        make_event(status="blocked", uncached_input_tokens=0, output_tokens=0),
+        make_event(status="usage_missing", counted=False, uncached_input_tokens=0, output_tokens=0),
+    )
+
+    expected, _ = previewed_and_restated(partial(change, offering, "output", "40"))
+
+    assert expected.total.entries == 2, "the error and what the cache spared"
+    sums = LedgerEntry.objects.aggregate(cost=Sum("cost_usd"), avoided=Sum("avoided_usd"))
+    assert sums == {"cost": Decimal("0.009"), "avoided": Decimal("0.009")}

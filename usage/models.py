@@ -387,6 +387,7 @@ class Summed(Metered):
     avoided_usd = models.DecimalField(**SUM, default=0)
     reported_cost_usd = models.DecimalField(**SUM, default=0)
     compared_cost_usd = models.DecimalField(**SUM, default=0)  # ours, of entries with a cost of both
+    compared_list_usd = models.DecimalField(**SUM, default=0)  # ours at list price, which gateways go by
     compared_reported_usd = models.DecimalField(**SUM, default=0)  # the gateways', of the same
     unpriced_tokens = models.BigIntegerField(default=0)
     unpriced_requests = models.BigIntegerField(default=0)

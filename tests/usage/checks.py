@@ -53,6 +53,7 @@ _SUMS = {
     "avoided_usd": "sum(avoided_usd)",
     "reported_cost_usd": "coalesce(sum(reported_cost_usd), 0)",
     "compared_cost_usd": "coalesce(sum(cost_usd) FILTER (WHERE reported_cost_usd IS NOT NULL), 0)",
+    "compared_list_usd": "coalesce(sum(list_cost_usd) FILTER (WHERE reported_cost_usd IS NOT NULL), 0)",
     "compared_reported_usd": "coalesce(sum(reported_cost_usd) FILTER (WHERE cost_usd IS NOT NULL), 0)",
     "unpriced_tokens": f"coalesce(sum({INPUT} + {OUTPUT}) FILTER (WHERE cost_usd IS NULL), 0)::bigint",
     "unpriced_requests": "coalesce(sum(requests) FILTER (WHERE cost_usd IS NULL), 0)::bigint",

@@ -8,7 +8,7 @@ from decimal import Decimal
 
 import pytest
 
-from catalog.services import offerings
+from catalog.services import contracts, offerings
 from tests.usage import making
 from tests.usage.making import DAY, NOON, make_event, make_offering, make_priced_offering, send, set_price
 from usage.selectors import reported
@@ -32,6 +32,20 @@ def dollars(usd: int, said: str | None, **overrides):
     """Make a call that costs so many dollars, and for which the gateway said something."""
     given = {"uncached_input_tokens": usd * 200_000, "output_tokens": 0}
     return make_event(**{**given, "reported_cost_usd": None if said is None else Decimal(said), **overrides})
+
+
+@pytest.mark.parametrize(("said", "ours"), [("5", "5"), ("4", "4"), ("4.9", "5"), ("3", "4")])
+def test_under_a_contract_it_is_compared_with_whichever_price_the_gateway_goes_by(said, ours):
+    offering = make_priced_offering()
+    contracts.set_terms(
+        name="frame", provider=offering.provider, discount_percent=Decimal(20), valid_from=NOON - DAY,
+        by="tests", approved_by="tests", at=NOON - DAY,
+    )  # fmt: skip
+    send(dollars(5, said))
+
+    (row,) = reported.by_offering_and_day(**RANGE, most=10).rows
+
+    assert row.ours_usd == Decimal(ours)
 
 
 def test_the_greatest_difference_stands_first_and_only_entries_with_both_costs_are_compared():

@@ -13,10 +13,12 @@ def _added(table: str, column: str, bucket: str) -> str:
     return f"""
         ALTER TABLE {table}
             ADD COLUMN compared_cost_usd numeric(38,18) NOT NULL DEFAULT 0,
+            ADD COLUMN compared_list_usd numeric(38,18) NOT NULL DEFAULT 0,
             ADD COLUMN compared_reported_usd numeric(38,18) NOT NULL DEFAULT 0;
-        UPDATE {table} AS r SET compared_cost_usd = l.ours, compared_reported_usd = l.theirs FROM (
+        UPDATE {table} AS r
+        SET compared_cost_usd = l.ours, compared_list_usd = l.listed, compared_reported_usd = l.theirs FROM (
             SELECT use_case_id, {bucket} AS bucket, {_MONTH} AS correction_of, {", ".join(_KEY)},
-                sum(cost_usd) AS ours, sum(reported_cost_usd) AS theirs
+                sum(cost_usd) AS ours, sum(list_cost_usd) AS listed, sum(reported_cost_usd) AS theirs
             FROM ledger WHERE cost_usd IS NOT NULL AND reported_cost_usd IS NOT NULL
             GROUP BY 1, 2, 3, {", ".join(_KEY)}
         ) AS l
@@ -25,7 +27,8 @@ def _added(table: str, column: str, bucket: str) -> str:
     """
 
 
-_REMOVED = "ALTER TABLE {table} DROP COLUMN compared_cost_usd, DROP COLUMN compared_reported_usd;"
+_COLUMNS = ("compared_cost_usd", "compared_list_usd", "compared_reported_usd")
+_REMOVED = "ALTER TABLE {table} " + ", ".join(f"DROP COLUMN {name}" for name in _COLUMNS) + ";"
 
 
 class Migration(migrations.Migration):

@@ -240,9 +240,10 @@ class GroupKey(NamedTuple):
 
 # A group's sums: 11 meters, then these, then 16 buckets of latency.
 REASONING, COST, LIST_COST, AVOIDED, REPORTED = 11, 12, 13, 14, 15
-COMPARED, COMPARED_REPORTED = 16, 17  # our cost, and theirs, of entries that have both
-UNPRICED_TOKENS, UNPRICED_REQUESTS, UNCOUNTED_REQUESTS, FALLBACK_REQUESTS, LATENCY = 18, 19, 20, 21, 22
-HISTOGRAM = 23
+# Our cost, ours at list, and theirs, of entries that have both.
+COMPARED, COMPARED_LIST, COMPARED_REPORTED = 16, 17, 18
+UNPRICED_TOKENS, UNPRICED_REQUESTS, UNCOUNTED_REQUESTS, FALLBACK_REQUESTS, LATENCY = 19, 20, 21, 22, 23
+HISTOGRAM = 24
 WIDTH = HISTOGRAM + 16
 _ZEROS = [0] * WIDTH
 _REQUESTS, _WEB_SEARCHES = 9, 10
@@ -285,6 +286,7 @@ def add(groups: Groups, p: Posting) -> None:
         sums[REPORTED] += p.reported
         if p.cost is not None:
             sums[COMPARED] += p.cost
+            sums[COMPARED_LIST] += p.list_cost or 0
             sums[COMPARED_REPORTED] += p.reported
     if not p.counted:
         sums[UNCOUNTED_REQUESTS] += requests

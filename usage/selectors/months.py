@@ -19,7 +19,7 @@ from django.db.models import Max
 from catalog.models import ClaimState, Tier
 from core import periods
 from usage.models import HeldEvent, Month, RollupDay
-from usage.selectors import corrections, freshness, overview
+from usage.selectors import corrections, freshness, overview, reported
 from usage.selectors.corrections import CorrectionRow
 from usage.selectors.overview import UnpricedOffering
 
@@ -234,7 +234,7 @@ _TOKENS = (
 _FIGURES = {
     "cost_usd": "sum(cost_usd)",
     "corrections_usd": "coalesce(sum(cost_usd) FILTER (WHERE correction_of <> 0), 0)",
-    "compared_usd": "sum(compared_cost_usd)",
+    "compared_usd": reported.OURS,
     "reported_usd": "sum(compared_reported_usd)",
     "requests": "sum(requests)::bigint",
     "tokens": f"sum({_TOKENS})::bigint",
@@ -247,7 +247,7 @@ _FIGURES = {
 def _sums(*, first: date, until: date) -> dict[date, dict[str, Any]]:
     with connection.cursor() as cursor:
         cursor.execute(
-            f"SELECT date_trunc('month', day)::date, {', '.join(_FIGURES.values())} FROM rollup_day "
+            f"SELECT date_trunc('month', day)::date, {', '.join(_FIGURES.values())} FROM rollup_day r "
             "WHERE day >= %s AND day < %s GROUP BY 1",
             [first, until],
         )

@@ -1,7 +1,9 @@
 """Our costs against what gateways reported for the same entries.
 
 Only entries that have both are compared: one without a price has no cost of ours, one that a gateway did not price has
-none of theirs. Days are the organisation's, ranges [first, until). All figures come from `rollup_day`.
+none of theirs. Under a contract our cost is taken at the contract's prices or at list prices, whichever the gateway
+goes by: most know list prices only, and what a contract takes off is no disagreement. Days are the organisation's,
+ranges [first, until). All figures come from `rollup_day`.
 """
 
 from __future__ import annotations
@@ -21,7 +23,12 @@ _DIGITS = 80  # sums hold more digits than the default context keeps
 # More than a cent, and more than 1 per cent of what was reported: what is less comes of rounding on their side.
 _APART = "abs(ours - theirs) > 0.01 AND abs(ours - theirs) * 100 > abs(theirs)"
 _SOME = "(r.compared_cost_usd <> 0 OR r.compared_reported_usd <> 0)"
-_SUMS = "sum(r.compared_cost_usd) AS ours, sum(r.compared_reported_usd) AS theirs"
+OURS = (  # of a group of rows of rollup_day called r
+    "CASE WHEN abs(sum(r.compared_list_usd) - sum(r.compared_reported_usd)) "
+    "< abs(sum(r.compared_cost_usd) - sum(r.compared_reported_usd)) "
+    "THEN sum(r.compared_list_usd) ELSE sum(r.compared_cost_usd) END"
+)
+_SUMS = f"{OURS} AS ours, sum(r.compared_reported_usd) AS theirs"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -100,6 +100,7 @@ _SUMS = (
     ("avoided_usd", "numeric"),
     ("reported_cost_usd", "numeric"),
     ("compared_cost_usd", "numeric"),
+    ("compared_list_usd", "numeric"),
     ("compared_reported_usd", "numeric"),
     ("unpriced_tokens", "bigint"),
     ("unpriced_requests", "bigint"),
@@ -107,7 +108,15 @@ _SUMS = (
     ("fallback_requests", "bigint"),
     ("latency_ms", "bigint"),
 )
-_MONEY = {rules.COST, rules.LIST_COST, rules.AVOIDED, rules.REPORTED, rules.COMPARED, rules.COMPARED_REPORTED}
+_MONEY = {
+    rules.COST,
+    rules.LIST_COST,
+    rules.AVOIDED,
+    rules.REPORTED,
+    rules.COMPARED,
+    rules.COMPARED_LIST,
+    rules.COMPARED_REPORTED,
+}
 
 
 def _sql(table: str, time_column: str, time_value: str, time_type: str) -> str:

@@ -1,4 +1,4 @@
-"""The past is corrected in the open: previewed, adjusted or moved in batches, restated once, exact to the last place."""
+"""The past is corrected in the open: previewed, adjusted or moved in batches, restated once, exact to the end."""
 
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal

@@ -178,9 +178,16 @@ def new(request: HttpRequest) -> HttpResponse:
     if request.method != "POST":
         return _blank(request, given)
     form = PriceForm(request.POST, **given)
+    now = timezone.now()
     if not form.is_valid():
-        return render(request, "dashboards/price_new.html", _shown(form, Beside(), timezone.now()), status=422)
-    data, typed, now = form.cleaned_data, form.typed, timezone.now()
+        beside = _beside(form)
+        return render(
+            request,
+            "dashboards/price_new.html",
+            _shown(form, beside, form.cleaned_data.get("valid_from") or now),
+            status=422,
+        )
+    data, typed = form.cleaned_data, form.typed
     try:
         offering = found_offering(data["offering"])
         contract = _contract(data["contract"], offering)
@@ -188,7 +195,9 @@ def new(request: HttpRequest) -> HttpResponse:
             raise Invalid(NO_METER, [("", NO_METER)])
     except Invalid as error:
         form.show(error.problems)
-        return render(request, "dashboards/price_new.html", _shown(form, Beside(), now), status=422)
+        return render(
+            request, "dashboards/price_new.html", _shown(form, _beside(form), data["valid_from"] or now), status=422
+        )
 
     by = access.label(request.user)
     hours = HourWindow.objects.filter(pk=data["hours"]).first() if data["hours"] else None
@@ -236,22 +245,25 @@ def _blank(request: HttpRequest, given: dict[str, Any]) -> HttpResponse:
     """Show the form with what the address says already; htmx asks for the table of meters alone."""
     now = timezone.now()
     form = PriceForm(initial=_prefill(request.GET), **given)
-    beside = Beside()
     # What is asked for is read by the same fields as what is sent, and nothing is said of what is wrong with it yet.
     asked = PriceForm(request.GET, **given)
     asked.is_valid()
-    data = {name: asked.cleaned_data.get(name) for name in _PREFILLED}
-    at = data["valid_from"] or now
-    if data["offering"]:
-        with suppress(Invalid):  # it is said when the form is sent
-            beside = page_of.beside(offering=found_offering(data["offering"]), terms=_terms(data))
-    context = _shown(form, beside, at)
+    context = _shown(form, _beside(asked), asked.cleaned_data.get("valid_from") or now)
     meter = request.GET.get("meter")
     if meter in METER_WORDS:
         context["focus"] = meter
     if request.headers.get("HX-Request") and not request.headers.get("HX-History-Restore-Request"):
         return render(request, "dashboards/_price_meters.html", context)
     return render(request, "dashboards/price_new.html", context)
+
+
+def _beside(form: PriceForm) -> Beside:
+    """Return what the book says on the terms of a form, as far as they can be read; nothing without an offering."""
+    data = {name: form.cleaned_data.get(name) for name in _PREFILLED}
+    if data["offering"]:
+        with suppress(Invalid):  # it is said when the form is sent
+            return page_of.beside(offering=found_offering(data["offering"]), terms=_terms(data))
+    return Beside()
 
 
 def _prefill(asked: QueryDict) -> dict[str, str]:

@@ -254,6 +254,8 @@ def test_each_problem_stands_at_the_field_of_its_meter(client):
     assert 'id="id_usd_output_errors"' in page
     assert page.count("Say where the price comes from.") == 1
     assert 'value="9000"' in page, "nothing that was typed is lost"
+    assert "$30.00" in page
+    assert "$30.00" in client.post(URL, {**TYPED, "valid_until": "soon"}).content.decode(), "the book stays beside it"
 
 
 @pytest.mark.parametrize("scope", ["offering", "provider"])

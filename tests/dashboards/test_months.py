@@ -405,3 +405,15 @@ def test_the_pages_take_as_many_queries_however_much_there_is(client, booked):
     after = queries()
 
     assert before == after == [14, 17, 12]
+
+
+def test_earlier_months_that_are_open_are_named_and_closed_ones_are_not(booked):
+    for back in (2, 3, 14):
+        label = periods.add_months(THIS, -back)
+        book(call(at=in_month(label)), at=in_month(label))
+    close(periods.add_months(THIS, -3))
+
+    found = selector.checks(selector.row(LAST, at=NOW, zone="UTC"), at=NOW).earlier_open
+
+    assert found == (periods.add_months(THIS, -2),)
+    assert "Earlier months are open" in waits()["info"]

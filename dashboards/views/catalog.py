@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
-from decimal import Decimal
+from decimal import Decimal, localcontext
 from itertools import groupby
 from typing import Any
 from urllib.parse import urlencode
@@ -23,7 +23,7 @@ from core.models import Organisation
 from dashboards.charts import prices as charts
 from dashboards.charts.prices import price
 from dashboards.selectors import catalog as page_of
-from dashboards.selectors.catalog import OfferingLine, OfferingPage, PriceLine, Wanted
+from dashboards.selectors.catalog import ContractLine, OfferingLine, OfferingPage, PriceLine, Wanted
 from dashboards.templatetags.figures import exact, percent
 from dashboards.views.access import page
 from dashboards.views.links import Link
@@ -354,7 +354,7 @@ def offering(request: HttpRequest, name: str) -> HttpResponse:
         reverse=True,
     )
     groups = _groups(in_force, now, found.region)
-    drawn = _drawn(shown.prices)
+    drawn = _drawn(shown)
     charted = drawn[_chosen(request, len(drawn))] if drawn else Drawn(terms="", ordinary=True, rows=())
     example: dict[str, Decimal] = {
         meter: ordinary[meter].usd_per_1m for meter in ("uncached_input", "output") if meter in ordinary
@@ -419,14 +419,36 @@ class Drawn:
     rows: Sequence[PriceLine]
 
 
-def _drawn(prices: Iterable[PriceLine]) -> list[Drawn]:
-    """Return the charts that can be drawn: the ordinary list price first, then the other terms."""
+def _drawn(shown: OfferingPage) -> list[Drawn]:
+    """Return the charts that can be drawn: the ordinary list price, other terms, list less discounts."""
     found = []
-    for _, each in groupby(prices, key=lambda row: row.series[:-1]):
+    for _, each in groupby(shown.prices, key=lambda row: row.series[:-1]):
         rows = [row for row in each if row.meter in _CHARTED]
         if rows:
             found.append(Drawn(terms=terms_of(rows[0]), ordinary=rows[0].is_ordinary, rows=rows))
+    listed = next((one.rows for one in found if one.ordinary), ())
+    for name, times in groupby(shown.contracts, key=lambda one: one.name):
+        discounted = sorted(
+            (paid for one in times for row in listed if (paid := _discounted(row, one)) is not None),
+            key=lambda row: (*row.series, row.valid_from.timestamp() if row.valid_from else float("-inf")),
+        )
+        if discounted:
+            found.append(Drawn(terms=f"List price less the discount of {name}", ordinary=False, rows=discounted))
     return found
+
+
+def _discounted(row: PriceLine, contract: ContractLine) -> PriceLine | None:
+    """Return what is left of a list price under a contract, over the time in which both hold; None where none is."""
+    if contract.discount_percent is None:
+        return None
+    begins = max((at for at in (row.valid_from, contract.valid_from) if at is not None), default=None)
+    ends = min((at for at in (row.valid_until, contract.valid_until) if at is not None), default=None)
+    if begins is not None and ends is not None and begins >= ends:
+        return None
+    with localcontext() as context:
+        context.prec = 60
+        paid = row.usd_per_1m * (100 - contract.discount_percent) / 100
+    return replace(row, usd_per_1m=paid, valid_from=begins, valid_until=ends)
 
 
 def _chosen(request: HttpRequest, many: int) -> int:

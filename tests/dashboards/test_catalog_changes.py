@@ -275,6 +275,21 @@ def test_the_chart_draws_the_terms_that_are_chosen(client):
         assert client.get(f"{PAGE}?terms={bad}").status_code == 404
 
 
+def test_the_chart_draws_the_list_price_less_a_discount_while_the_contract_holds(client):
+    offering = making.make_offering("gpt-5.5@openai", uncached_input="5")
+    begins, ends = making.NOON - making.DAY, making.NOON + making.DAY
+    contracts.set_terms(
+        name="frame", provider=offering.provider, discount_percent=Decimal("12.5"), valid_from=begins, valid_until=ends,
+        by="tests", approved_by="tests", at=making.NOON,
+    )  # fmt: skip
+    signed_in(client, "viewer")
+
+    answer = client.get(f"{PAGE}?terms=1").context
+
+    assert [one.title for one in answer["chart_links"]] == ["List price", "List price less the discount of frame"]
+    assert answer["chart"].rows == [["uncached input", "$4.375", "14 Jun 2026", "16 Jun 2026"]]
+
+
 def test_the_list_is_narrowed_by_weights_region_and_data_class_and_shows_the_share_of_spend(client):
     making.make_priced_offering()
     open_one = making.make_offering("llama@self-hosted", tier=Tier.SELF_HOSTED, uncached_input="5", output="1")

@@ -196,7 +196,9 @@ def _label(line: LabelLine) -> dict[str, Any]:
 
 
 class ComparedOutput(serializers.Serializer):
-    cost_usd = MoneyField(help_text="Ours, of entries that have both costs.")
+    cost_usd = MoneyField(
+        help_text="Ours, of entries that have both costs: under a contract or at list, whichever is nearer."
+    )
     reported_cost_usd = MoneyField(help_text="What gateways reported for the same entries.")
     difference_usd = MoneyField(help_text="How much more we say; negative where it is less.")
     apart = serializers.BooleanField(help_text="More than a cent and more than 1 per cent of what was reported.")

@@ -182,6 +182,9 @@ def problem(
     headers: dict[str, str] | None = None,
 ) -> Response:
     """Return an RFC 9457 answer. `code` ends the type, a name that programs may rely on."""
+    # What was wrong is often told in its own words, and half of a surrogate pair cannot be written in an answer.
+    detail, instance = _writable(detail), _writable(instance)
+    errors = [{name: _writable(text) for name, text in one.items()} for one in errors or ()]
     body: dict[str, Any] = {
         "type": f"urn:tollkeeper:problem:{code}" if code else "about:blank",
         "title": _TITLES.get(status, "The request failed"),
@@ -261,6 +264,10 @@ def problem_details(exc: Exception, context: dict[str, Any]) -> Response:
     return problem(
         status=500, detail="This is our mistake; the log has the cause.", instance=where, code="internal-error"
     )
+
+
+def _writable(text: str) -> str:
+    return text.encode("utf-8", "replace").decode()
 
 
 def _sentence(detail: Any) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from django.db import transaction
 from django.utils import timezone
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers, status
@@ -117,16 +118,17 @@ class ModelApi(Api):
     def patch(self, request: Request, pk: int) -> Response:
         data, now, by = body(self.InputSerializer, request), timezone.now(), acting_as(request)
         offering = one_of(list(Offering.objects.filter(pk=pk)), "offering", pk)
-        if "tier" in data:
-            offerings.set_tier(
-                offering=offering, tier=TIERS[data["tier"]], since_at=data.get("tier_since", now), by=by,
-                reason=data["reason"], at=now,
-            )  # fmt: skip
         said = {name: data[name] for name in ("region", "data_class", "gateway_names") if name in data}
-        if said:
-            offerings.change(offering=offering, by=by, at=now, reason=data["reason"], **said)
-        if "retired" in data:
-            offerings.retire(offering=offering, by=by, at=now, reason=data["reason"])
+        with transaction.atomic():  # all that was asked for, or nothing
+            if "tier" in data:
+                offerings.set_tier(
+                    offering=offering, tier=TIERS[data["tier"]], since_at=data.get("tier_since", now), by=by,
+                    reason=data["reason"], at=now,
+                )  # fmt: skip
+            if said:
+                offerings.change(offering=offering, by=by, at=now, reason=data["reason"], **said)
+            if "retired" in data:
+                offerings.retire(offering=offering, by=by, at=now, reason=data["reason"])
         settled()
         return Response(OfferingOutput(lists.offerings(at=timezone.now(), only=pk)[0]).data)
 

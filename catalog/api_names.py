@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from django.db import transaction
 from django.utils import timezone
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers, status
@@ -95,11 +96,12 @@ class UseCaseApi(Api):
         data, now, by = body(self.InputSerializer, request), timezone.now(), acting_as(request)
         use_case = one_of(list(UseCase.objects.filter(pk=pk)), "use case", pk)
         team, since_at = data.pop("team", None), data.pop("team_since", now)
-        if team is not None:
-            use_cases.assign_team(
-                use_case=use_case, team=teams.get(team), since_at=since_at, by=by, reason=data["reason"], at=now
-            )
-        use_cases.change(use_case=use_case, by=by, **data)
+        with transaction.atomic():  # all that was asked for, or nothing
+            if team is not None:
+                use_cases.assign_team(
+                    use_case=use_case, team=teams.get(team), since_at=since_at, by=by, reason=data["reason"], at=now
+                )
+            use_cases.change(use_case=use_case, by=by, **data)
         return Response(UseCaseOutput(lists.use_cases(at=now, only=pk)[0]).data)
 
 
@@ -215,10 +217,11 @@ class TeamApi(Api):
     def patch(self, request: Request, pk: int) -> Response:
         data, now, by = body(self.InputSerializer, request), timezone.now(), acting_as(request)
         team = one_of(list(Team.objects.filter(pk=pk)), "team", pk)
-        if "name" in data:
-            teams.change(team=team, name=data["name"], by=by, at=now, reason=data["reason"])
-        if "state" in data:
-            teams.claim(team=team, by=by, reason=data["reason"])
+        with transaction.atomic():  # all that was asked for, or nothing
+            if "name" in data:
+                teams.change(team=team, name=data["name"], by=by, at=now, reason=data["reason"])
+            if "state" in data:
+                teams.claim(team=team, by=by, reason=data["reason"])
         return Response(TeamOutput(lists.teams(at=now, only=pk)[0]).data)
 
 

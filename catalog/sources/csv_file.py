@@ -46,6 +46,7 @@ _STANDARD_TIERS = frozenset({"standard", "default"})
 _YES_OR_NO = {"yes": True, "true": True, "1": True, "no": False, "false": False, "0": False, "": False}
 _WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _LONGEST = 2**31 - 1
+_YEARS = range(1970, 2201)  # others are slips, and calendars of zones end soon after them
 
 
 class _Wrong(ValueError):
@@ -126,6 +127,8 @@ def _rows(content: bytes) -> tuple[list[tuple[int, dict[str, str]]], list[tuple[
 
 def _columns(fields: list[str]) -> list[str]:
     columns = [field.lower() for field in fields]
+    if len(columns) > len(COLUMNS):  # before anything is said of each
+        raise UnreadableTable(f"Line 1: {len(columns)} columns, and there are {len(COLUMNS)}: {', '.join(COLUMNS)}.")
     problems = []
     unknown = [column or "(empty)" for column in columns if column not in COLUMNS]
     if unknown:
@@ -219,11 +222,16 @@ def _instant(column: str, text: str) -> datetime | None:
     try:
         if len(text) == len("2026-11-01"):
             day = date.fromisoformat(text)
-            return datetime(day.year, day.month, day.day, tzinfo=UTC)
-        instant = datetime.fromisoformat(text)
+            instant = datetime(day.year, day.month, day.day, tzinfo=UTC)
+        else:
+            instant = datetime.fromisoformat(text)
+        if instant.year not in _YEARS:
+            raise _Wrong(f"{column} {text!r} is outside the years {_YEARS[0]} to {_YEARS[-1]}")
         if instant.tzinfo is not None:
             return instant.astimezone(UTC)
-    except (ValueError, OverflowError):
+    except _Wrong:
+        raise
+    except ValueError:
         pass
     raise _Wrong(
         f"{column} {text!r} is neither a day, such as 2026-11-01, nor an instant, such as 2026-11-01T08:00+01:00"

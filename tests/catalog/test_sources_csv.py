@@ -128,7 +128,7 @@ def test_a_price_that_is_none_is_refused(usd):
         ({"offering": f"{'m' * 129}@openai"}, "has other characters"),
         ({"valid_from": "2026-13-01"}, "valid_from '2026-13-01' is neither a day"),
         ({"valid_until": "2026-11-01T08:00"}, "valid_until '2026-11-01T08:00' is neither a day"),
-        ({"valid_from": "0001-01-01T00:00:00+14:00"}, "is neither a day"),
+        ({"valid_from": "0001-01-01T00:00:00+14:00"}, "is outside the years 1970 to 2200"),
         ({"context_over": "200k"}, "context_over '200k' is no count of tokens"),
         ({"context_over": "0"}, "context_over '0' is no count of tokens"),
         ({"context_over": "9999999999"}, "is no count of tokens"),

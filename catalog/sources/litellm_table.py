@@ -32,6 +32,7 @@ SOURCE = "litellm"
 _SAMPLE = "sample_spec"  # the table's own explanation of its fields
 _TIERS = ("flex", "balanced", "priority", "ultrafast")
 _INCLUSIVE = frozenset({"xai"})
+_HALF = re.compile("[\ud800-\udfff]")
 _MOST = 1000  # USD for a unit of anything, a token or an hour
 _LONGEST = 2**31 - 1  # tokens of a context limit
 _FIREWORKS_CACHE_READ = Decimal("0.5")  # of input, where the table has no price for it
@@ -160,6 +161,10 @@ def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         seen: set[str] = set()
         twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
         raise ValueError(f"{twice!r} stands twice in one place")
+    for text in (*found, *(value for value in found.values() if isinstance(value, str))):
+        # Escapes of JSON may write what no text of PostgreSQL holds: a NUL, or half of a surrogate pair.
+        if "\0" in text or (not text.isascii() and _HALF.search(text)):
+            raise ValueError(f"{text[:80]!r} holds a character that is none")
     return found
 
 

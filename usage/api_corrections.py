@@ -104,7 +104,7 @@ class CorrectionsApi(Api):
         if cursor:
             try:
                 before = datetime.fromisoformat(cursor[0]).astimezone(UTC), cursor[1], cursor[2]
-            except ValueError as error:
+            except (ValueError, OverflowError) as error:  # the latter at either end of the calendar
                 raise NotFound("There is no such page.") from error
         states = (self.query["state"],) if "state" in self.query else ()
         rows = selector.listed(states=states, before=before, most=limit + 1)

@@ -305,8 +305,8 @@ def _named(row: MonthRow, checks: Checks) -> list[CheckLine]:
             CheckLine(
                 tone="warning",
                 title="Names wait for somebody",
-                text=f"{' and '.join(parts)} used in the month came up by themselves, and nobody has taken charge of "
-                "them. What is merged after closing keeps its place in this month.",
+                text=f"Nobody has taken charge of {' and '.join(parts)} used in the month. What is merged after "
+                "closing keeps its place in it.",
                 url=_waiting("names" if checks.waiting_offerings else "use-cases"),
                 action="Names that wait",
             )

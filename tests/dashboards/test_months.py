@@ -252,7 +252,7 @@ def test_what_has_no_price_no_tier_no_owner_or_no_counts_is_on_the_list(booked):
     row = selector.row(LAST, at=NOW, zone="UTC")
     texts = {line.title: line.text for line in check_lines(row, selector.checks(row, at=NOW), at=NOW)}
     assert "gpt-9@openai, never-heard-of@openai" in texts["Some tokens have no price"]
-    assert texts["Names wait for somebody"].startswith("1 model and 1 use case used")
+    assert texts["Names wait for somebody"].startswith("Nobody has taken charge of 1 model and 1 use case used")
 
 
 def test_each_line_of_the_list_leads_to_a_page_that_is_there(client, booked):
@@ -318,7 +318,7 @@ def test_a_month_is_closed_in_two_steps_with_a_reason(client, booked):
 
     assert "This cannot be undone" not in form.content.decode()
     assert "This cannot be undone" in second.content.decode()
-    assert "<strong>$7</strong> for good" in second.content.decode()
+    assert '<strong title="$7">$7.00</strong> for good' in second.content.decode()
     month = Month.objects.get()
     assert (month.label, month.closed_by, month.reason) == (LAST, person.email, "invoices compared")
     assert "is closed. Its totals never change" in done.content.decode()

@@ -121,6 +121,16 @@ def test_a_file_that_cannot_be_read_is_refused_whole_with_the_reason(client, sou
     assert not PriceProposal.objects.exists()
 
 
+@pytest.mark.parametrize("name", ["m\0", "m\ud800"])
+def test_a_file_with_characters_that_nothing_can_hold_is_refused(client, name):
+    signed_in(client, "finance")
+
+    answer = upload(client, "litellm", json.dumps({name: PRICED | {"input_cost_per_token": -1}}).encode())
+
+    assert answer.status_code == 422
+    assert "nothing of it was used" in answer.content.decode()
+
+
 def test_without_a_file_and_with_one_that_is_too_large_the_form_says_so(client, monkeypatch):
     signed_in(client, "finance")
 

@@ -11,10 +11,9 @@ from django.db.models import Q
 
 from catalog.models import Alias, AmendmentKind, Offering
 from catalog.rules import clean_name, offering_name, tidy_provider
-from catalog.services import amendments
+from catalog.services import amendments, turns
 from catalog.services.labels import folded_alias, since
 from core.errors import Conflict, Invalid
-from core.services import audit
 
 
 class NameIsTaken(Conflict):
@@ -43,7 +42,7 @@ def assign(
         Invalid: the name cannot be sent by a gateway, or the time is empty.
         NameIsTaken: another offering has the name during a part of that time, and not just until it begins.
     """
-    audit.acting(by=by, reason=reason)
+    turns.acting(by=by, reason=reason)
     folded = folded_alias(name)
     if until is not None and until <= since_at:
         raise Invalid("The name would hold for no time at all.", [("until", "not after its beginning")])
@@ -102,7 +101,7 @@ def _called(folded: str, meant: Collection[int]) -> list[int]:
 @transaction.atomic
 def end(*, alias: Alias, by: str, at: datetime, reason: str = "") -> None:
     """Let a name mean nothing from an instant on. One that has not begun by then is removed; repeating is harmless."""
-    audit.acting(by=by, reason=reason)
+    turns.acting(by=by, reason=reason)
     held = Alias.objects.select_for_update().filter(pk=alias.pk).first()
     if held is None or (held.valid.upper is not None and held.valid.upper <= at):
         return

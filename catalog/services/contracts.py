@@ -14,10 +14,9 @@ from django.db import connection, transaction
 from django.db.backends.postgresql.psycopg_any import DateTimeTZRange
 
 from catalog.models import AmendmentKind, Contract, Gateway, Offering, Provider
-from catalog.services import amendments, prices
+from catalog.services import amendments, prices, turns
 from catalog.services.labels import rests, since
 from core.errors import Conflict, Invalid, NotFound
-from core.services import audit
 
 _ONE_TICK = timedelta(microseconds=1)
 _PLACES = 4
@@ -53,7 +52,7 @@ def set_terms(
         Invalid: it has no name or no one scope, says nothing, a figure cannot be, or a price is of another's offering.
         OtherScope: a contract of that name has another scope.
     """
-    audit.acting(by=by, reason=note)
+    turns.acting(by=by, reason=note)
     name = " ".join(name.split())
     problems = _problems(name, (provider, offering, gateway), discount_percent, approved_by, valid_from, valid_until)
     problems += _foreign(own_prices, provider, offering)
@@ -117,7 +116,7 @@ def end(*, name: str, ends_at: datetime, by: str, approved_by: str, at: datetime
         NotFound: there is no contract of that name.
         Invalid: nobody approved it.
     """
-    audit.acting(by=by, reason=note)
+    turns.acting(by=by, reason=note)
     name = " ".join(name.split())
     if not approved_by.strip():
         raise Invalid("Say who approved the end.", [("approved_by", "Say who approved the end.")])

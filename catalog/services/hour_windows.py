@@ -9,9 +9,9 @@ from zoneinfo import available_timezones
 from django.db import transaction
 
 from catalog.models import HourWindow
+from catalog.services import turns
 from catalog.services.labels import checked_name
 from core.errors import Conflict, Invalid
-from core.services import audit
 
 
 class OtherHours(Conflict):
@@ -31,7 +31,7 @@ def ensure(
         Invalid: the name, zone, weekdays or times cannot be; all reasons at once.
         OtherHours: a window of that name has other hours.
     """
-    audit.acting(by=by, reason=reason)
+    turns.acting(by=by, reason=reason)
     name = checked_name(name, length=64)
     days = sorted(set(weekdays))
     problems = []

@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.db import transaction
 
 from catalog.models import Model
-from core.services import audit
+from catalog.services import turns
 
 
 @transaction.atomic
@@ -16,7 +16,7 @@ def change(
 
     It prices nothing and holds for all offerings of the model. Repeating writes nothing.
     """
-    audit.acting(by=by, reason=reason)
+    turns.acting(by=by, reason=reason)
     given = {"lab": lab, "open_weights": open_weights, "licence": licence, "context_tokens": context_tokens}
     model = Model.objects.select_for_update().get(pk=model.pk)
     changed = [name for name, value in given.items() if value != getattr(model, name)]

@@ -9,11 +9,10 @@ from django.db import transaction
 
 from catalog.models import Alias, AmendmentKind, ClaimState, Model, Offering, OfferingTier, PriceSeries, Provider, Tier
 from catalog.rules import UNKNOWN, offering_name
-from catalog.services import aliases, amendments
+from catalog.services import aliases, amendments, turns
 from catalog.services.labels import checked_name, since
 from catalog.services.moving import gaps, move_on
 from core.errors import Conflict, Invalid, NotFound
-from core.services import audit
 
 
 class TierIsKnown(Conflict):
@@ -38,7 +37,7 @@ def get(name: str) -> Offering:
 @transaction.atomic
 def ensure_provider(*, name: str, title: str = "", by: str) -> Provider:
     """Return the provider of a name, made if it is new. Repeating changes nothing."""
-    audit.acting(by=by)
+    turns.acting(by=by)
     name = checked_name(name, field="provider", length=64)
     found = Provider.objects.filter(name__iexact=name).first()
     return found or Provider.objects.get_or_create(name=name, defaults={"title": title or name})[0]
@@ -57,7 +56,7 @@ def ensure_model(
     known_for: str = "",
 ) -> Model:
     """Return the model of a name, made with these facts if it is new. What a known one says of itself stays."""
-    audit.acting(by=by)
+    turns.acting(by=by)
     name = checked_name(name, field="model")
     found = Model.objects.filter(name__iexact=name).first()
     if found is not None:
@@ -89,7 +88,7 @@ def ensure(
     One that was made on sight and waits is claimed. `default` makes it what the model named alone means, unless the
     model has such an offering already. Repeating changes nothing.
     """
-    audit.acting(by=by)
+    turns.acting(by=by)
     of, at = ensure_model(name=model, by=by), ensure_provider(name=provider, by=by)
     offering, _ = Offering.objects.get_or_create(
         model=of,
@@ -126,7 +125,7 @@ def change(
     A region is no dated fact: it says where the offering has always been. Where the book has prices by region for it,
     another region amends all of its past. What moves to another region on a day is an offering of its own.
     """
-    audit.acting(by=by, reason=reason)
+    turns.acting(by=by, reason=reason)
     given = {"region": region, "data_class": data_class, "gateway_names": gateway_names}
     offering = Offering.objects.select_for_update().get(pk=offering.pk)
     changed = [name for name, value in given.items() if value is not None and value != getattr(offering, name)]
@@ -162,7 +161,7 @@ def set_tier(
         Invalid: there is no such tier.
         TierIsKnown: a tier is recorded that begins after the instant and is another one.
     """
-    audit.acting(by=by, reason=reason)
+    turns.acting(by=by, reason=reason)
     if tier not in (Tier.FRONTIER, Tier.MIDDLE, Tier.ECONOMY, Tier.SELF_HOSTED):
         raise Invalid("The tiers are frontier, middle, economy and self-hosted.", [("tier", "unknown")])
     Offering.objects.select_for_update().get(pk=offering.pk)
@@ -206,7 +205,7 @@ def merge(*, offering: Offering, into: Offering, since_at: datetime, by: str, at
         Invalid: an offering cannot be merged into itself.
         NameIsTaken: its name means a third offering by then, or `into` has itself been assigned to one.
     """
-    audit.acting(by=by, reason=reason)
+    turns.acting(by=by, reason=reason)
     if offering.pk == into.pk:
         raise Invalid("An offering cannot be assigned to itself.", [("into", "the same")])
     list(Offering.objects.select_for_update().filter(pk__in=[offering.pk, into.pk]).order_by("pk"))
@@ -257,6 +256,6 @@ def _own_names(offering: Offering) -> set[str]:
 @transaction.atomic
 def retire(*, offering: Offering, by: str, at: datetime, reason: str = "") -> None:
     """Say that an offering is no longer to be used. Its events are still booked; repeating changes nothing."""
-    audit.acting(by=by, reason=reason)
+    turns.acting(by=by, reason=reason)
     Offering.objects.filter(pk=offering.pk, retired_at__isnull=True).update(retired_at=at)
     offering.refresh_from_db(fields=["retired_at"])

@@ -19,10 +19,9 @@ from django.db.backends.postgresql.psycopg_any import DateTimeTZRange
 
 from catalog.models import AmendmentKind, Contract, HourWindow, Meter, Offering, Price, PriceSeries
 from catalog.rules import tidy_service_tier
-from catalog.services import amendments, offerings
+from catalog.services import amendments, offerings, turns
 from catalog.services.labels import rests, since
 from core.errors import Conflict, Invalid
-from core.services import audit
 
 # Above these a figure was entered in the wrong unit: per token or per 1000 tokens instead of per million.
 MOST_USD_PER_1M_TOKENS = Decimal(5_000)
@@ -91,7 +90,7 @@ def set_price(
         Invalid: the offering, meter, amount, currency or time cannot be; all reasons at once.
         LimitDisagrees: the context tier is known with the other kind of limit.
     """
-    audit.acting(by=by, reason=note)
+    turns.acting(by=by, reason=note)
     if offering is None:
         if not (provider and model):
             raise Invalid("A price needs an offering, or a provider and a model.", [("offering", "none given")])
@@ -122,7 +121,7 @@ def set_prices(new: Sequence[NewPrice], *, by: str, approved_by: str, at: dateti
         Invalid: a meter, amount, currency or time cannot be; all reasons of all prices at once.
         LimitDisagrees: a context tier is known with the other kind of limit.
     """
-    audit.acting(by=by, reason=reason)
+    turns.acting(by=by, reason=reason)
     problems = [problem for price in new for problem in _problems(price, approved_by)]
     if problems:
         raise Invalid(" ".join(dict.fromkeys(sentence for _, sentence in problems)), problems)

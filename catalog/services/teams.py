@@ -7,11 +7,10 @@ from datetime import datetime
 from django.db import transaction
 
 from catalog.models import UNASSIGNED_ID, AmendmentKind, ClaimState, Team, TeamAlias, UseCaseTeam
-from catalog.services import amendments
+from catalog.services import amendments, turns
 from catalog.services.labels import checked_label, since
 from catalog.services.moving import gaps, move_on
 from core.errors import Conflict, Invalid, NotFound
-from core.services import audit
 
 
 class LabelIsTaken(Conflict):
@@ -41,7 +40,7 @@ def create(*, name: str, by: str, at: datetime) -> Team:
         Invalid: the name cannot be a label.
         LabelIsTaken: a team is called so, or is known by that alias.
     """
-    audit.acting(by=by)
+    turns.acting(by=by)
     tidy, folded = checked_label(name)
     if TeamAlias.objects.filter(folded=folded, valid__contains=at).exists():
         raise LabelIsTaken(f"{tidy!r} is another label of a team already.")
@@ -61,7 +60,7 @@ def change(*, team: Team, name: str, by: str, at: datetime, reason: str = "") ->
         Invalid: the name cannot be a label, or the team is the one of events that name none.
         LabelIsTaken: another team has the name, or has had it as another label.
     """
-    audit.acting(by=by, reason=reason)
+    turns.acting(by=by, reason=reason)
     tidy, folded = checked_label(name)
     if team.pk == UNASSIGNED_ID:
         raise Invalid("The team of events that name none keeps its name.", [("name", "cannot change")])
@@ -87,7 +86,7 @@ def add_alias(*, team: Team, label: str, since_at: datetime, by: str, reason: st
         Invalid: it cannot be a label.
         LabelIsTaken: it is a team's own name, or an alias of another one.
     """
-    audit.acting(by=by, reason=reason)
+    turns.acting(by=by, reason=reason)
     tidy, folded = checked_label(label, field="alias")
     if Team.objects.filter(folded=folded).exists():
         raise LabelIsTaken(f"{tidy!r} is a team's own name.")
@@ -102,7 +101,7 @@ def add_alias(*, team: Team, label: str, since_at: datetime, by: str, reason: st
 @transaction.atomic
 def claim(*, team: Team, by: str, reason: str = "") -> bool:
     """Say that a team made on sight is a real one. Says whether this call did it."""
-    audit.acting(by=by, reason=reason)
+    turns.acting(by=by, reason=reason)
     claimed = Team.objects.filter(pk=team.pk, state=ClaimState.WAITING).update(state=ClaimState.CLAIMED)
     team.refresh_from_db(fields=["state"])
     return claimed == 1
@@ -119,7 +118,7 @@ def merge(*, team: Team, into: Team, since_at: datetime, by: str, at: datetime, 
         Invalid: it is the team of events that name none, or the same one.
         LabelIsTaken: its name means a third team by then, or `into` has itself been assigned to one.
     """
-    audit.acting(by=by, reason=reason)
+    turns.acting(by=by, reason=reason)
     if team.pk in (UNASSIGNED_ID, into.pk):
         raise Invalid("Events that name no team cannot be assigned, and none to itself.", [("into", "cannot be")])
     list(Team.objects.select_for_update().filter(pk__in=[team.pk, into.pk]).order_by("pk"))

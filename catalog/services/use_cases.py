@@ -7,11 +7,10 @@ from datetime import datetime
 from django.db import transaction
 
 from catalog.models import UNASSIGNED_ID, AmendmentKind, ClaimState, Team, UseCase, UseCaseAlias, UseCaseTeam
-from catalog.services import amendments
+from catalog.services import amendments, turns
 from catalog.services.labels import checked_label, since
 from catalog.services.moving import gaps, move_on
 from core.errors import Conflict, Invalid, NotFound
-from core.services import audit
 
 
 class LabelIsTaken(Conflict):
@@ -55,7 +54,7 @@ def create(
         Invalid: the name cannot be a label.
         LabelIsTaken: a use case is called so, or is known by that alias.
     """
-    audit.acting(by=by)
+    turns.acting(by=by)
     tidy, folded = checked_label(name)
     if UseCaseAlias.objects.filter(folded=folded, valid__contains=at).exists():
         raise LabelIsTaken(f"{tidy!r} is another label of a use case already.")
@@ -79,7 +78,7 @@ def change(
     reason: str = "",
 ) -> UseCase:
     """Change what is said of a use case; None leaves a field as it is."""
-    audit.acting(by=by, reason=reason)
+    turns.acting(by=by, reason=reason)
     given = {"title": title, "owner": owner, "data_class": data_class}
     changes = {name: value for name, value in given.items() if value is not None}
     if changes:
@@ -96,7 +95,7 @@ def add_alias(*, use_case: UseCase, label: str, since_at: datetime, by: str, rea
         Invalid: it cannot be a label.
         LabelIsTaken: it is a use case's own name, or an alias of another one.
     """
-    audit.acting(by=by, reason=reason)
+    turns.acting(by=by, reason=reason)
     tidy, folded = checked_label(label, field="alias")
     if UseCase.objects.filter(folded=folded).exists():
         raise LabelIsTaken(f"{tidy!r} is a use case's own name.")
@@ -121,7 +120,7 @@ def assign_team(
         Invalid: it is the use case of events that name none.
         TeamIsKnown: another team is recorded from a later instant on.
     """
-    audit.acting(by=by, reason=reason)
+    turns.acting(by=by, reason=reason)
     if use_case.pk == UNASSIGNED_ID:
         raise Invalid("Events that name no use case belong to no team.", [("use_case", "unassigned")])
     UseCase.objects.select_for_update().get(pk=use_case.pk)
@@ -162,7 +161,7 @@ def claim(*, use_case: UseCase, owner: str, by: str, at: datetime, team: Team | 
     Raises:
         Invalid: no owner is named.
     """
-    audit.acting(by=by, reason=reason)
+    turns.acting(by=by, reason=reason)
     if not owner.strip():
         raise Invalid("Say who owns the use case.", [("owner", "empty")])
     waiting = UseCase.objects.filter(pk=use_case.pk, state=ClaimState.WAITING)
@@ -184,7 +183,7 @@ def merge(*, use_case: UseCase, into: UseCase, since_at: datetime, by: str, at: 
         Invalid: it is the use case of events that name none, or the same one.
         LabelIsTaken: its name means a third use case by then, or `into` has itself been assigned to one.
     """
-    audit.acting(by=by, reason=reason)
+    turns.acting(by=by, reason=reason)
     if use_case.pk in (UNASSIGNED_ID, into.pk):
         raise Invalid("Events that name no use case cannot be assigned, and none to itself.", [("into", "cannot be")])
     list(UseCase.objects.select_for_update().filter(pk__in=[use_case.pk, into.pk]).order_by("pk"))

@@ -14,7 +14,7 @@ from catalog.rules.comparing import Booked, SeriesKey, quoted_hours
 from catalog.rules.pricing import Hours
 from catalog.rules.proposed import ProposedLine, read
 from catalog.selectors import snapshot
-from catalog.services import offerings, prices
+from catalog.services import offerings, prices, turns
 from catalog.services.imports.reading import booked
 from catalog.services.labels import since
 from catalog.sources.quotes import QuotedHours
@@ -77,7 +77,7 @@ def apply(*, proposal_ids: Collection[int], by: str, at: datetime, reason: str =
         Invalid: none or too many are named, two are about one offering, or a price cannot be.
         LimitDisagrees: a context tier is known with the other kind of limit.
     """
-    audit.acting(by=by, reason=reason)
+    turns.acting(by=by, reason=reason)
     chosen = [_Open(row, tuple(map(read, row.lines))) for row in _locked(proposal_ids)]
     _refuse_doubles(chosen)
     known = _known(chosen)

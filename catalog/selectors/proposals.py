@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from django.db.models import Count, Q
+from django.db.models import Count, Exists, OuterRef, Q
 
-from catalog.models import PriceImport, PriceProposal, ProposalKind, ProposalState, SourceTable
+from catalog.models import ClaimState, Offering, PriceImport, PriceProposal, ProposalKind, ProposalState, SourceTable
 from catalog.rules.proposed import ProposedLine, read
 
 
@@ -179,13 +179,15 @@ def proposals(
     source: str = "",
     search: str = "",
     disputed: bool | None = None,
+    known: bool = False,
     after: tuple[str, int] | None = None,
     most: int | None = None,
     only: Iterable[int] | None = None,
 ) -> list[ProposalRow]:
     """Return proposals in the order of (offering, id), those behind `after`. One query.
 
-    `search` is looked for anywhere in the offering's name, without regard to case.
+    `search` is looked for anywhere in the offering's name, without regard to case. `known` leaves those that
+    `known_count` counts.
     """
     found = PriceProposal.objects.select_related("of_import").order_by("offering_name", "id")
     found = found.defer("of_import__problems")
@@ -200,10 +202,27 @@ def proposals(
         found = found.filter(offering_name__icontains=search.strip())
     if disputed is not None:
         found = found.filter(disputed=disputed)
+    if known:
+        found = found.filter(_known())
     if after is not None:
         name, pk = after
         found = found.filter(Q(offering_name__gt=name) | Q(offering_name=name, pk__gt=pk))
     return [_row(row) for row in found[:most]]
+
+
+def known_count(*, of_import: int) -> int:
+    """Return how many of an import wait for a person and are of offerings that the catalogue has. One query.
+
+    Those are what the book prices, and what calls or people named and nothing prices. The others are the rest of the
+    market: tables list some thousand models of which nobody here ever called one.
+    """
+    return PriceProposal.objects.filter(_known(), of_import=of_import, state=ProposalState.OPEN).count()
+
+
+def _known() -> Q:
+    # An offering that is made on sight after its import is known too.
+    named = Offering.objects.filter(name=OuterRef("offering_name")).exclude(state=ClaimState.MERGED)
+    return Q(offering__isnull=False) | Q(Exists(named))
 
 
 def proposal(*, pk: int) -> ProposalRow | None:

@@ -48,6 +48,10 @@ KINDS = {
         "The table agrees with the book, and another one differs by over 1 per cent.",
     ),
 }
+# Beside the kinds: what the catalogue has, with which a page begins where a table lists the rest of the market too, and
+# all.
+KNOWN = "known"
+ALL = "all"
 STATES = {
     "open": "Waiting for a person",
     "accepted": "Accepted",
@@ -289,6 +293,12 @@ def one_import(request: HttpRequest, pk: int) -> HttpResponse:
 def _one(request: HttpRequest, pk: int, given: QueryDict, form: SettleForm, *, status: int = 200) -> HttpResponse:
     found = _found(pk)
     asked, after = _asked(given)
+    known = proposals.known_count(of_import=pk)
+    split = 0 < known < found.open
+    if not asked["kind"]:
+        asked["kind"] = (
+            KNOWN if split and asked["state"] == "open" and not asked["q"] and not asked["disputed"] else ALL
+        )
     rows = proposals.proposals(of_import=pk, after=after, most=PER_PAGE + 1, **_filters(asked))
     shown = rows[:PER_PAGE]
     last = shown[-1] if shown else None
@@ -303,12 +313,16 @@ def _one(request: HttpRequest, pk: int, given: QueryDict, form: SettleForm, *, s
         "kinds": [
             (name, KINDS[name][1], open_, _url(pk, asked, kind=name), KINDS[name][2]) for name, open_ in open_by_kind
         ],
-        "all_url": _url(pk, asked, kind=""),
+        "all_url": _url(pk, asked, kind=ALL),
+        "known_url": _url(pk, asked, kind=KNOWN) if split or asked["kind"] == KNOWN else "",
+        "known": known,
+        "others": found.open - known,
         "states": list(STATES.items()),
-        "about": KINDS[asked["kind"]][2] if asked["kind"] else "",
+        "about": KINDS[asked["kind"]][2] if asked["kind"] in KINDS else "",
         "later_url": _url(pk, asked, after=f"{last.id}:{last.offering}") if last and len(rows) > PER_PAGE else "",
         "first_url": _url(pk, asked) if after else "",
-        "narrowed": bool(asked["q"] or asked["kind"] or asked["disputed"] or asked["state"] != "open"),
+        "everything_url": _url(pk, {"kind": ALL}),
+        "narrowed": bool(asked["q"] or asked["kind"] in KINDS or asked["disputed"] or asked["state"] != "open"),
         "problems": problems,
         "most_at_once": imports.MOST_AT_ONCE,
         "chosen": {int(word) for word in given.getlist("ids") if _NUMBER.fullmatch(word)},
@@ -331,7 +345,11 @@ def _asked(given: QueryDict) -> tuple[dict[str, str], tuple[str, int] | None]:
     asked["state"] = asked["state"] or "open"
     if "\0" in asked["q"] or len(asked["q"]) > _MOST_CHARACTERS:
         raise Http404("Nothing is called that.")
-    if asked["kind"] not in ("", *KINDS) or asked["state"] not in STATES or asked["disputed"] not in ("", "yes"):
+    if (
+        asked["kind"] not in ("", KNOWN, ALL, *KINDS)
+        or asked["state"] not in STATES
+        or asked["disputed"] not in ("", "yes")
+    ):
         raise Http404("There is no such selection.")
     text = given.get("after", "")
     if not text:
@@ -345,7 +363,8 @@ def _asked(given: QueryDict) -> tuple[dict[str, str], tuple[str, int] | None]:
 def _filters(asked: Mapping[str, str]) -> dict[str, Any]:
     return {
         "state": "" if asked["state"] == "all" else asked["state"],
-        "kind": asked["kind"],
+        "kind": asked["kind"] if asked["kind"] in KINDS else "",
+        "known": asked["kind"] == KNOWN,
         "search": asked["q"],
         "disputed": True if asked["disputed"] else None,
     }
@@ -355,6 +374,8 @@ def _url(pk: int, asked: Mapping[str, str], **changed: str) -> str:
     query = {name: value for name, value in {**asked, **changed}.items() if value}
     if query.get("state") == "open":
         del query["state"]
+    if query.get("kind") == (ALL if query.keys() & {"state", "q", "disputed"} else KNOWN):
+        del query["kind"]  # with what the page begins anyway
     return f"{reverse('prices-import-one', args=[pk])}{'?' if query else ''}{urlencode(query)}"
 
 

@@ -10,7 +10,7 @@ from django.test.utils import CaptureQueriesContext
 
 from catalog.selectors import proposals as rows
 from tests.catalog.importing import GPT, OPUS, accept, open_one, propose, quote, reject
-from tests.catalog.making import MAY, set_price
+from tests.catalog.making import MAY, make_offering, set_price
 from tests.factories import NOON
 
 pytestmark = pytest.mark.django_db
@@ -65,6 +65,21 @@ def test_proposals_are_found_by_what_they_are_and_paged_by_their_last_row():
     page = rows.proposals(source="litellm", most=5)
     following = rows.proposals(source="litellm", most=5, after=(page[-1].offering, page[-1].id))
     assert [row.offering for row in (*page, *following)] == [GPT, *MANY[:9]]
+
+
+def test_those_are_known_whose_offering_is_priced_or_was_named_before_or_since():
+    set_price("5")
+    make_offering("before@acme")
+    made = propose(quote("6"), *(quote("1", of=f"{name}@acme") for name in ("before", "since", "never")))
+    make_offering("since@acme")
+
+    known = rows.proposals(of_import=made.import_id, known=True)
+
+    assert [row.offering for row in known] == ["before@acme", GPT, "since@acme"]
+    assert queries_of(lambda: rows.known_count(of_import=made.import_id)) == (1, 3)
+    reject(open_one(offering_name="before@acme"))
+    assert rows.known_count(of_import=made.import_id) == 2
+    assert rows.known_count(of_import=0) == 0
 
 
 def test_a_page_of_proposals_is_one_query_with_every_line_in_words():

@@ -192,7 +192,8 @@ def test_proposals_are_narrowed_by_kind_state_name_and_agreement(client):
         page = client.get(f"{url}?{query}").content.decode()
         return [name for name in (GPT, OPUS) if f'class="tk-break">{name}' in page]
 
-    assert shown("") == [GPT, OPUS]
+    assert shown("") == shown("kind=known") == [GPT]
+    assert shown("kind=all") == [GPT, OPUS]
     assert shown("kind=new") == [OPUS]
     assert shown("kind=changed") == [GPT]
     assert shown("q=OPUS") == [OPUS]
@@ -200,6 +201,37 @@ def test_proposals_are_narrowed_by_kind_state_name_and_agreement(client):
     assert shown("disputed=yes") == []
     assert shown("state=rejected") == []
     assert shown("state=all") == [GPT, OPUS]
+
+
+def test_a_page_begins_with_what_the_catalogue_has_and_leads_to_the_rest(client):
+    making.make_priced_offering()
+    book(call(provider="anthropic", model="claude-opus-4.7", usd=10))
+    made = propose(quote("4"), quote("7", OPUS), quote("1", "a-first@acme"), quote("1", "b-second@acme"))
+    url = f"{URL}{made.import_id}/"
+    signed_in(client, "finance")
+
+    page = client.get(url).content.decode()
+    others = client.get(f"{url}?kind=all").content.decode()
+    named = client.get(f"{url}?q=a-first").content.decode()
+
+    assert (GPT in page, OPUS in page, "a-first@acme" in page) == (True, True, False)
+    assert "In your catalogue 2" in page
+    assert f'<a href="{url}?kind=all">2 others are new to the catalogue</a>' in page
+    assert "a-first@acme" in others
+    assert "a-first@acme" in named, "a search looks through all"
+
+
+def test_what_was_chosen_of_the_catalogue_leaves_the_rest_alone(client):
+    url = propose_two()
+    signed_in(client, "finance")
+    sent = dict(re.findall(r'type="hidden" name="(kind|state)" value="([^"]*)"', client.get(url).content.decode()))
+
+    client.post(f"{url}settle/", {**sent, "do": "reject", "all": "on", "reason": "no"})
+
+    assert sorted(proposals()) == [("changed", GPT, "rejected"), ("new", OPUS, "open")]
+    page = client.get(url).content.decode()
+    assert OPUS in page, "with nothing of the catalogue left, the rest is shown"
+    assert "In your catalogue" not in page
 
 
 def test_a_long_import_comes_in_pages(client):
@@ -465,4 +497,4 @@ def test_the_pages_ask_the_same_few_questions_however_much_there_is(client, djan
 
 
 LIST_QUERIES = 10
-PAGE_QUERIES = 9
+PAGE_QUERIES = 10

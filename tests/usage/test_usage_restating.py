@@ -113,6 +113,22 @@ def test_a_second_correction_adjusts_from_where_the_first_one_left():
     assert kinds() == ["ADJUSTMENT", "ADJUSTMENT", "USAGE"]
 
 
+def test_the_preview_tells_events_that_cost_too_much_too_little_or_just_enough_apart():
+    offering = make_priced_offering()
+    restate()
+    set_price(offering, "output", "20", valid_from=NOON - 3 * DAY, at=NOON)
+    set_price(offering, "output", "40", valid_from=NOON - 2 * DAY, at=NOON)
+    send(*(make_event(occurred_at=NOON - days * DAY) for days in (1, 3, 5)))
+
+    expected, _ = previewed_and_restated(new_price(offering, "output", "30", valid_from=NOON - 6 * DAY))
+
+    assert (expected.total.entries, expected.total.difference_usd) == (2, 0)
+    again, _ = previewed_and_restated(
+        new_price(offering, "output", "40", valid_from=NOON - 2 * DAY, at=LATER + DAY), at=LATER + DAY
+    )
+    assert (again.total.entries, again.total.difference_usd) == (1, Decimal("0.001"))
+
+
 def test_a_correction_that_changes_no_cost_books_nothing_and_leaves_no_restatement():
     offering = make_priced_offering()
     send(make_event())

@@ -1,8 +1,10 @@
 """What restating would come to, from sums instead of entries: costs are linear in the counts that share a card.
 
 Entries are summed apart wherever their card could differ: by offering, service tier, gateway, the span of time between
-two changes of a price, the context tier, the hours that hold, and which meters were used at all. Each group is then
-priced like one call, so the figure is exact to the last decimal, and a hundred thousand entries take one query.
+two changes of a price, the context tier, the hours that hold, and which meters were used at all. They are summed apart
+by the rate that they are priced with so far, too: of entries that cost too little and others that cost too much, or are
+right, no sum tells. Each group is then priced like one call, so the figure is exact to the last decimal, and a hundred
+thousand entries take one query.
 """
 
 from __future__ import annotations
@@ -68,7 +70,7 @@ class Estimate:
 
 
 class _Group(NamedTuple):
-    """Entries of one use case that share a card: their sums, and one of their instants and sizes."""
+    """Entries of one use case that share a card, now and before: their sums, and one of their instants and sizes."""
 
     use_case_id: int
     offering_id: int
@@ -207,6 +209,7 @@ def _groups(amendment: Amendment, book: Book, calendar: Calendar, until: datetim
         f"e.status = {_CACHE_HIT}", "e.unpriced", reported,
     )  # fmt: skip
     apart = (
+        "coalesce(a.rate_id, e.rate_id)",
         "width_bucket(e.occurred_at, %(instants)s::timestamptz[])",
         f"width_bucket(({_INPUT})::bigint, %(levels)s::bigint[])",
         used,
@@ -214,7 +217,9 @@ def _groups(amendment: Amendment, book: Book, calendar: Calendar, until: datetim
     )
     sql = f"""
         WITH a AS MATERIALIZED (
-            SELECT c.corrects_id, bool_or(c.kind = 2) AS reversed, {", ".join(f"sum(c.{m}) AS {m}" for m in _MONEY)}
+            SELECT c.corrects_id, bool_or(c.kind = 2) AS reversed,
+                (max(ARRAY[c.id, c.rate_id]) FILTER (WHERE c.kind = 3))[2] AS rate_id,
+                {", ".join(f"sum(c.{m}) AS {m}" for m in _MONEY)}
             FROM ledger c WHERE c.corrects_id IS NOT NULL AND c.kind IN (2, 3) AND {concerned.sql("c")}
             GROUP BY c.corrects_id
         )

@@ -23,6 +23,7 @@ from dashboards.selectors.spend import BUCKETS, DIMENSIONS, Breakdown, Line, Que
 from dashboards.templatetags.figures import exact, percent, tokens, usd, usd_short
 from dashboards.views import days
 from dashboards.views.access import page
+from dashboards.views.catalog import offering_url
 from dashboards.views.links import Link
 from dashboards.views.overview import Stat
 from dashboards.views.spend_address import TITLES, State, question_of, read
@@ -44,6 +45,7 @@ _NEXT = {
     "tier": ("model", "use_case"),
     "gateway": ("use_case", "model"),
 }
+_LEAST_CHANGE = Decimal("0.0005")  # what rounds to 0.0 % is no change
 
 
 @page("view")
@@ -186,7 +188,21 @@ def _numbers(shown: Breakdown, state: State) -> dict[str, Any]:
         "csv_url": f"{reverse('spend-csv')}?{csv_query}",
         "csv_time_url": f"{reverse('spend-csv')}?{csv_query}&rows=time",
         "api_query": _api_query(question),
+        **_prices(question),
     }
+
+
+def _prices(question: Question) -> dict[str, str]:
+    """Return where the prices behind the numbers are, once these are of one model: at one provider, or at any."""
+    models, providers = (question.filters.get(name, ()) for name in ("model", "provider"))
+    if len(models) != 1:
+        return {}
+    (model,) = models
+    if len(providers) == 1:
+        name = f"{model}@{providers[0]}"
+        if url := offering_url(name):
+            return {"prices_of": name, "prices_url": url}
+    return {"prices_of": model, "prices_url": f"{reverse('catalog')}?{urlencode({'q': model})}"}
 
 
 def _row(line: Line, question: Question, state: State, *, total: Decimal, largest: Decimal, compared: bool) -> Row:
@@ -222,6 +238,8 @@ def _change_words(line: Line, question: Question, compared: bool) -> str:
     if before <= 0:
         return "new" if now > 0 and compared else "\N{EN DASH}"
     change = (now - before) / before
+    if abs(change) < _LEAST_CHANGE:
+        return percent(Decimal(0))
     return f"{'+' if change > 0 else ''}{percent(change)}"
 
 
@@ -301,7 +319,7 @@ def _changed(now: Decimal | None, then: Decimal | None, than: str) -> tuple[str,
     if not than or now is None or not then or then <= 0:
         return "", "flat"
     change = (now - then) / then
-    if abs(change) < Decimal("0.0005"):
+    if abs(change) < _LEAST_CHANGE:
         return "the same as before", "flat"
     return f"{percent(abs(change))} {'more' if change > 0 else 'less'} {than}", "up" if change > 0 else "down"
 

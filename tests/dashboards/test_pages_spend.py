@@ -221,6 +221,32 @@ def test_what_is_not_used_any_more_stays_in_the_table_with_what_it_fell_by(clien
     assert ">new<" in page
 
 
+def test_a_change_too_small_to_show_is_none(client):
+    making.make_priced_offering()
+    for day, usd in ((5, 100_000), (12, 100_001)):
+        book(call(at=datetime(2026, 3, day, tzinfo=UTC), usd=usd))
+    signed_in(client, "viewer")
+
+    page = client.get("/spend/?from=2026-03-10&to=2026-03-19").content.decode()
+
+    assert 'data-label="Change">0.0\N{NO-BREAK SPACE}%' in page
+
+
+def test_numbers_of_one_model_lead_to_its_prices(client):
+    making.make_priced_offering()
+    book(call(usd=5))
+    signed_in(client, "viewer")
+
+    def leads(query):
+        page = client.get(f"/spend/?{query}").content.decode()
+        return re.findall(r'href="([^"]+)">What (\S+) costs', page)
+
+    assert leads("by=model") == leads("model=gpt-5.5&model=other") == []
+    assert leads("model=gpt-5.5&by=provider") == [("/catalog/?q=gpt-5.5", "gpt-5.5")]
+    assert leads("model=gpt-5.5&provider=openai") == [("/catalog/gpt-5.5@openai/", "gpt-5.5@openai")]
+    assert client.get("/catalog/gpt-5.5@openai/").status_code == 200
+
+
 def test_what_has_no_price_is_named_in_its_line_and_beside_every_total(client):
     making.make_priced_offering()
     book(call(usd=5), call(model="mystery", usd=5))

@@ -234,7 +234,7 @@ def share_words(row: Compared) -> str:
     """Return the difference as a share of what was reported, with its sign."""
     if row.share is None:
         return "nothing reported" if row.difference_usd else "none"
-    sign = "+" if row.share > 0 else "\N{MINUS SIGN}" if row.share < 0 else ""
+    sign = "+" if row.share > 0 else "-" if row.share < 0 else ""
     return f"{sign}{percent(abs(row.share))}"
 
 

@@ -92,7 +92,7 @@ class ContractsApi(Api):
     )  # fmt: skip
     def post(self, request: Request) -> Response:
         data, by = body(self.InputSerializer, request), acting_as(request)
-        own = [_own_price(each, of=data) for each in data.pop("own_prices", ())]
+        own = [own_price(each, of=data) for each in data.pop("own_prices", ())]
         if "offering" in data:
             data["offering"] = offerings.get(data["offering"])
         made = contracts.set_terms(**data, own_prices=own, by=by, approved_by=by, at=timezone.now())
@@ -100,7 +100,7 @@ class ContractsApi(Api):
         return Response(ContractOutput(lists.contracts(only=made.pk)[0]).data, status=status.HTTP_201_CREATED)
 
 
-def _own_price(given: dict[str, Any], *, of: dict[str, Any]) -> NewPrice:
+def own_price(given: dict[str, Any], *, of: dict[str, Any]) -> NewPrice:
     """Read a contract's own price; where it does not say when it holds, it is the contract's time."""
     times = {"valid_from": of["valid_from"], "valid_until": of.get("valid_until"), "source": "contract"}
     return NewPrice(**{**times, **given, "offering": offerings.get(given["offering"])})

@@ -13,7 +13,8 @@ from rest_framework import exceptions, serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from catalog.api_contracts import ContractsApi
+from catalog.api_contracts import ContractsApi, own_price
+from catalog.api_imports import PriceDecisionInput
 from catalog.api_models import TIERS, ModelAliasesApi, ModelMergeApi
 from catalog.api_names import TeamMergeApi, UseCaseMergeApi
 from catalog.api_parts import one_of
@@ -242,11 +243,8 @@ class TeamMerge(TeamMergeApi.InputSerializer, Changed):
     id = serializers.IntegerField(help_text="Of the team that goes.")
 
 
-class ProposalsChange(Changed):
+class ProposalsChange(PriceDecisionInput, Changed):
     """As for `POST price-proposals/accept`."""
-
-    ids = serializers.ListField(child=serializers.IntegerField(), min_length=1, max_length=5000)
-    reason = serializers.CharField(max_length=300, required=False, default="", allow_blank=True)
 
 
 class EffectOutput(serializers.Serializer):
@@ -284,12 +282,7 @@ def _price(data: dict[str, Any], by: str, at: datetime) -> object:
 
 
 def _contract(data: dict[str, Any], by: str, at: datetime) -> object:
-    # A price that does not say when it holds does so while the contract does.
-    times = {"valid_from": data["valid_from"], "valid_until": data.get("valid_until"), "source": "contract"}
-    own = [
-        prices.NewPrice(**{**times, **one, "offering": offerings.get(one["offering"])})
-        for one in data.pop("own_prices", ())
-    ]
+    own = [own_price(each, of=data) for each in data.pop("own_prices", ())]
     if "offering" in data:
         data["offering"] = offerings.get(data["offering"])
     return contracts.set_terms(own_prices=own, by=by, approved_by=by, at=at, **data)

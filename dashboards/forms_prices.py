@@ -13,7 +13,7 @@ from django import forms
 
 from catalog.models import Meter
 from core import periods
-from dashboards.forms import AmountField, Told
+from dashboards.forms import NOT_A_NUMBER, AmountField, Told
 
 # In the order of a provider's price page: what is nearly always priced first.
 METERS: tuple[str, ...] = (
@@ -22,6 +22,7 @@ METERS: tuple[str, ...] = (
 )  # fmt: skip
 USUAL = METERS[:5]
 LARGEST_CONTEXT = 2_000_000_000
+_LONGEST = 15  # digits before the point
 
 _MOMENT = re.compile(
     r"(?P<day>\d{4}-\d{2}-\d{2})(?:[ T](?P<time>\d{2}:\d{2}(?::\d{2})?)(?P<offset>Z|[+-]\d{2}:\d{2})?)?", re.ASCII
@@ -107,13 +108,16 @@ class Metered(Timed):
         super().__init__(*args, **given)
         for meter in METERS:
             label = str(Meter(meter).label)
-            self.fields[f"usd_{meter}"] = AmountField(required=False, label=label[0].upper() + label[1:])
+            field = AmountField(required=False, label=label[0].upper() + label[1:])
+            # The table is fetched anew when a day or a term changes: what is typed until it comes must not be lost.
+            field.widget.attrs["hx-preserve"] = "true"
+            self.fields[f"usd_{meter}"] = field
 
     @property
     def typed(self) -> dict[str, Decimal]:
-        """Return what was typed, by meter; what is no number is NaN."""
-        data = self.cleaned_data
-        return {meter: data[f"usd_{meter}"] for meter in METERS if self.data.get(f"usd_{meter}", "").strip()}
+        """Return what was typed, by meter; what is no number is NaN, and so is one too long to be reckoned with."""
+        typed = {m: self.cleaned_data[f"usd_{m}"] for m in METERS if self.data.get(f"usd_{m}", "").strip()}
+        return {meter: usd if usd.adjusted() < _LONGEST else NOT_A_NUMBER for meter, usd in typed.items()}
 
 
 class PriceForm(Metered):

@@ -11,7 +11,7 @@ import psycopg
 from catalog.rules import RateCard
 from usage.events import Event
 from usage.rules.postings import STATUS_NUMBERS, USAGE, Posting
-from usage.rules.rating import atto, price_of
+from usage.rules.rating import Rated, atto, price_of
 from usage.rules.restating import Cost
 from usage.selectors.world import World
 from usage.services import interning
@@ -44,12 +44,18 @@ def postings(lines: Sequence[Line], world: World, cursor: psycopg.Cursor[Any]) -
 
 def due(entry: Posting, *, offering_id: int, world: World, cards: dict[int, RateCard]) -> Cost:
     """Price an entry as of its time with the catalogue as it is; `rate_id` is the key of its card in `cards`."""
-    cost, list_cost, card, unpriced = price_of(
+    rated = price_of(
         book=world.book, offering=offering_id, service_tier=entry.service_tier, occurred_at=entry.occurred_at,
         meters=entry.meters, counted=entry.counted, gateway=entry.gateway_id,
     )  # fmt: skip
+    return _cost(rated, entry.status, cards)
+
+
+def _cost(rated: Rated, status: int, cards: dict[int, RateCard]) -> Cost:
+    cost, list_cost, card, unpriced = rated
     avoided = 0
-    if entry.status == _CACHE_HIT and cost is not None:
+    if status == _CACHE_HIT and cost is not None:
+        # Served by the gateway's own cache: nothing was bought, and this is what it would have cost.
         avoided, cost, list_cost = cost, 0, 0
     key = None
     if card is not None:
@@ -72,18 +78,11 @@ def _posting(line: Line, world: World, cards: dict[int, RateCard], context_id: i
     event = line.event
     meters = meters_of(event)
     status = STATUS_NUMBERS[event.status]
-    cost, list_cost, card, unpriced = price_of(
+    rated = price_of(
         book=world.book, offering=line.offering, service_tier=event.service_tier, occurred_at=event.occurred_at,
         meters=meters, counted=event.counted, gateway=line.source.gateway_id,
     )  # fmt: skip
-    avoided = 0
-    if status == _CACHE_HIT and cost is not None:
-        # Served by the gateway's own cache: nothing was bought, and this is what it would have cost.
-        avoided, cost, list_cost = cost, 0, 0
-    card_key = None
-    if card is not None:
-        card_key = id(card)
-        cards[card_key] = card
+    cost, list_cost, avoided, card_key, unpriced = _cost(rated, status, cards)
     reported: Decimal | None = event.reported_cost_usd
     return Posting(
         use_case_id=line.use_case,

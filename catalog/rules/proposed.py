@@ -16,6 +16,7 @@ from typing import Any
 
 from catalog.rules.comparing import Line, SeriesKey, disagree
 from catalog.sources.quotes import QuotedHours
+from core.money import plain
 
 _WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 
@@ -158,11 +159,6 @@ def said(kind: str, lines: Iterable[Mapping[str, Any]]) -> frozenset[tuple[Any, 
             # Whose time the table does not name ends with acceptance, whenever the book's price began.
             found.add((*about, line.valid_from, line.valid_until) if line.usd_per_1m is not None else about)
     return frozenset(found)
-
-
-def plain(value: Decimal) -> str:
-    """Return a price without exponent or trailing zeros, exactly."""
-    return "0" if value == 0 else format(value.normalize(), "f")
 
 
 def _instant(text: str | None) -> datetime | None:

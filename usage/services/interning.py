@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from decimal import Decimal
 from typing import Any
 
 import msgspec
 import psycopg
 
 from catalog.rules import METERS, RateCard
+from core.money import plain
 from usage.rules.postings import Posting
 from usage.selectors import world as worlds
 
@@ -77,23 +77,19 @@ def content_of(card: RateCard) -> dict[str, dict[str, object]]:
     for index, price in enumerate(card.prices):
         if price is None:
             continue
-        content[METERS[index]] = {"price": price.id, "usd_per_1m": _plain(price.usd_per_1m)}
+        content[METERS[index]] = {"price": price.id, "usd_per_1m": plain(price.usd_per_1m)}
         listed = card.listed[index] if card.contract is not None else None
         if listed is not None and listed is not price:
-            content[METERS[index]] |= {"list_price": listed.id, "list_usd_per_1m": _plain(listed.usd_per_1m)}
+            content[METERS[index]] |= {"list_price": listed.id, "list_usd_per_1m": plain(listed.usd_per_1m)}
     if card.contract is not None:
         terms = card.contract
         own = {one.id for one in terms.prices}
         for index, price in enumerate(card.prices):
             if price is not None and price.id in own:
                 content[METERS[index]]["contract"] = True
-        discount = None if terms.discount_percent is None else _plain(terms.discount_percent)
+        discount = None if terms.discount_percent is None else plain(terms.discount_percent)
         content["contract"] = {"id": terms.id, "name": terms.name, "discount_percent": discount}
     return content
-
-
-def _plain(value: Decimal) -> str:
-    return format(value.normalize(), "f")
 
 
 def rate_ids(cursor: psycopg.Cursor[Any], cards: Mapping[bytes, RateCard]) -> dict[bytes, int]:

@@ -13,11 +13,12 @@ from django.db import connection, transaction
 
 from catalog.models import PriceImport, PriceProposal, ProposalKind, ProposalState, SourceTable
 from catalog.rules.comparing import Booked, Comparison, compare, gone, in_force, key_of
-from catalog.rules.proposed import plain, read, said, written
+from catalog.rules.proposed import read, said, written
 from catalog.selectors import snapshot
 from catalog.services.imports.reading import Reading, booked, offered, ordinary, others_of
 from catalog.sources.quotes import Table
 from core.errors import Conflict, Invalid
+from core.money import plain
 from core.services import audit
 
 _ONE_IMPORT = 7_305_003  # any number, as long as nobody else uses it

@@ -46,7 +46,7 @@ _ASKED = ("list", "page")
 
 
 def _address(name: str, *args: str, **query: str) -> str:
-    """Return the address of a page with a query; empty for a page that does not exist."""
+    """Return the address of a page with a query; empty for a name that no service would let in."""
     try:
         path = reverse(name, args=args)
     except NoReverseMatch:

@@ -81,14 +81,6 @@ def offering_url(name: str) -> str:
         return ""
 
 
-def spend_url(**filters: str) -> str:
-    """Return the address of the spend page with filters; empty as long as there is none."""
-    try:
-        return f"{reverse('spend')}?{urlencode(filters)}"
-    except NoReverseMatch:
-        return ""
-
-
 @dataclass(frozen=True, kw_only=True)
 class Line:
     """An offering as the list shows it: prices in words, and what is wrong with it as (tone, text)."""
@@ -394,7 +386,9 @@ def offering(request: HttpRequest, name: str) -> HttpResponse:
             for use_case, cost, requests in shown.spent.use_cases
         ],
         "changes": _changes(request, found),
-        "price_url": _named("price-new", offering=found.name) if access.may(request.user, "prices.approve") else "",
+        "price_url": f"{reverse('price-new')}?{urlencode({'offering': found.name})}"
+        if access.may(request.user, "prices.approve")
+        else "",
         "reported_url": reverse("reported-offering", args=[found.name]) if offering_url(found.name) else "",
         "means_url": offering_url(shown.means) if shown.means else "",
         "gateway_names": sorted(
@@ -402,7 +396,7 @@ def offering(request: HttpRequest, name: str) -> HttpResponse:
             for kind, value in (found.gateway_names or {}).items()
         ),
         "elsewhere": [line_of(row) for row in shown.elsewhere],
-        "spend_url": spend_url(model=found.model.name),
+        "spend_url": f"{reverse('spend')}?{urlencode({'model': found.model.name})}",
         "days": page_of.SPEND_DAYS,
         "now": now,
         "complete_through": freshness.complete_through(at=now),
@@ -474,14 +468,6 @@ def _changes(request: HttpRequest, found: Offering) -> dict[str, str]:
     names = ["tier", "name", "facts", *(["assign"] if found.state != ClaimState.MERGED else [])]
     names += ["retire"] if found.retired_at is None else []
     return {name: reverse(f"offering-{name}", args=[found.name]) for name in names} if offering_url(found.name) else {}
-
-
-def _named(name: str, **query: str) -> str:
-    """Return the address of a page with a query; empty as long as there is none."""
-    try:
-        return f"{reverse(name)}?{urlencode(query)}"
-    except NoReverseMatch:
-        return ""
 
 
 def _flags_of(shown: OfferingPage, now: datetime) -> Iterable[tuple[str, str]]:

@@ -566,7 +566,7 @@ class PriceProposal(models.Model):
     offering_name = models.CharField(max_length=193)
     # Null where the catalogue does not know it.
     offering = models.ForeignKey(Offering, null=True, blank=True, on_delete=models.PROTECT)
-    lines = models.JSONField()  # see services/imports: the series, its price in the book, in the table, in other tables
+    lines = models.JSONField()  # see rules/proposed: the series, its price in the book, in the table, in other tables
     disputed = models.BooleanField(default=False)  # another source says otherwise by more than 1 per cent
     state = models.CharField(max_length=8, choices=ProposalState.choices, default=ProposalState.OPEN)
     settled_by = models.CharField(max_length=254, blank=True)

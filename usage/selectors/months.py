@@ -46,7 +46,7 @@ class MonthRow:
 
     `cost_usd` is all that was booked in it, with `corrections_usd` of it for months closed before; `corrected_usd` was
     booked for this one elsewhere, after it was closed. `compared_usd` is what entries cost whose gateway told a cost,
-    and `reported_usd` what they told.
+    as paid or at list (see `reported`), and `reported_usd` what they told.
     """
 
     label: date

@@ -20,8 +20,8 @@ class NotFailed(Conflict):
 def again(*, job_id: int, by: str, at: datetime) -> Job:
     """Put a failed run in line once more, with all its tries; it goes on where it stopped.
 
-    Who asked and when is kept with the job. What has to be made safe for a second run is not: batches that were booked
-    stay booked, and the checkpoint says which.
+    Who asked and when is kept with the job. Nothing is booked twice: batches that were booked stay booked, and the
+    checkpoint says which.
 
     Raises:
         NotFound: there is no such run of a correction.

@@ -30,6 +30,7 @@ from catalog.sources.quotes import Quote, QuotedHours, Table, UnreadableTable
 
 SOURCE = "csv"
 MOST_PROBLEMS = 50  # that are listed one by one
+MOST_ROWS = 50_000  # three times what the largest public tables have; more keep a browser waiting for minutes
 
 _REQUIRED = ("meter", "usd_per_1m")
 COLUMNS = (
@@ -112,6 +113,8 @@ def _rows(content: bytes) -> tuple[list[tuple[int, dict[str, str]]], list[tuple[
             fields = [field.strip() for field in fields]
             if not any(fields):
                 continue
+            if len(rows) + len(problems) == MOST_ROWS:
+                raise UnreadableTable(f"The file has more than {MOST_ROWS:,} prices.")
             if columns is None:
                 columns = _columns(fields)
             elif len(fields) != len(columns):

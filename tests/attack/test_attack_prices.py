@@ -170,6 +170,7 @@ TABLES = {
     "a zero byte": ("csv", f"{COLUMNS}gpt-5.5@openai,output,31,,,\0\n"),
     "another encoding": ("csv", f"{COLUMNS}gpt-5.5@openai,output,31,,,\n".encode("utf-16")),
     "columns without end": ("csv", ",".join(["x"] * 100_000) + "\n"),
+    "rows without end": ("csv", COLUMNS + "gpt-5.5@openai,output,31,,,\n" * 50_001),
     "nothing but lines": ("csv", "\n" * 10_000),
     "a list": ("litellm", "[]"),
     "a list for a model": ("litellm", '{"\\ud800": [1, 2]}'),

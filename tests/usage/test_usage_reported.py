@@ -11,7 +11,7 @@ import pytest
 from catalog.services import contracts, offerings
 from tests.usage import making
 from tests.usage.making import DAY, NOON, make_event, make_offering, make_priced_offering, send, set_price
-from usage.selectors import reported
+from usage.selectors import months, reported
 from usage.selectors.reported import Compared
 from usage.services import jobs
 from usage.services.restating import running
@@ -46,6 +46,24 @@ def test_under_a_contract_it_is_compared_with_whichever_price_the_gateway_goes_b
     (row,) = reported.by_offering_and_day(**RANGE, most=10).rows
 
     assert row.ours_usd == Decimal(ours)
+
+
+def test_each_gateway_goes_by_a_price_of_its_own_and_every_page_says_the_same():
+    offering = make_priced_offering()
+    contracts.set_terms(
+        name="frame", provider=offering.provider, discount_percent=Decimal(20), valid_from=NOON - DAY,
+        by="tests", approved_by="tests", at=NOON - DAY,
+    )  # fmt: skip
+    send(dollars(5, "5"), gateway="knows-list-prices")
+    send(dollars(5, "4"), gateway="knows-the-contract")
+
+    found = reported.by_offering_and_day(**RANGE, most=10)
+    of_it = reported.total_of(reported.of_offering(offering_id=offering.pk, **RANGE))
+    month = months.row(TODAY.replace(day=1), at=NOON, zone="UTC")
+
+    assert [(row.ours_usd, row.apart) for row in found.rows] == [(Decimal(9), False)]
+    assert found.total == of_it == Compared(ours_usd=Decimal(9), reported_usd=Decimal(9))
+    assert (month.compared_usd, month.reported_usd, month.cost_usd) == (Decimal(9), Decimal(9), Decimal(8))
 
 
 def test_the_greatest_difference_stands_first_and_only_entries_with_both_costs_are_compared():

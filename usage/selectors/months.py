@@ -231,24 +231,27 @@ _TOKENS = (
     "uncached_input_tokens + cache_read_tokens + cache_write_5m_tokens + cache_write_1h_tokens + output_tokens "
     "+ audio_input_tokens + audio_output_tokens + image_input_tokens + image_output_tokens"
 )
+# Of the rows of a day, an offering and a gateway: what is compared is chosen there.
 _FIGURES = {
     "cost_usd": "sum(cost_usd)",
     "corrections_usd": "coalesce(sum(cost_usd) FILTER (WHERE correction_of <> 0), 0)",
     "compared_usd": reported.OURS,
     "reported_usd": "sum(compared_reported_usd)",
-    "requests": "sum(requests)::bigint",
-    "tokens": f"sum({_TOKENS})::bigint",
-    "unpriced_tokens": "sum(unpriced_tokens)::bigint",
-    "uncounted_requests": "sum(uncounted_requests)::bigint",
-    "unclassified_tokens": f"coalesce(sum({_TOKENS}) FILTER (WHERE tier = {Tier.UNCLASSIFIED.value}), 0)::bigint",
+    "requests": "sum(requests)",
+    "tokens": f"sum({_TOKENS})",
+    "unpriced_tokens": "sum(unpriced_tokens)",
+    "uncounted_requests": "sum(uncounted_requests)",
+    "unclassified_tokens": f"coalesce(sum({_TOKENS}) FILTER (WHERE tier = {Tier.UNCLASSIFIED.value}), 0)",
 }
 
 
 def _sums(*, first: date, until: date) -> dict[date, dict[str, Any]]:
+    parts = ", ".join(f"{sql} AS {name}" for name, sql in _FIGURES.items())
+    sums = ", ".join(f"sum({name}){'' if name.endswith('_usd') else '::bigint'}" for name in _FIGURES)
     with connection.cursor() as cursor:
         cursor.execute(
-            f"SELECT date_trunc('month', day)::date, {', '.join(_FIGURES.values())} FROM rollup_day r "
-            "WHERE day >= %s AND day < %s GROUP BY 1",
+            f"SELECT date_trunc('month', day)::date, {sums} FROM (SELECT r.day, {parts} FROM rollup_day r "
+            f"WHERE r.day >= %s AND r.day < %s GROUP BY {reported.BY}) each GROUP BY 1",
             [first, until],
         )
         return {label: dict(zip(_FIGURES, values, strict=True)) for label, *values in cursor.fetchall()}

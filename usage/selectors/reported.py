@@ -2,8 +2,9 @@
 
 Only entries that have both are compared: one without a price has no cost of ours, one that a gateway did not price has
 none of theirs. Under a contract our cost is taken at the contract's prices or at list prices, whichever the gateway
-goes by: most know list prices only, and what a contract takes off is no disagreement. Days are the organisation's,
-ranges [first, until). All figures come from `rollup_day`.
+goes by: most know list prices only, and what a contract takes off is no disagreement. Which of them it is, is said of
+an offering, a gateway and a day (`BY`); everything else sums those, so that no two pages differ. Days are the
+organisation's, ranges [first, until). All figures come from `rollup_day`.
 """
 
 from __future__ import annotations
@@ -23,12 +24,16 @@ _DIGITS = 80  # sums hold more digits than the default context keeps
 # More than a cent, and more than 1 per cent of what was reported: what is less comes of rounding on their side.
 _APART = "abs(ours - theirs) > 0.01 AND abs(ours - theirs) * 100 > abs(theirs)"
 _SOME = "(r.compared_cost_usd <> 0 OR r.compared_reported_usd <> 0)"
-OURS = (  # of a group of rows of rollup_day called r
+BY = "r.offering_id, r.gateway_id, r.day"
+OURS = (  # of rows of rollup_day called r, grouped by `BY`
     "CASE WHEN abs(sum(r.compared_list_usd) - sum(r.compared_reported_usd)) "
     "< abs(sum(r.compared_cost_usd) - sum(r.compared_reported_usd)) "
     "THEN sum(r.compared_list_usd) ELSE sum(r.compared_cost_usd) END"
 )
-_SUMS = f"{OURS} AS ours, sum(r.compared_reported_usd) AS theirs"
+_COMPARED = f"""
+    SELECT {BY}, {OURS} AS ours, sum(r.compared_reported_usd) AS theirs FROM rollup_day r
+    WHERE r.day >= %(first)s AND r.day < %(until)s AND {_SOME} GROUP BY {BY}
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,8 +102,8 @@ def by_offering_and_day(
         cursor.execute(
             f"""
             WITH compared AS (
-                SELECT r.offering_id, r.day, {_SUMS} FROM rollup_day r
-                WHERE r.day >= %(first)s AND r.day < %(until)s AND {_SOME} GROUP BY r.offering_id, r.day
+                SELECT offering_id, day, sum(ours) AS ours, sum(theirs) AS theirs FROM ({_COMPARED}) each
+                GROUP BY offering_id, day
             ), whole AS (
                 SELECT count(*) AS n, count(*) FILTER (WHERE {_APART}) AS apart, coalesce(sum(ours), 0) AS ours,
                     coalesce(sum(theirs), 0) AS theirs FROM compared
@@ -132,9 +137,8 @@ def of_offering(*, offering_id: int, first: date, until: date) -> list[GatewayDa
     with connection.cursor() as cursor:
         cursor.execute(
             f"""
-            SELECT g.name, r.day, {_SUMS} FROM rollup_day r JOIN catalog_gateway g ON g.id = r.gateway_id
-            WHERE r.day >= %(first)s AND r.day < %(until)s AND r.offering_id = %(offering)s AND {_SOME}
-            GROUP BY g.name, r.day ORDER BY r.day DESC, g.name
+            SELECT g.name, c.day, c.ours, c.theirs FROM ({_COMPARED}) c JOIN catalog_gateway g ON g.id = c.gateway_id
+            WHERE c.offering_id = %(offering)s ORDER BY c.day DESC, g.name
             """,
             {"first": first, "until": until, "offering": offering_id},
         )

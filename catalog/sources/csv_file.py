@@ -106,7 +106,7 @@ def _rows(content: bytes) -> tuple[list[tuple[int, dict[str, str]]], list[tuple[
         io.StringIO(text, newline=""), delimiter=";" if first.count(";") > first.count(",") else ",", strict=True
     )
     columns: list[str] | None = None
-    rows = []
+    rows: list[tuple[int, dict[str, str]]] = []
     problems: list[tuple[int, str]] = []
     try:
         for fields in reader:

@@ -10,6 +10,7 @@ from django.db.backends.postgresql.psycopg_any import DateTimeTZRange
 from core.models import Job
 from tests.usage.making import DAY, NOON, SECOND, make_event, make_gateway, make_priced_offering, send, take
 from usage.models import (
+    Correction,
     EventKey,
     HeldEvent,
     Month,
@@ -256,6 +257,10 @@ def a_month(**overrides):
     return Month(**{**given, **overrides})
 
 
+def a_correction(**overrides):
+    return Correction(**{"amendment_id": 7, "job_id": 7, "taken_up_at": NOON, **overrides})
+
+
 ROWS = {
     "usage_source_one_live_stream": lambda: [a_source(), a_source()],
     "usage_source_import_has_range": lambda: [an_import(covers=None)],
@@ -272,6 +277,8 @@ ROWS = {
     "usage_month_ordered": lambda: [a_month(ends_at=datetime.fromisoformat("2026-05-01T00:00Z"))],
     "usage_month_over_when_closed": lambda: [a_month(closed_at=datetime.fromisoformat("2026-05-31T23:59Z"))],
     "usage_rate_once": lambda: [Rate(digest=b"1" * 16, prices={}), Rate(digest=b"1" * 16, prices={})],
+    "usage_correction_once": lambda: [a_correction(job_id=1), a_correction(job_id=2)],
+    "usage_correction_job_once": lambda: [a_correction(amendment_id=1), a_correction(amendment_id=2)],
     "usage_context_once": lambda: [
         RequestContext(digest=b"1" * 16, content={}),
         RequestContext(digest=b"1" * 16, content={}),

@@ -32,6 +32,10 @@ def _dated(valid: DateTimeTZRange, value: int) -> Dated:
     return Dated(starts_at, ends_at, value)
 
 
+def hours_of(row: HourWindow) -> Hours:
+    return Hours(row.pk, row.name, row.zone, frozenset(row.weekdays), row.starts, row.ends)
+
+
 def revision() -> int:
     """Return the number that moves with every change of the catalogue. One query."""
     return Revision.objects.values_list("number", flat=True).get()
@@ -91,10 +95,7 @@ def load() -> Book:
 
 def _load_prices(book: Book, served_as: dict[tuple[int, int], int], regions: dict[int, str]) -> None:
     """Read prices and contracts as recorded now. Three queries."""
-    hours = {
-        row.pk: Hours(row.pk, row.name, row.zone, frozenset(row.weekdays), row.starts, row.ends)
-        for row in HourWindow.objects.all()
-    }
+    hours = {row.pk: hours_of(row) for row in HourWindow.objects.all()}
     contracts = list(Contract.objects.select_related("provider").order_by("id"))
     first_ids: dict[str, int] = {}
     for row in contracts:

@@ -8,8 +8,9 @@ from datetime import datetime
 from decimal import Decimal
 
 from catalog.models import HourWindow, Offering, Price
-from catalog.rules import METERS, Book, Hours, ListedPrice
+from catalog.rules import METERS, Book, ListedPrice
 from catalog.rules.comparing import Booked, in_force, key_of, merged
+from catalog.selectors import snapshot
 from catalog.services import prices
 from catalog.sources.quotes import Quote, Table, UnreadableTable
 from core.errors import Invalid, Malformed
@@ -142,10 +143,7 @@ def booked(only: Collection[int] | None = None) -> dict[int, tuple[Booked, ...]]
 
     Unlike the book that rating keeps, prices of regions that the offering is not in are among them.
     """
-    windows = {
-        row.pk: Hours(row.pk, row.name, row.zone, frozenset(row.weekdays), row.starts, row.ends)
-        for row in HourWindow.objects.all()
-    }
+    windows = {row.pk: snapshot.hours_of(row) for row in HourWindow.objects.all()}
     offerings = Offering.objects.all() if only is None else Offering.objects.filter(pk__in=only)
     served_as = {
         (provider, model): pk for pk, provider, model in offerings.values_list("id", "provider_id", "model_id")

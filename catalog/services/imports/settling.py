@@ -11,7 +11,6 @@ from django.db import transaction
 from catalog.models import ClaimState, HourWindow, Offering, Price, PriceProposal, PriceSeries, ProposalKind
 from catalog.models import ProposalState as State
 from catalog.rules.comparing import Booked, SeriesKey, quoted_hours
-from catalog.rules.pricing import Hours
 from catalog.rules.proposed import ProposedLine, read
 from catalog.selectors import snapshot
 from catalog.services import offerings, prices, turns
@@ -203,10 +202,7 @@ def _windows(wanted: Iterable[QuotedHours]) -> dict[QuotedHours, HourWindow]:
     hours = set(wanted)
     if not hours:
         return {}
-    known = {
-        quoted_hours(Hours(row.pk, row.name, row.zone, frozenset(row.weekdays), row.starts, row.ends)): row
-        for row in HourWindow.objects.order_by("-pk")
-    }
+    known = {quoted_hours(snapshot.hours_of(row)): row for row in HourWindow.objects.order_by("-pk")}
     found = {}
     for one in sorted(hours, key=lambda each: each.name):
         row = known.get(one)

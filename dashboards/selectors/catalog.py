@@ -388,7 +388,7 @@ def one(*, offering: Offering, at: datetime, zone: str) -> OfferingPage:
     aliases = Alias.objects.filter(offering=offering).order_by("name", "-valid")
     of_it = Price.objects.filter(series__model=offering.model_id, series__provider=offering.provider_id)
     of_it = of_it.select_related("series", "series__hour_window", "series__contract")
-    held = [_price(row) for row in of_it.filter(recorded__upper_inf=True)]
+    held = [price_line(row) for row in of_it.filter(recorded__upper_inf=True)]
     replaced = of_it.filter(recorded__upper_inf=False).order_by("-recorded__endswith", "-id")[:MOST_EARLIER]
     own = PriceSeries.objects.filter(model=offering.model_id, provider=offering.provider_id, contract__isnull=False)
     contracts = (
@@ -412,7 +412,7 @@ def one(*, offering: Offering, at: datetime, zone: str) -> OfferingPage:
         tiers=[_span(str(row.get_tier_display()), row.valid) for row in tiers],
         aliases=[_span(row.name, row.valid) for row in aliases],
         prices=sorted(held, key=_by_series),
-        replaced=[_price(row) for row in replaced],
+        replaced=[price_line(row) for row in replaced],
         contracts=[
             ContractLine(
                 id=row.pk,
@@ -449,7 +449,8 @@ def _span(text: str, valid: Any) -> Span:
     return Span(text=text, starts_at=valid.lower, ends_at=valid.upper)
 
 
-def _price(row: Price) -> PriceLine:
+def price_line(row: Price) -> PriceLine:
+    """Return a price as pages show it; its series has to be read with its hours and its contract."""
     series = row.series
     valid: Any = row.valid
     recorded: Any = row.recorded

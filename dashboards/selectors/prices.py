@@ -14,7 +14,7 @@ from django.db.models.functions import Lower
 
 from catalog.models import ClaimState, Contract, Gateway, HourWindow, Meter, Offering, Price, PriceSeries, Provider
 from catalog.rules import METERS
-from dashboards.selectors.catalog import PriceLine
+from dashboards.selectors.catalog import PriceLine, price_line
 
 PER_PAGE = 50
 MOST_NAMES = 2_000  # offerings that a field suggests
@@ -156,34 +156,7 @@ def is_empty() -> bool:
 def _line(row: Price) -> BookLine:
     series = row.series
     return BookLine(
-        offering=f"{series.model.name}@{series.provider.name}", provider=series.provider.title, price=_price(row)
-    )
-
-
-def _price(row: Price) -> PriceLine:
-    series = row.series
-    valid: Any = row.valid
-    recorded: Any = row.recorded
-    return PriceLine(
-        id=row.pk,
-        meter=series.meter,
-        context_over=series.context_over,
-        context_inclusive=series.context_inclusive,
-        service_tier=series.service_tier or "",
-        region=series.region or "",
-        hours=series.hour_window.name if series.hour_window else "",
-        contract=series.contract.name if series.contract else "",
-        usd_per_1m=row.usd_per_1m,
-        valid_from=valid.lower,
-        valid_until=valid.upper,
-        recorded_at=recorded.lower,
-        recorded_until=recorded.upper,
-        source=row.source,
-        source_version=row.source_version,
-        source_url=row.source_url,
-        note=row.note,
-        entered_by=row.entered_by,
-        approved_by=row.approved_by,
+        offering=f"{series.model.name}@{series.provider.name}", provider=series.provider.title, price=price_line(row)
     )
 
 
@@ -240,9 +213,9 @@ def beside(*, offering: Offering, terms: Terms) -> Beside:
         one = row.series
         is_of = (one.context_over, one.service_tier, one.region, one.hour_window_id, one.contract_id)
         if is_of == asked:
-            found[True][one.meter].append(_price(row))
+            found[True][one.meter].append(price_line(row))
         if not any(part is not None for part in is_of):
-            found[False][one.meter].append(_price(row))
+            found[False][one.meter].append(price_line(row))
     return Beside(same=found[True], ordinary=found[False])
 
 

@@ -113,8 +113,9 @@ def assign_team(
 ) -> UseCaseTeam:
     """Let a team answer for a use case from an instant on; what was booked before stays with whom it was booked for.
 
-    With `at`, the present, an instant before it amends the past: calls since then that named no team move to the team.
-    A team that answers from the very instant on is put right. Repeating changes nothing.
+    With `at`, the present, an instant before it amends the past: what was booked since then for the team that answered
+    so far moves to the team. That are the calls that named no team, and those that named that one: nothing tells them
+    apart. A team that answers from the very instant on is put right. Repeating changes nothing.
 
     Raises:
         Invalid: it is the use case of events that name none.

@@ -90,7 +90,8 @@ def place(
     """Return what a concerned call belongs to by the catalogue as it is."""
     kind, into = amendment.kind, amendment.into_id
     if kind == AmendmentKind.USE_CASE and into is not None:
-        # Who named no team belonged to the use case's; who named one is still that team's.
+        # Who named no team belonged to the use case's; who named another is still that team's. Who named the use
+        # case's own goes along, too: an entry does not say whether its team was named.
         theirs = book.team_of(use_case_id, occurred_at)
         ours = book.team_of(into, occurred_at)
         keeps = team_id not in (theirs, UNASSIGNED_ID) or ours is None

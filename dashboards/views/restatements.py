@@ -13,6 +13,7 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.urls.converters import StringConverter
 from django.utils import timezone
+from django.utils.text import capfirst
 
 from catalog.models import AmendmentKind
 from core import access, nudges
@@ -81,7 +82,9 @@ class KeyConverter(StringConverter):
 def line_of(row: CorrectionRow) -> dict[str, Any]:
     """Return a row with its words, for `_restatement_rows.html` too."""
     tone, words = STATES[row.state]
-    return {"row": row, "tone": tone, "state": words, "kind": KINDS.get(row.kind, row.kind)}
+    # Others begin with a number, or with a name, which stays as it is written.
+    summary = capfirst(row.summary) if row.kind in (AmendmentKind.CONTRACT, PRICE_ARRIVED) else row.summary
+    return {"row": row, "summary": summary, "tone": tone, "state": words, "kind": KINDS.get(row.kind, row.kind)}
 
 
 @page("view")

@@ -10,7 +10,8 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from catalog.models import Amendment, Offering, Price
+from catalog.models import Amendment, Offering, Price, Tier
+from catalog.services import contracts, offerings
 from core.models import Job, JobState
 from tests.dashboards.seeing import HOSTILE, book, call, signed_in
 from tests.usage import making
@@ -257,6 +258,22 @@ def test_a_run_that_has_not_failed_is_not_put_in_line_again(client, offering):
     answer = client.post(f"/restatements/{key}/again/", follow=True)
 
     assert "has not failed" in answer.content.decode()
+
+
+def test_a_name_stays_as_it_is_written_where_a_change_begins_with_it(client, offering):
+    offerings.set_tier(offering=offering, tier=Tier.ECONOMY, since_at=NOON - DAY, by="ann@example.com", at=LATER)
+    restate()
+    contracts.set_terms(
+        name="Ours", provider=offering.provider, discount_percent=Decimal(10), valid_from=NOON - DAY, at=LATER + SECOND,
+        by="ann@example.com", approved_by="ann@example.com",
+    )  # fmt: skip
+    restate(LATER + DAY)
+    signed_in(client, "viewer")
+
+    page = client.get("/restatements/").content.decode()
+
+    assert ">gpt-5.5@openai is economy</a>" in page
+    assert ">Contract Ours</a>" in page
 
 
 def test_names_and_reasons_are_text(client):

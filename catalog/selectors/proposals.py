@@ -130,12 +130,6 @@ def source_tables() -> list[SourceRow]:
     ]
 
 
-def open_counts() -> dict[str, int]:
-    """Return how many proposals wait for a person, by kind; kinds without any are left out. One query."""
-    waiting = PriceProposal.objects.filter(state=ProposalState.OPEN)
-    return dict(waiting.values_list("kind").annotate(Count("id")).order_by("kind"))
-
-
 def imports(*, before: int | None = None, most: int | None = None, only: int | None = None) -> list[ImportRow]:
     """Return imports that brought proposals, the latest first, with id below `before`. Two queries."""
     found = PriceImport.objects.order_by("-id")
@@ -210,13 +204,14 @@ def proposals(
     return [_row(row) for row in found[:most]]
 
 
-def known_count(*, of_import: int) -> int:
-    """Return how many of an import wait for a person and are of offerings that the catalogue has. One query.
+def known_count(*, of_import: int | None = None) -> int:
+    """Return how many proposals wait for a person and are of offerings that the catalogue has. One query.
 
     Those are what the book prices, and what calls or people named and nothing prices. The others are the rest of the
     market: tables list some thousand models of which nobody here ever called one.
     """
-    return PriceProposal.objects.filter(_known(), of_import=of_import, state=ProposalState.OPEN).count()
+    waiting = PriceProposal.objects.filter(_known(), state=ProposalState.OPEN)
+    return (waiting if of_import is None else waiting.filter(of_import=of_import)).count()
 
 
 def _known() -> Q:

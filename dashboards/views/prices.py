@@ -136,7 +136,7 @@ def prices_page(request: HttpRequest) -> HttpResponse:
         "dated": list(DATED.items()),
         "meters": list(METERS.items()),
         "ordinary": page_of.ORDINARY,
-        "waiting": sum(proposals.open_counts().values()),
+        "waiting": proposals.known_count(),
     }
     return render(request, "dashboards/prices.html", context)
 

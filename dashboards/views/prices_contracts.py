@@ -73,7 +73,7 @@ def contracts_page(request: HttpRequest) -> HttpResponse:
     context = {
         "lines": [line_of(row, now) for row in page_of.contracts(at=now)],
         "may_set": request.user.has_perm("prices.approve"),
-        "waiting": sum(proposals.open_counts().values()),
+        "waiting": proposals.known_count(),
     }
     return render(request, "dashboards/prices_contracts.html", context)
 

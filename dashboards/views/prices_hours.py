@@ -78,6 +78,6 @@ def _hours(request: HttpRequest, form: HoursForm, *, status: int = 200) -> HttpR
             for row in page_of.hours()
         ],
         "may_set": request.user.has_perm("prices.approve"),
-        "waiting": sum(proposals.open_counts().values()),
+        "waiting": proposals.known_count(),
     }
     return render(request, "dashboards/prices_hours.html", context, status=status)

@@ -112,7 +112,6 @@ def _imports(
     status: int = 200,
 ) -> HttpResponse:
     rows = proposals.imports(before=before, most=IMPORTS_PER_PAGE + 1)
-    waiting = proposals.open_counts()
     tables = proposals.source_tables()
     context = {
         "form": form,
@@ -127,7 +126,8 @@ def _imports(
         "installed": next((one for one in tables if one.source == INSTALLED), None),
         "installed_refused": refused,
         "shrunk": shrunk,
-        "waiting": sum(waiting.values()),
+        "waiting": proposals.known_count(),
+        "waiting_in_all": sum(one.open_proposals for one in tables),
         "may_import": request.user.has_perm("prices.edit"),
         "columns": COLUMNS,
         "largest_megabytes": LARGEST_FILE_BYTES // (1024 * 1024),

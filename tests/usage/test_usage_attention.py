@@ -120,6 +120,14 @@ def test_what_got_its_price_waits_no_more():
     assert attention.counts(at=LATER).unpriced == 0
 
 
+def test_a_name_without_a_provider_is_shown_as_it_was_written():
+    send(make_event(provider="", model="openai/GPT 5.5 Turbo"))
+
+    (line,) = attention.names(**SHOWN)
+
+    assert line.reported.names == ("openai/GPT 5.5 Turbo",)
+
+
 def test_a_name_nobody_knows_is_shown_as_gateways_wrote_it_until_it_is_assigned():
     known = make_priced_offering()
     send(make_event(model="GPT 5.5 Turbo"), gateway="azure-west")

@@ -306,7 +306,8 @@ def _called(ids: Sequence[int]) -> dict[int, tuple[str, ...]]:
         """,
         {"ids": list(ids)},
     )
-    return {id_: tuple(found) for id_, found in rows}
+    # Kept as provider/model: where nobody named a provider, there is nothing before the stroke.
+    return {id_: tuple(name.removeprefix("/") for name in found) for id_, found in rows}
 
 
 def unclassified(*, at: datetime, zone: str, most: int, skip: int = 0) -> list[UnclassifiedLine]:

@@ -59,7 +59,7 @@ class Book:
     contract_prices: dict[tuple[str, int, str], tuple[ListedPrice, ...]] = field(default_factory=dict)  # by its name
     contract_gateways: frozenset[int] = frozenset()  # those with terms of their own
     priced_offerings: frozenset[int] = frozenset()
-    tables: dict[tuple[int, str, int], PriceTable | None] = field(default_factory=dict)  # made when first asked for
+    tables: dict[tuple[int, str, int], PriceTable] = field(default_factory=dict)  # made when first asked for
 
     def table(self, offering: int, service_tier: str, gateway: int = 0) -> PriceTable | None:
         """Return the prices of an offering and service tier over time, for calls through a gateway.
@@ -78,8 +78,9 @@ class Book:
                 )
                 for one in self._contracts_of(offering, gateway)
             ]  # fmt: skip
-            priced = listed or any(one.prices for one in terms)
-            self.tables[key] = PriceTable.of(listed, terms) if priced else None
+            if not listed and not any(one.prices for one in terms):
+                return None  # not kept: events may name any service tier, and as many as they like
+            self.tables[key] = PriceTable.of(listed, terms)
         return self.tables[key]
 
     def _contracts_of(self, offering: int, gateway: int) -> list[ContractFacts]:

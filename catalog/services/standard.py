@@ -27,12 +27,11 @@ from catalog.models import (
     Price,
     PriceSeries,
     Provider,
-    Revision,
     Tier,
 )
 from catalog.rules import offering_name
+from catalog.services import turns
 from catalog.services.labels import folded_alias, since
-from core.services import audit
 
 _FILE = Path(__file__).resolve().parent.parent / "data" / "standard.json"
 _TIERS = {"frontier": Tier.FRONTIER, "middle": Tier.MIDDLE, "economy": Tier.ECONOMY, "self-hosted": Tier.SELF_HOSTED}
@@ -60,8 +59,7 @@ def load(*, by: str, at: datetime) -> Loaded:
     Changes nothing that is there, and a second load writes nothing. Two at once wait for each other. About twenty
     queries.
     """
-    audit.acting(by=by, reason="standard catalogue")
-    Revision.objects.select_for_update().get()
+    turns.acting(by=by, reason="standard catalogue")
     book = _book()
     known_since = _instant(book["valid_from"])
 

@@ -4,7 +4,7 @@
 Each change moves the catalogue's revision, by a trigger at its first write, so no two can be under way from there on.
 What they lock before that, in whatever order each needs it (series, offerings, names), would let two wait for each
 other: one with the revision for a row, one with that row for the revision. So each change takes the revision first.
-Bookings only read it, and never wait for a change.
+Bookings only read it, and do not wait for a change, save the first one of a source, which sets its format.
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@ from decimal import Decimal
 from functools import partial
 
 import pytest
+from django.db import connection
 from django.db.models import Sum
 
 from catalog.models import Amendment, HourWindow, Tier
@@ -27,7 +28,7 @@ from tests.usage.making import (
 from usage.models import Correction, EntryKind, LedgerEntry, Restatement, RollupDay
 from usage.services import jobs, months
 from usage.services.restating import running
-from usage.services.restating.previewing import preview
+from usage.services.restating.previewing import TakesTooLong, preview
 
 pytestmark = pytest.mark.django_db
 LATER = NOON + timedelta(hours=1)
@@ -329,6 +330,20 @@ def test_teams_are_merged_and_a_use_case_is_given_to_a_team_for_the_past():
 
     rows = RollupDay.objects.values_list("team__name").annotate(n=Sum("requests"))
     assert {row for row in rows if row[1]} == {("support", 2)}
+
+
+def test_a_preview_that_takes_too_long_is_broken_off_and_changes_nothing():
+    def sleep():
+        with connection.cursor() as cursor:
+            cursor.execute("SET LOCAL statement_timeout = '50ms'")
+            cursor.execute("SELECT pg_sleep(10)")
+
+    with pytest.raises(TakesTooLong, match="could not be summed within 20 seconds"):
+        preview(sleep, at=LATER)
+
+    with connection.cursor() as cursor:
+        cursor.execute("SHOW statement_timeout")
+        assert cursor.fetchone() == ("0",)
 
 
 def test_a_refused_change_is_refused_by_its_preview_with_the_same_words():

@@ -46,10 +46,7 @@ def rate(
     """
     if gateway not in book.contract_gateways:
         gateway = 0
-    try:
-        table = book.tables[offering, service_tier, gateway]
-    except KeyError:
-        table = book.table(offering, service_tier, gateway)
+    table = book.tables.get((offering, service_tier, gateway)) or book.table(offering, service_tier, gateway)
     if table is None:
         if not any(meters[:REQUESTS]) and not meters[REQUESTS + 1]:
             return _NOTHING_USED

@@ -132,18 +132,20 @@ def _go_on(job: Job, amendment: Amendment, cursor: psycopg.Cursor[Any], at: date
     partitions.require([world.open_from(at)])
     cards: dict[int, RateCard] = {}
     lines: list[Posting] = []
+    rated: list[Posting] = []  # those of them that were rated anew, and carry the key of a card
     left = BATCH
     while mark["use_cases"] and left > 0:
         entries = _next(cursor, amendment, mark, left)
-        lines += _correct(amendment, entries, cursor=cursor, world=world, cards=cards, mark=mark, at=at)
+        made, anew = _correct(amendment, entries, cursor=cursor, world=world, cards=cards, mark=mark, at=at)
+        lines += made
+        rated += anew
         job.done += len(entries)
         if len(entries) < left:
             mark["use_cases"], mark["after"] = mark["use_cases"][1:], None
         else:
             mark["after"] = [entries[-1].booked_at.isoformat(), entries[-1].id]
         left -= len(entries)
-    # What was not rated anew carries the id of its rate already; keys of cards are addresses, and no such number.
-    interning.set_rates(cursor, [line for line in lines if line.rate_id in cards], cards)
+    interning.set_rates(cursor, rated, cards)
     ledger.post(cursor, postings=lines, world=world, at=at)
     return not mark["use_cases"]
 
@@ -181,11 +183,12 @@ def _correct(
     cards: dict[int, RateCard],
     mark: dict[str, Any],
     at: datetime,
-) -> list[Posting]:
-    """Return the lines that entries of one use case lack; those rated anew carry the keys of their cards."""
-    if not entries:
-        return []
+) -> tuple[list[Posting], list[Posting]]:
+    """Return the lines that entries of one use case lack, and those of them that carry the keys of their cards."""
     lines: list[Posting] = []
+    rated: list[Posting] = []
+    if not entries:
+        return lines, rated
     later = since(
         cursor,
         use_case_id=entries[0].use_case_id,
@@ -204,18 +207,22 @@ def _correct(
             occurred_at=entry.occurred_at,
         )  # fmt: skip
         due = held
-        if concerns.reprices(amendment, entry.offering_id, place):
+        repriced = concerns.reprices(amendment, entry.offering_id, place)
+        if repriced:
             due = pricing.due(entry, offering_id=place.offering_id, world=world, cards=cards)
         closed = world.closed_month(entry.occurred_at)
         if not differs(entry, held=held, due=due, place=place, closed=closed is not None):
             continue
-        lines += corrected(
+        made = corrected(
             entry, held=held, due=due, place=place, ids=ids, correction_of=closed,
             booked_at=entry.occurred_at if closed is None else world.open_from(at),
             restatement_id=mark["restatement"],
         )  # fmt: skip
+        lines += made
+        if repriced:
+            rated.append(made[-1])  # the adjustment, or the entry that is booked anew
         _add(mark, entry, held, due, closed or _month(world, entry.occurred_at))
-    return lines
+    return lines, rated
 
 
 def _held(entry: Posting, later: Since) -> Cost:

@@ -12,6 +12,7 @@ import hashlib
 import http.client
 import json
 import os
+import shlex
 import socket
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -129,7 +130,9 @@ def _start(supervisor: Supervisor, servers: Servers, options: argparse.Namespace
     if sign_in is not None:
         _say(f"  Sign in  {sign_in[0]}  password  {sign_in[1]}")
     elif options.no_seed:
-        _say("  Nobody can sign in yet: .venv/bin/python manage.py createsuperuser")
+        usual = data_dir == discovery.data_dir(os.environ.get("TOLLKEEPER_DATA_DIR"))
+        where = "" if usual else f"TOLLKEEPER_DATA_DIR={shlex.quote(str(data_dir))} "
+        _say(f"  Nobody can sign in yet: {where}.venv/bin/python manage.py createsuperuser")
     _say("  Ctrl-C stops everything and keeps the data.")
     _say("")
 

@@ -113,7 +113,7 @@ def _unpriced(line: UnpricedLine, suggested: Mapping[str, str]) -> UnpricedRow:
         reasons=[reason_words(reason) for reason in line.reasons] or ["priced since in part; what is left is older"],
         price_url=_address("price-new", **query) if waits else "",
         price_words="Enter the price" if "meter" in query else "Enter prices",
-        assign_url=_address("offering-assign", line.name, **into) if line.state == "waiting" else "",
+        assign_url=_address("offering-assign", line.name, **into) if line.state in ("waiting", "merged") else "",
     )
 
 

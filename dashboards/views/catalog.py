@@ -384,8 +384,9 @@ def offering(request: HttpRequest, name: str) -> HttpResponse:
         "use_cases": [
             (use_case, cost, requests, percent(cost / shown.spent.cost_usd) if shown.spent.cost_usd > 0 else "")
             for use_case, cost, requests in shown.spent.use_cases
+            if cost or requests  # of one whose calls were all booked anew elsewhere nothing is left
         ],
-        "changes": _changes(request, found),
+        "changes": _changes(request, found, means=shown.means),
         "price_url": f"{reverse('price-new')}?{urlencode({'offering': found.name})}"
         if access.may(request.user, "prices.approve")
         else "",
@@ -461,13 +462,20 @@ def _steps(prices: Iterable[PriceLine]) -> list[charts.Step]:
     ]
 
 
-def _changes(request: HttpRequest, found: Offering) -> dict[str, str]:
+def _changes(request: HttpRequest, found: Offering, *, means: str) -> dict[str, str]:
     """Return the addresses at which the person may change an offering, by what they change."""
     if not access.may(request.user, "catalog.edit"):
         return {}
     names = ["tier", "name", "facts", *(["assign"] if found.state != ClaimState.MERGED else [])]
     names += ["retire"] if found.retired_at is None else []
-    return {name: reverse(f"offering-{name}", args=[found.name]) for name in names} if offering_url(found.name) else {}
+    if not offering_url(found.name):
+        return {}
+    addresses = {name: reverse(f"offering-{name}", args=[found.name]) for name in names}
+    if found.state == ClaimState.MERGED and means:
+        # What stands under its name from before the day that was chosen can follow.
+        assign = reverse("offering-assign", args=[found.name])
+        addresses["earlier"] = f"{assign}?{urlencode({'into': means})}"
+    return addresses
 
 
 def _flags_of(shown: OfferingPage, now: datetime) -> Iterable[tuple[str, str]]:

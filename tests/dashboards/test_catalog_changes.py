@@ -99,6 +99,8 @@ def test_a_model_that_is_another_one_says_so_and_leads_there(client):
 
     page = client.get("/catalog/gpt-5-5@openai/")
     assert (page.context["page"].means, page.context["means_url"]) == ("gpt-5.5@openai", PAGE)
+    assert page.context["changes"]["earlier"].endswith("/assign/?into=gpt-5.5%40openai")
+    assert client.get(page.context["changes"]["earlier"]).context["form"]["into"].value() == "gpt-5.5@openai"
     assert "assign" not in page.context["changes"]
     listed = {line.row.name: line for line in client.get("/catalog/").context["lines"]}
     assert listed["gpt-5-5@openai"].flags == [("neutral", "assigned to another")]

@@ -93,6 +93,21 @@ def test_one_click_shows_what_assigning_a_suggestion_does_and_another_does_it(cl
     assert b"means gpt-5.5@openai from" in after.content
 
 
+def test_what_was_called_before_the_day_a_name_was_assigned_from_can_be_assigned_too(client):
+    making.make_priced_offering()
+    book(call(model="GPT-5.5-2026-04-23", at=timezone.now() - timedelta(days=3)))
+    signed_in(client, "finance")
+    address = reverse("offering-assign", args=[SNAPSHOT])
+    click(client, address, into="gpt-5.5@openai", since=f"{timezone.now():%Y-%m-%d}", reason="")
+
+    page = client.get("/attention/?list=unpriced")
+
+    (line,) = page.context["unpriced"]
+    assert (line.row.state, line.assign_url) == ("merged", address)
+    assert "Assign earlier calls" in page.content.decode()
+    assert client.get(f"/catalog/{SNAPSHOT}/").context["page"].means == "gpt-5.5@openai"
+
+
 def test_a_digest_of_something_else_confirms_nothing(client):
     everything_waits()
     signed_in(client, "engineer")

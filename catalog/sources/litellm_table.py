@@ -394,11 +394,13 @@ class _Model:
             _first(_half(self._per_token(_OUT_TOKENS["image_output"])), output),
         )
         write = _first(own[_WRITE], own[_INPUT])
+        # LiteLLM would take the price of five minutes. Where an hour is dearer otherwise, that is too little: unsaid.
+        dearer = self._per_token(_WRITE_1H) is not None
         card = {
             "uncached_input": own[_INPUT],
             "cache_read": _first(own[_READ], own[_INPUT]),
             "cache_write_5m": write,
-            "cache_write_1h": _first(own[_WRITE_1H], write),
+            "cache_write_1h": own[_WRITE_1H] if dearer else _first(own[_WRITE_1H], write),
             "output": output,
             "audio_output": output,
             "image_output": image,

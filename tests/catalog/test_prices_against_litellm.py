@@ -146,7 +146,11 @@ def batch_rates(listed: Listed, total: int) -> dict[str, float | None]:
         "uncached_input": text,
         "cache_read": price("cache_read_input_token_cost", text),
         "cache_write_5m": write,
-        "cache_write_1h": price("cache_creation_input_token_cost_above_1hr", write),
+        # Where an hour has a price of its own, that of five minutes is not taken for it, as LiteLLM would.
+        "cache_write_1h": price(
+            "cache_creation_input_token_cost_above_1hr",
+            None if entry.get("cache_creation_input_token_cost_above_1hr") else write,
+        ),
         "output": answer,
         "audio_input": price("input_cost_per_audio_token", text),
         "image_input": price("input_cost_per_image_token", text),

@@ -3,7 +3,8 @@
 The first line names the columns. Each row is the price of one meter: `meter`, `usd_per_1m`, and either `offering`
 (`claude-opus-4.7@anthropic`) or `model` and `provider`. The others may be left out or empty:
 
-- `valid_from`, `valid_until`: a day (midnight UTC) or an instant with its offset; until is not included
+- `valid_from`, `valid_until`: a day (from its midnight in the reader's zone) or an instant with its offset;
+  until is not included
 - `context_over`: a count of input tokens; `context_inclusive`: yes if the limit itself belongs to the higher tier
 - `service_tier`, `region`, `note`, `source_url`
 - `hours_zone`, `hours_from`, `hours_until`, `weekdays` (`mon-fri`, `sat sun`; empty for all): hours on a zone's clock
@@ -27,6 +28,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from catalog.rules import METERS
 from catalog.sources import series
 from catalog.sources.quotes import Quote, QuotedHours, Table, UnreadableTable
+from core.periods import day_start
 
 SOURCE = "csv"
 MOST_PROBLEMS = 50  # that are listed one by one
@@ -54,8 +56,8 @@ class _Wrong(ValueError):
     """A field says what it cannot say; the message says what it could."""
 
 
-def read(content: bytes) -> Table:
-    """Read a file, with or without a byte order mark.
+def read(content: bytes, *, zone: str = "UTC") -> Table:
+    """Read a file, with or without a byte order mark; days in it are those of `zone`.
 
     Raises:
         UnreadableTable: it is no such table, or a row of it cannot be read; the message lists all problems by line.
@@ -65,7 +67,7 @@ def read(content: bytes) -> Table:
     lines: dict[int, int] = {}  # of each quote, by its identity: equal rows are two
     for line, row in rows:
         wrong: list[str] = []
-        quote = _quote(row, wrong)
+        quote = _quote(row, wrong, zone)
         if quote is None:
             problems += [(line, one) for one in wrong]
         else:
@@ -149,7 +151,7 @@ def _columns(fields: list[str]) -> list[str]:
     return columns
 
 
-def _quote(row: dict[str, str], wrong: list[str]) -> Quote | None:
+def _quote(row: dict[str, str], wrong: list[str], zone: str) -> Quote | None:
     """Return what a row says, or None and what is wrong with it."""
 
     def read_with(reader: Callable[..., Any], *columns: str) -> Any:
@@ -162,8 +164,8 @@ def _quote(row: dict[str, str], wrong: list[str]) -> Quote | None:
     named = read_with(_offering, "offering", "model", "provider")
     meter = read_with(_meter, "meter")
     price = read_with(_price, "usd_per_1m")
-    starts = read_with(lambda text: _instant("valid_from", text), "valid_from")
-    ends = read_with(lambda text: _instant("valid_until", text), "valid_until")
+    starts = read_with(lambda text: _instant("valid_from", text, zone), "valid_from")
+    ends = read_with(lambda text: _instant("valid_until", text, zone), "valid_until")
     over = read_with(_context, "context_over")
     inclusive = read_with(_inclusive, "context_inclusive", "context_over")
     tier = read_with(_service_tier, "service_tier")
@@ -219,17 +221,18 @@ def _price(text: str) -> Decimal:
     return series.fitted(Decimal(text))[0]
 
 
-def _instant(column: str, text: str) -> datetime | None:
+def _instant(column: str, text: str, zone: str) -> datetime | None:
     if not text:
         return None
     try:
         if len(text) == len("2026-11-01"):
             day = date.fromisoformat(text)
-            instant = datetime(day.year, day.month, day.day, tzinfo=UTC)
-        else:
-            instant = datetime.fromisoformat(text)
+            if day.year in _YEARS:
+                return day_start(day, zone)
+            raise _Wrong(_outside(column, text))
+        instant = datetime.fromisoformat(text)
         if instant.year not in _YEARS:
-            raise _Wrong(f"{column} {text!r} is outside the years {_YEARS[0]} to {_YEARS[-1]}")
+            raise _Wrong(_outside(column, text))
         if instant.tzinfo is not None:
             return instant.astimezone(UTC)
     except _Wrong:
@@ -239,6 +242,10 @@ def _instant(column: str, text: str) -> datetime | None:
     raise _Wrong(
         f"{column} {text!r} is neither a day, such as 2026-11-01, nor an instant, such as 2026-11-01T08:00+01:00"
     )
+
+
+def _outside(column: str, text: str) -> str:
+    return f"{column} {text!r} is outside the years {_YEARS[0]} to {_YEARS[-1]}"
 
 
 def _context(text: str) -> int | None:

@@ -68,7 +68,7 @@ COLUMNS = (
     ),
     ("meter", True, f"One of {', '.join(METERS)}"),
     ("usd_per_1m", True, "USD per million of the meter, such as 0.125"),
-    ("valid_from", False, "A day (from midnight UTC) or an instant with its offset. Empty: from acceptance on"),
+    ("valid_from", False, "A day of the organisation's zone or an instant with its offset. Empty: from acceptance on"),
     ("valid_until", False, "When it ends; that day is not part of it"),
     ("context_over", False, "Tokens of input above which all of a request is priced so, such as 200000"),
     ("context_inclusive", False, "yes where a request of exactly so many belongs to the tier"),

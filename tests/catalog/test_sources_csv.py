@@ -187,3 +187,13 @@ def test_rows_of_one_series_may_abut_and_not_overlap():
 
     assert len(abutting.quotes) == 2
     assert message == "Line 4: holds at a time at which line 2 holds too, for the same."
+
+
+def test_a_day_begins_at_midnight_of_the_reader_s_zone():
+    content = f"{HEADER},valid_from,valid_until\nm@p,output,1,2026-10-25,2026-11-01\n".encode()
+
+    (quote,) = csv_file.read(content, zone="Europe/Berlin").quotes
+
+    assert (quote.valid_from, quote.valid_until) == (
+        datetime(2026, 10, 24, 22, tzinfo=UTC), datetime(2026, 10, 31, 23, tzinfo=UTC),
+    )  # fmt: skip

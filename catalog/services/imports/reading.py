@@ -14,6 +14,7 @@ from catalog.selectors import snapshot
 from catalog.services import prices
 from catalog.sources.quotes import Quote, Table, UnreadableTable
 from core.errors import Invalid, Malformed
+from core.models import Organisation
 
 SOURCES = ("genai-prices", "litellm", "csv")
 FILES = ("litellm", "csv")  # the others are read from what is installed
@@ -24,6 +25,8 @@ _REQUESTS_APART = ("requests", "web_searches")
 
 def read(*, source: str, content: bytes | None = None) -> Table:
     """Read a table of prices whole: the installed price data of genai-prices, or a file's content.
+
+    Days in a CSV file are the organisation's, as in every form.
 
     Raises:
         Invalid: there is no such source, or a file is missing or too many.
@@ -48,7 +51,7 @@ def read(*, source: str, content: bytes | None = None) -> Table:
             return read_litellm(content)
         from catalog.sources.csv_file import read as read_csv
 
-        return read_csv(content)
+        return read_csv(content, zone=Organisation.objects.get(pk=1).zone)
     except UnreadableTable as error:
         raise Malformed(f"The table cannot be read, and nothing of it was used: {error}") from error
 

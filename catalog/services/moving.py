@@ -8,7 +8,9 @@ from typing import Any
 from django.db.backends.postgresql.psycopg_any import DateTimeTZRange
 from django.db.models import QuerySet
 
+from catalog.models import UNASSIGNED_ID, ClaimState, Team, TeamAlias, UseCase, UseCaseAlias
 from catalog.services.labels import since
+from core.errors import Conflict, Invalid
 
 
 def move_on(rows: QuerySet[Any], *, field: str, into: Any, since_at: datetime) -> bool:
@@ -43,3 +45,44 @@ def gaps(rows: QuerySet[Any], *, since_at: datetime | None) -> list[DateTimeTZRa
             return found
         reached = upper
     return [*found, since(reached)]
+
+
+def labels(
+    aliases: type[UseCaseAlias] | type[TeamAlias],
+    *,
+    of: UseCase | Team,
+    into: UseCase | Team,
+    field: str,
+    since_at: datetime,
+    taken: type[Conflict],
+) -> bool:
+    """Let every label of a use case or team mean another one from an instant on; says whether any meant another thing.
+
+    `aliases` is the table of its other labels and `field` their column of whom they mean. Both rows are locked; `of` is
+    merged then, and `into` is not. Takes part in the caller's transaction.
+
+    Raises:
+        Invalid: `of` is the one of events that name none, or `into` itself.
+        taken: its name means a third one by then, or `into` has itself been assigned to one.
+    """
+    word = field.replace("_", " ")
+    kind = type(of)
+    if of.pk in (UNASSIGNED_ID, into.pk):
+        raise Invalid(f"Events that name no {word} cannot be assigned, and none to itself.", [("into", "cannot be")])
+    list(kind.objects.select_for_update().filter(pk__in=[of.pk, into.pk]).order_by("pk"))
+    since_then = aliases.objects.filter(valid__overlap=since(since_at)).exclude(**{f"{field}__in": [of, into]})
+    if since_then.filter(folded=into.folded).exists():
+        raise taken(f"{into.name!r} has been assigned to another {word} itself.")
+    third = since_then.filter(folded=of.folded).first()
+    if third is not None:
+        raise taken(f"{of.name!r} means {getattr(third, field).name!r} by then.")
+
+    changed = move_on(aliases.objects.filter(**{field: of}), field=field, into=into, since_at=since_at)
+    for gap in gaps(aliases.objects.filter(folded=of.folded), since_at=since_at):
+        aliases.objects.create(folded=of.folded, valid=gap, **{field: into})
+        changed = True
+    kind.objects.filter(pk=of.pk).exclude(state=ClaimState.MERGED).update(state=ClaimState.MERGED)
+    kind.objects.filter(pk=into.pk, state=ClaimState.MERGED).update(state=ClaimState.CLAIMED)
+    of.refresh_from_db(fields=["state"])
+    into.refresh_from_db(fields=["state"])
+    return changed

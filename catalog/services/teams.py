@@ -7,9 +7,8 @@ from datetime import datetime
 from django.db import transaction
 
 from catalog.models import UNASSIGNED_ID, AmendmentKind, ClaimState, Team, TeamAlias, UseCaseTeam
-from catalog.services import amendments, turns
+from catalog.services import amendments, moving, turns
 from catalog.services.labels import checked_label, since
-from catalog.services.moving import gaps, move_on
 from core.errors import Conflict, Invalid, NotFound
 
 
@@ -73,7 +72,7 @@ def change(*, team: Team, name: str, by: str, at: datetime, reason: str = "") ->
     team.name, team.folded = tidy, folded
     team.save(update_fields=["name", "folded"])
     if before != folded:
-        for gap in gaps(TeamAlias.objects.filter(folded=before), since_at=None):
+        for gap in moving.gaps(TeamAlias.objects.filter(folded=before), since_at=None):
             TeamAlias.objects.create(folded=before, team=team, valid=gap)
     return team
 
@@ -119,26 +118,9 @@ def merge(*, team: Team, into: Team, since_at: datetime, by: str, at: datetime, 
         LabelIsTaken: its name means a third team by then, or `into` has itself been assigned to one.
     """
     turns.acting(by=by, reason=reason)
-    if team.pk in (UNASSIGNED_ID, into.pk):
-        raise Invalid("Events that name no team cannot be assigned, and none to itself.", [("into", "cannot be")])
-    list(Team.objects.select_for_update().filter(pk__in=[team.pk, into.pk]).order_by("pk"))
-    since_then = TeamAlias.objects.filter(valid__overlap=since(since_at))
-    if since_then.filter(folded=into.folded).exclude(team__in=[team, into]).exists():
-        raise LabelIsTaken(f"{into.name!r} has been assigned to another team itself.")
-    taken = since_then.filter(folded=team.folded).exclude(team__in=[team, into]).first()
-    if taken is not None:
-        raise LabelIsTaken(f"{team.name!r} means {taken.team.name!r} by then.")
-
-    changed = move_on(TeamAlias.objects.filter(team=team), field="team", into=into, since_at=since_at)
-    for gap in gaps(TeamAlias.objects.filter(folded=team.folded), since_at=since_at):
-        TeamAlias.objects.create(folded=team.folded, team=into, valid=gap)
-        changed = True
+    changed = moving.labels(TeamAlias, of=team, into=into, field="team", since_at=since_at, taken=LabelIsTaken)
     answered = UseCaseTeam.objects.filter(team=team)
-    changed |= move_on(answered, field="team", into=into, since_at=since_at)
-    Team.objects.filter(pk=team.pk).exclude(state=ClaimState.MERGED).update(state=ClaimState.MERGED)
-    Team.objects.filter(pk=into.pk, state=ClaimState.MERGED).update(state=ClaimState.CLAIMED)
-    team.refresh_from_db(fields=["state"])
-    into.refresh_from_db(fields=["state"])
+    changed |= moving.move_on(answered, field="team", into=into, since_at=since_at)
     if changed:
         amendments.note(
             kind=AmendmentKind.TEAM,

@@ -7,9 +7,8 @@ from datetime import datetime
 from django.db import transaction
 
 from catalog.models import UNASSIGNED_ID, AmendmentKind, ClaimState, Team, UseCase, UseCaseAlias, UseCaseTeam
-from catalog.services import amendments, turns
+from catalog.services import amendments, moving, turns
 from catalog.services.labels import checked_label, since
-from catalog.services.moving import gaps, move_on
 from core.errors import Conflict, Invalid, NotFound
 
 
@@ -185,24 +184,9 @@ def merge(*, use_case: UseCase, into: UseCase, since_at: datetime, by: str, at: 
         LabelIsTaken: its name means a third use case by then, or `into` has itself been assigned to one.
     """
     turns.acting(by=by, reason=reason)
-    if use_case.pk in (UNASSIGNED_ID, into.pk):
-        raise Invalid("Events that name no use case cannot be assigned, and none to itself.", [("into", "cannot be")])
-    list(UseCase.objects.select_for_update().filter(pk__in=[use_case.pk, into.pk]).order_by("pk"))
-    since_then = UseCaseAlias.objects.filter(valid__overlap=since(since_at))
-    if since_then.filter(folded=into.folded).exclude(use_case__in=[use_case, into]).exists():
-        raise LabelIsTaken(f"{into.name!r} has been assigned to another use case itself.")
-    taken = since_then.filter(folded=use_case.folded).exclude(use_case__in=[use_case, into]).first()
-    if taken is not None:
-        raise LabelIsTaken(f"{use_case.name!r} means {taken.use_case.name!r} by then.")
-
-    changed = move_on(UseCaseAlias.objects.filter(use_case=use_case), field="use_case", into=into, since_at=since_at)
-    for gap in gaps(UseCaseAlias.objects.filter(folded=use_case.folded), since_at=since_at):
-        UseCaseAlias.objects.create(folded=use_case.folded, use_case=into, valid=gap)
-        changed = True
-    UseCase.objects.filter(pk=use_case.pk).exclude(state=ClaimState.MERGED).update(state=ClaimState.MERGED)
-    UseCase.objects.filter(pk=into.pk, state=ClaimState.MERGED).update(state=ClaimState.CLAIMED)
-    use_case.refresh_from_db(fields=["state"])
-    into.refresh_from_db(fields=["state"])
+    changed = moving.labels(
+        UseCaseAlias, of=use_case, into=into, field="use_case", since_at=since_at, taken=LabelIsTaken
+    )
     if changed:
         amendments.note(
             kind=AmendmentKind.USE_CASE,

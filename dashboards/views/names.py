@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from datetime import date, datetime
+from typing import Any, Literal
 
 from django.http import Http404, HttpRequest, HttpResponse
 from django.urls import reverse
@@ -46,69 +48,59 @@ def _team(pk: int) -> Team:
 @page("catalog.edit", "GET", "HEAD", "POST")
 def assign_use_case(request: HttpRequest, pk: int) -> HttpResponse:
     """Say which use case another one really is, from a day on."""
-    use_case, zone, by = _use_case(pk), zone_of(request), access.label(request.user)
-    initial = dict(prefilled(request, "into", "since"))
-    if request.method != "POST" and "since" not in initial:
-        used = attention.first_day(of="use_case", id=use_case.pk)
-        initial["since"] = _first_day(use_case.first_seen_at, used, zone).isoformat()
-    form = IntoForm(request.POST or None, initial=initial)
-    into = None
-    if ready(request, form):
-        try:
-            into = use_cases.get(form.cleaned_data["into"], at=timezone.now())
-        except NotFound as error:
-            form.add_error("into", str(error))
-
-    def make(at: datetime) -> None:
-        assert into is not None
-        use_cases.merge(
-            use_case=use_case, into=into, since_at=form.since_at(zone), by=by, at=at,
-            reason=form.cleaned_data["reason"],
-        )  # fmt: skip
-
-    return answer(
-        request, form=form, make=make, ready=into is not None, done=reverse("attention"),
-        change=Change(
-            title=f"Which use case {use_case.name} is", action="Assign it", back=_back("use-cases", "Attention"),
-            known=attention_of.known_use_cases(),
-            intro="Its labels mean the other use case from that day on, and calls since then are booked there anew, "
-            "budgets included. Months that are closed stay as they are.",
-        ),
-        told=f"{use_case.name} is {into.name} from {day_words(form.cleaned_data['since'])} on." if into else "",
+    return _assign(
+        request, _use_case(pk), of="use_case", find=use_cases.get, merge=use_cases.merge,
+        back=_back("use-cases", "Attention"), known=attention_of.known_use_cases(),
+        intro="Its labels mean the other use case from that day on, and calls since then are booked there anew, "
+        "budgets included. Months that are closed stay as they are.",
     )  # fmt: skip
 
 
 @page("catalog.edit", "GET", "HEAD", "POST")
 def assign_team(request: HttpRequest, pk: int) -> HttpResponse:
     """Say which team another one really is, from a day on."""
-    team, zone, by = _team(pk), zone_of(request), access.label(request.user)
+    return _assign(
+        request, _team(pk), of="team", find=teams.get, merge=teams.merge,
+        back=_back("teams", "Attention"), known=attention_of.known_teams(),
+        intro="Its labels and the use cases it answers for are the other team's from that day on, and calls since "
+        "then are booked there anew. Months that are closed stay as they are.",
+    )  # fmt: skip
+
+
+def _assign(
+    request: HttpRequest,
+    one: UseCase | Team,
+    *,
+    of: Literal["use_case", "team"],
+    find: Callable[..., Any],
+    merge: Callable[..., None],
+    back: Link,
+    known: Mapping[str, int],
+    intro: str,
+) -> HttpResponse:
+    """Answer for a use case or team that is said to be another one; `merge` takes it under the name `of`."""
+    zone, by = zone_of(request), access.label(request.user)
     initial = dict(prefilled(request, "into", "since"))
     if request.method != "POST" and "since" not in initial:
-        used = attention.first_day(of="team", id=team.pk)
-        initial["since"] = _first_day(team.first_seen_at, used, zone).isoformat()
+        used = attention.first_day(of=of, id=one.pk)
+        initial["since"] = _first_day(one.first_seen_at, used, zone).isoformat()
     form = IntoForm(request.POST or None, initial=initial)
     into = None
     if ready(request, form):
         try:
-            into = teams.get(form.cleaned_data["into"], at=timezone.now())
+            into = find(form.cleaned_data["into"], at=timezone.now())
         except NotFound as error:
             form.add_error("into", str(error))
 
     def make(at: datetime) -> None:
-        assert into is not None
-        teams.merge(
-            team=team, into=into, since_at=form.since_at(zone), by=by, at=at, reason=form.cleaned_data["reason"]
-        )
+        merge(into=into, since_at=form.since_at(zone), by=by, at=at, reason=form.cleaned_data["reason"], **{of: one})
 
     return answer(
         request, form=form, make=make, ready=into is not None, done=reverse("attention"),
         change=Change(
-            title=f"Which team {team.name} is", action="Assign it", back=_back("teams", "Attention"),
-            known=attention_of.known_teams(),
-            intro="Its labels and the use cases it answers for are the other team's from that day on, and calls since "
-            "then are booked there anew. Months that are closed stay as they are.",
+            title=f"Which {of.replace('_', ' ')} {one.name} is", action="Assign it", back=back, known=known, intro=intro
         ),
-        told=f"{team.name} is {into.name} from {day_words(form.cleaned_data['since'])} on." if into else "",
+        told=f"{one.name} is {into.name} from {day_words(form.cleaned_data['since'])} on." if into else "",
     )  # fmt: skip
 
 

@@ -251,6 +251,9 @@ class RequestContext(models.Model):
         return f"#{self.pk}"
 
 
+PRICE_ARRIVED = "price_arrived"  # the kind of restatement, and of job, that no amendment asked for
+
+
 class Restatement(models.Model):
     """Why and by whom the past was booked anew: figures before and after. Written when the work is done."""
 

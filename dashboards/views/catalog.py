@@ -254,7 +254,8 @@ def terms_of(row: PriceLine) -> str:
     return words[0].upper() + words[1:]
 
 
-def _words(row: PriceLine, now: datetime) -> PriceWords:
+def words_of(row: PriceLine, now: datetime) -> PriceWords:
+    """Return a price in words; its source is an address only where that is one that may be followed."""
     if row.recorded_until is not None:
         state = "replaced"
     elif row.holds(now):
@@ -317,7 +318,7 @@ def _groups(rows: Iterable[PriceLine], now: datetime, region: str) -> list[Price
     for _, each in groupby(rows, key=lambda row: row.series[:-1]):
         prices = list(each)
         note = _note(prices[0], region)
-        found.append(PriceGroup(terms=terms_of(prices[0]), note=note, rows=[_words(row, now) for row in prices]))
+        found.append(PriceGroup(terms=terms_of(prices[0]), note=note, rows=[words_of(row, now) for row in prices]))
     return found
 
 
@@ -369,8 +370,8 @@ def offering(request: HttpRequest, name: str) -> HttpResponse:
         "example": worked_example(prices=example) if example else "",
         "groups": groups,
         "matrix": _matrix(groups),
-        "not_now": [_words(row, now) for row in not_now],
-        "replaced": [_words(row, now) for row in shown.replaced],
+        "not_now": [words_of(row, now) for row in not_now],
+        "replaced": [words_of(row, now) for row in shown.replaced],
         "most_replaced": page_of.MOST_EARLIER,
         "chart": charts.over_time(
             _steps(charted.rows), at=now, zone=organisation.zone, terms="" if charted.ordinary else charted.terms

@@ -17,12 +17,10 @@ from django.utils import timezone
 
 from catalog.models import Meter
 from catalog.selectors import proposals
-from dashboards.charts.prices import price
 from dashboards.selectors import prices as page_of
-from dashboards.selectors.catalog import PriceLine
 from dashboards.selectors.prices import BookLine, Wanted
 from dashboards.views.access import page
-from dashboards.views.catalog import PriceWords, offering_url, terms_of
+from dashboards.views.catalog import PriceWords, offering_url, words_of
 
 DATED = {
     "in-force": "In force",
@@ -55,25 +53,6 @@ class Group:
     provider: str
     url: str
     rows: Sequence[Row]
-
-
-def words_of(row: PriceLine, now: datetime) -> PriceWords:
-    """Return a price in words; its source is an address only where that is one that may be followed."""
-    if row.recorded_until is not None:
-        state = "replaced"
-    elif row.holds(now):
-        state = ""
-    else:
-        state = "to come" if row.valid_from and row.valid_from > now else "over"
-    return PriceWords(
-        row=row,
-        meter=METERS.get(row.meter, row.meter),
-        usd=price(row.usd_per_1m),
-        each=f"{price(row.usd_per_1m / 1000)} per 1,000" if row.meter in ("requests", "web_searches") else "",
-        terms=terms_of(row),
-        link=row.source_url if row.source_url.lower().startswith("https://") else "",
-        state=state,
-    )
 
 
 def _groups(lines: Iterable[BookLine], now: datetime) -> list[Group]:

@@ -9,7 +9,6 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from decimal import Decimal
 from typing import Any
 from urllib.parse import urlencode
 
@@ -20,6 +19,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from catalog.models import ProposalKind, ProposalState
+from catalog.rules.comparing import disagree
 from catalog.rules.proposed import ProposedLine
 from catalog.selectors import proposals
 from catalog.selectors.proposals import ImportRow, ProposalRow
@@ -260,13 +260,12 @@ def _line(row: ProposedLine) -> Line:
         what=words[0].upper() + words[1:],
         book=price(row.book_usd_per_1m) if row.book_usd_per_1m is not None else "\N{EN DASH}",
         said=said,
-        others=[(source, price(value), _disagrees(usd, value)) for source, value in sorted(row.others.items())],
+        others=[
+            (source, price(value), usd is not None and disagree(usd, value))
+            for source, value in sorted(row.others.items())
+        ],
         change=change,
     )
-
-
-def _disagrees(usd: Decimal | None, other: Decimal) -> bool:
-    return usd is not None and abs(usd - other) * 100 > max(abs(usd), abs(other))
 
 
 def _proposal(row: ProposalRow) -> Proposal:

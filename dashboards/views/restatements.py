@@ -22,12 +22,12 @@ from dashboards.charts import restatements as charts
 from dashboards.views.access import page
 from dashboards.views.catalog import offering_url
 from dashboards.views.links import Link
+from usage.models import PRICE_ARRIVED
 from usage.selectors import corrections as selector
 from usage.selectors.corrections import (
     FAILED,
     IN_LINE,
     NOTHING,
-    PRICE_ARRIVED,
     RESTATED,
     RUNNING,
     UNFINISHED,

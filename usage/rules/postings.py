@@ -36,6 +36,9 @@ COLUMNS = (
 )  # fmt: skip
 
 
+METER_COLUMNS = COLUMNS[COLUMNS.index("uncached_input_tokens") : COLUMNS.index("reasoning_tokens")]
+
+
 class Posting(msgspec.Struct, gc=False):
     """One line of the ledger. Costs are whole attodollars; `meters` are in the order of `catalog.rules.METERS`."""
 

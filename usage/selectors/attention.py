@@ -17,15 +17,14 @@ from django.db import connection
 from catalog.models import UNASSIGNED_ID
 from catalog.rules import METERS, REQUESTS, Book
 from core import periods
-from usage.rules.postings import COLUMNS
+from usage.rules.postings import METER_COLUMNS
 from usage.rules.rating import METER_WITHOUT_PRICE, NO_PRICE, NOT_COUNTED, PRICED, UNKNOWN_CONTEXT, rate
 from usage.selectors import world as worlds
 
 DAYS = 30  # full days before today, and today
 NEWEST = 200  # entries of an offering that are looked at for the reason why they have no price
 
-_METER_COLUMNS = COLUMNS[13:24]
-_TOKENS = " + ".join(f"r.{name}" for name in _METER_COLUMNS[:REQUESTS])
+_TOKENS = " + ".join(f"r.{name}" for name in METER_COLUMNS[:REQUESTS])
 _WAITS = "(r.unpriced_requests <> 0 OR r.unpriced_tokens <> 0)"
 # What no gateway counted waits for no price: it is a list of its own.
 _STILL = "(sum(r.unpriced_requests) > sum(r.uncounted_requests) OR sum(r.unpriced_tokens) > 0)"
@@ -213,8 +212,8 @@ def _reasons(ids: Sequence[int]) -> dict[int, tuple[Reason, ...]]:
     What was reversed is left out: a reversal is newer than its entry, so it is looked at wherever its entry is. Where
     all that was looked at was priced since, the offering has no reason.
     """
-    used = ", ".join(f"(e.{name} <> 0)::int AS used{n}" for n, name in enumerate(_METER_COLUMNS))
-    flags = ", ".join(f"used{n}" for n in range(len(_METER_COLUMNS)))
+    used = ", ".join(f"(e.{name} <> 0)::int AS used{n}" for n, name in enumerate(METER_COLUMNS))
+    flags = ", ".join(f"used{n}" for n in range(len(METER_COLUMNS)))
     rows = _rows(
         f"""
         WITH newest AS MATERIALIZED (

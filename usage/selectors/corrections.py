@@ -20,13 +20,12 @@ from django.db.models import Q
 
 from catalog.models import Amendment, AmendmentKind, Offering, Price, UseCase
 from core.models import AuditEntry, Job
-from usage.models import Month, Restatement
+from usage.models import PRICE_ARRIVED, Month, Restatement
 from usage.rules.rating import usd
 
 IN_LINE, RUNNING, RESTATED, NOTHING, FAILED = "in_line", "running", "restated", "nothing", "failed"
 STATES = (IN_LINE, RUNNING, RESTATED, NOTHING, FAILED)
 UNFINISHED = (IN_LINE, RUNNING, FAILED)
-PRICE_ARRIVED = "price_arrived"
 KINDS = (*AmendmentKind.values, PRICE_ARRIVED)
 
 _MOST_AUDITED = 50

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import msgspec
 import psycopg
 
-from usage.rules.postings import COLUMNS, Posting
+from usage.rules.postings import COLUMNS, METER_COLUMNS, Posting
 from usage.rules.rating import atto
 
 
@@ -30,7 +30,7 @@ def posting_of(row: Sequence[Any]) -> Posting:
     """Make the posting that a row of the ledger, columns as in `COLUMNS`, was written from."""
     named = dict(zip(COLUMNS, row, strict=True))
     corrects = (named.pop("corrects_use_case_id"), named.pop("corrects_booked_at"), named.pop("corrects_id"))
-    meters = tuple(named.pop(name) for name in COLUMNS[13:24])
+    meters = tuple(named.pop(name) for name in METER_COLUMNS)
     money = {name: named.pop(f"{name}_usd") for name in ("cost", "list_cost", "avoided", "reported_cost")}
     tags, flags = named.pop("tags"), named.pop("flags")
     if isinstance(tags, str):  # Django reads jsonb as text and leaves the decoding to its fields

@@ -18,19 +18,17 @@ from typing import Any, NamedTuple
 from django.db import connection
 
 from catalog.models import Amendment, AmendmentKind
-from catalog.rules import Book, Hours, edges
+from catalog.rules import INPUT_METERS, REQUESTS, Book, Hours, edges
 from catalog.rules.pricing import ContextEdges
 from core import periods
 from usage.models import Month
-from usage.rules.postings import COLUMNS, STATUS_NUMBERS
+from usage.rules.postings import METER_COLUMNS, STATUS_NUMBERS
 from usage.rules.rating import NOT_COUNTED, atto, rate, usd
 from usage.rules.restating import Place
 from usage.selectors import concerned as concerns
 
-_METERS = COLUMNS[13:24]
 _MONEY = ("cost_usd", "list_cost_usd", "avoided_usd")
-_TOKENS = 9  # the first meters are tokens
-_INPUT = " + ".join(f"e.{_METERS[index]}" for index in (0, 1, 2, 3, 5, 7))
+_INPUT = " + ".join(f"e.{METER_COLUMNS[index]}" for index in INPUT_METERS)
 _CACHE_HIT = STATUS_NUMBERS["cache_hit"]
 
 
@@ -158,7 +156,7 @@ class _Tally:
         self._use_cases: dict[int, list[int]] = {}
 
     def add(self, group: _Group, before: int | None, after: int | None, month: date, closed: bool) -> None:
-        tokens = sum(group.meters[:_TOKENS])
+        tokens = sum(group.meters[:REQUESTS])
         row = (
             group.entries, tokens, before or 0, after or 0, tokens if before is None else 0,
             tokens if after is None else 0,
@@ -202,7 +200,9 @@ def _groups(amendment: Amendment, book: Book, calendar: Calendar, until: datetim
         "levels": list(cut.levels),
     }
     holding = [_holding(hours, index, parameters) for index, hours in enumerate(cut.hours)]
-    used = " + ".join(f"CASE WHEN e.{name} > 0 THEN {1 << index} ELSE 0 END" for index, name in enumerate(_METERS))
+    used = " + ".join(
+        f"CASE WHEN e.{name} > 0 THEN {1 << index} ELSE 0 END" for index, name in enumerate(METER_COLUMNS)
+    )
     reported = "e.reported_model" if amendment.kind == AmendmentKind.OFFERING else "''"
     key = (
         "e.use_case_id", "e.offering_id", "e.team_id", "e.gateway_id", "e.tier", "e.service_tier",
@@ -225,7 +225,7 @@ def _groups(amendment: Amendment, book: Book, calendar: Calendar, until: datetim
         )
         SELECT {", ".join(key)}, min(e.occurred_at), min({_INPUT}), count(*),
             {", ".join(f"coalesce(sum(e.{m}), 0) + coalesce(sum(a.{m}), 0)" for m in _MONEY)},
-            {", ".join(f"sum(e.{m})" for m in _METERS)}
+            {", ".join(f"sum(e.{m})" for m in METER_COLUMNS)}
         FROM ledger e
         LEFT JOIN a ON a.corrects_id = e.id
         WHERE e.kind = 1 AND {concerned.sql()} AND a.reversed IS NOT TRUE

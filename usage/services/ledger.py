@@ -16,9 +16,9 @@ from budgets.rules import Consumption
 from budgets.selectors.definitions import tag_names
 from budgets.services import counters
 from catalog.models import Tier
-from catalog.rules import INPUT_METERS, OUTPUT_METERS
+from catalog.rules import INPUT_METERS, OUTPUT_METERS, REQUESTS
 from usage.rules import postings as rules
-from usage.rules.postings import COLUMNS, GroupKey, Groups, Posting
+from usage.rules.postings import COLUMNS, METER_COLUMNS, GroupKey, Groups, Posting
 from usage.rules.rating import usd
 from usage.selectors import drivers
 from usage.selectors.world import World
@@ -91,9 +91,8 @@ _KEY = (
     ("task", "text"),
     ("requested_model", "text"),
 )
-_METERS = COLUMNS[COLUMNS.index("uncached_input_tokens") : COLUMNS.index("reasoning_tokens")]
 _SUMS = (
-    *((name, "bigint") for name in _METERS),
+    *((name, "bigint") for name in METER_COLUMNS),
     ("reasoning_tokens", "bigint"),
     ("cost_usd", "numeric"),
     ("list_cost_usd", "numeric"),
@@ -191,7 +190,7 @@ def _upsert_tags(cursor: psycopg.Cursor[Any], postings: Iterable[Posting], world
             row[1] += _tokens(p.meters, INPUT_METERS)
             row[2] += _tokens(p.meters, OUTPUT_METERS)
             row[3] += p.cost or 0
-            row[4] += 0 if p.cost is not None else sum(p.meters[:9])
+            row[4] += 0 if p.cost is not None else sum(p.meters[:REQUESTS])
             row[5] += 0 if p.counted else requests
     if not sums:
         return

@@ -11,23 +11,23 @@ from typing import Any
 
 import msgspec
 import psycopg
-from django.db import connection, transaction
+from django.db import connection
 
-from catalog.rules import RateCard
+from catalog.rules import REQUESTS, RateCard
 from catalog.selectors import snapshot
 from core.models import Job, JobState
 from core.money import plain
 from core.services import barrier
-from usage.models import Restatement
+from usage.models import PRICE_ARRIVED, Restatement
 from usage.rules.postings import COLUMNS, USAGE, Posting, reversal
 from usage.rules.rating import usd
 from usage.selectors import world as worlds
 from usage.selectors.entries import posting_of
 from usage.selectors.world import World
 from usage.services import interning, ledger, partitions, pricing
-from usage.services.raw import raw_cursor
+from usage.services.restating.steps import restatement_id, step
 
-KIND = "price_arrived"
+KIND = PRICE_ARRIVED
 BATCH = 1000
 
 # Whatever waits for a price and was not taken back since. `unpriced` 3 (not counted) waits for nothing.
@@ -70,36 +70,14 @@ def ask_for(*, offering_id: int, by: str, at: datetime) -> None:
 
 
 def run(job: Job, *, at: datetime) -> bool:
-    """Book one batch; True when nothing is left. Call it again until then.
-
-    Whoever holds the job's row goes on; a second runner waits for it and then sees the checkpoint moved.
-    """
-    # Whatever was booked before the price was known to bookings is in the ledger from here on.
-    barrier.pass_through()
-    try:
-        return _batch(job.pk, at)
-    except partitions.Missing as missing:
-        for month in missing.months:
-            partitions.make(first=month, last=month)
-        return False
-    except BaseException:
-        worlds.forget()
-        raise
-
-
-@transaction.atomic(durable=True)
-def _batch(job_id: int, at: datetime) -> bool:
-    barrier.hold_shared()
-    job = Job.objects.select_for_update().get(pk=job_id)
-    if job.state in (JobState.DONE, JobState.CANCELLED):
-        return True
-    with raw_cursor() as cursor:
-        ledger.hold_corrections(cursor)
-        return _go_on(job, cursor, at)
+    """Book one batch; True when nothing is left. See `steps.step`."""
+    return step(job, _go_on, at=at)
 
 
 def _go_on(job: Job, cursor: psycopg.Cursor[Any], at: datetime) -> bool:
-    mark = job.checkpoint or _first_mark()
+    mark = job.checkpoint or {
+        "after": 0, "entries": 0, "tokens": 0, "cost": "0", "restatement": restatement_id(),
+    }  # fmt: skip
     world = worlds.current()
     partitions.require([world.open_from(at)])
     entries = _waiting(cursor, offering=job.arguments["offering"], after=mark["after"])
@@ -121,7 +99,7 @@ def _go_on(job: Job, cursor: psycopg.Cursor[Any], at: datetime) -> bool:
         )
         postings += [taken_back, anew]
         mark["entries"] += 1
-        mark["tokens"] += sum(entry.meters[:9])
+        mark["tokens"] += sum(entry.meters[:REQUESTS])
         mark["cost"] = str(int(mark["cost"]) + (anew.cost or 0))
     interning.set_rates(cursor, [p for p in postings if p.kind == USAGE], cards)
     ledger.post(cursor, postings=postings, world=world, at=at)
@@ -132,14 +110,6 @@ def _go_on(job: Job, cursor: psycopg.Cursor[Any], at: datetime) -> bool:
         _restate(job, mark, at)
     job.save(update_fields=["checkpoint", "done", "state", "result", "finished_at"])
     return finished
-
-
-def _first_mark() -> dict[str, Any]:
-    """Start at the first entry, with the restatement's number taken ahead: entries name it."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT nextval(pg_get_serial_sequence('usage_restatement', 'id'))")
-        row = cursor.fetchone()
-    return {"after": 0, "entries": 0, "tokens": 0, "cost": "0", "restatement": int(row[0]) if row else 0}
 
 
 def _waiting(cursor: psycopg.Cursor[Any], *, offering: int, after: int) -> list[Posting]:

@@ -15,10 +15,10 @@ import psycopg
 from django.db import connection, transaction
 
 from catalog.models import Amendment
-from catalog.rules import RateCard
+from catalog.rules import REQUESTS, RateCard
 from core.models import Job, JobState
 from core.money import plain
-from core.services import audit, barrier
+from core.services import audit
 from usage.models import Correction, Restatement
 from usage.rules.postings import COLUMNS, QUARTER_HOUR_S, Posting
 from usage.rules.rating import usd
@@ -28,12 +28,10 @@ from usage.selectors import world as worlds
 from usage.selectors.entries import NOTHING_SINCE, Since, posting_of, since
 from usage.selectors.world import World
 from usage.services import interning, ledger, partitions, pricing
-from usage.services.raw import raw_cursor
+from usage.services.restating.steps import restatement_id, step
 
 KIND = "restate"
 BATCH = 2000
-
-_COUNTED_APART = -2  # requests and web searches end the meters; the others are tokens
 
 
 def take_up(*, at: datetime) -> int:
@@ -63,36 +61,15 @@ def take_up(*, at: datetime) -> int:
 
 
 def run(job: Job, *, at: datetime) -> bool:
-    """Book one batch; True when nothing is left. Call it again until then.
-
-    Whoever holds the job's row goes on; a second runner waits for it and then sees the checkpoint moved.
-    """
-    if not Job.objects.filter(pk=job.pk).exclude(checkpoint={}).exists():
-        # Whatever was booked before the amendment was known to bookings is in the ledger from here on.
-        barrier.pass_through()
-    try:
-        return _batch(job.pk, at)
-    except partitions.Missing as missing:
-        for month in missing.months:
-            partitions.make(first=month, last=month)
-        return False
-    except BaseException:
-        worlds.forget()
-        raise
+    """Book one batch; True when nothing is left. See `steps.step`."""
+    return step(job, _batch, at=at)
 
 
-@transaction.atomic(durable=True)
-def _batch(job_id: int, at: datetime) -> bool:
-    barrier.hold_shared()
-    job = Job.objects.select_for_update().get(pk=job_id)
-    if job.state in (JobState.DONE, JobState.CANCELLED):
-        return True
+def _batch(job: Job, cursor: psycopg.Cursor[Any], at: datetime) -> bool:
     amendment = Amendment.objects.get(pk=job.arguments["amendment"])
-    with raw_cursor() as cursor:
-        ledger.hold_corrections(cursor)
-        if not job.checkpoint:
-            job.checkpoint, job.total = _first_mark(amendment), _count(amendment)
-        finished = _go_on(job, amendment, cursor, at)
+    if not job.checkpoint:
+        job.checkpoint, job.total = _first_mark(amendment), _count(amendment)
+    finished = _go_on(job, amendment, cursor, at)
     if finished:
         _finish(job, amendment, at)
     job.save(update_fields=["checkpoint", "done", "total", "state", "result", "finished_at"])
@@ -100,14 +77,11 @@ def _batch(job_id: int, at: datetime) -> bool:
 
 
 def _first_mark(amendment: Amendment) -> dict[str, Any]:
-    """Start at the first entry, with the restatement's number taken ahead: entries name it."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT nextval(pg_get_serial_sequence('usage_restatement', 'id'))")
-        row = cursor.fetchone()
+    """Start at the first entry."""
     return {
         "use_cases": concerns.use_cases(amendment),  # those left to do, the first one under way
         "after": None,  # booked_at and id of the last entry looked at, of that use case
-        "restatement": int(row[0]) if row else 0,
+        "restatement": restatement_id(),
         "entries": 0,
         "tokens": [0, 0],  # unpriced ones, before and after
         "cost": ["0", "0"],  # attodollars, before and after
@@ -247,7 +221,7 @@ def _add(mark: dict[str, Any], entry: Posting, held: Cost, due: Cost, month: dat
     for index, cost in enumerate((held.cost, due.cost)):
         mark["cost"][index] = str(int(mark["cost"][index]) + (cost or 0))
         if cost is None:
-            mark["tokens"][index] += sum(entry.meters[:_COUNTED_APART])
+            mark["tokens"][index] += sum(entry.meters[:REQUESTS])
     for group, key in (("months", f"{month:%Y-%m}"), ("by_use_case", str(entry.use_case_id))):
         entries, before, after = mark[group].get(key, (0, "0", "0"))
         mark[group][key] = [entries + 1, str(int(before) + (held.cost or 0)), str(int(after) + (due.cost or 0))]

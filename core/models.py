@@ -78,10 +78,17 @@ class Organisation(models.Model):
     # Tags that spend can be grouped by at any range; others are answered from the ledger.
     declared_tags = ArrayField(models.CharField(max_length=64), default=list, blank=True)
     separation_of_duties = models.BooleanField(default=True)
+    # Months of the ledger that are kept before the running one; null keeps all. Sums by day stay.
+    keep_ledger_months = models.PositiveSmallIntegerField(null=True, blank=True)
+    keep_receipts_days = models.PositiveSmallIntegerField(default=90)  # then what a booked body held is let go
 
     class Meta:
         constraints = [
             models.CheckConstraint(name="core_organisation_is_one", condition=Q(id=1)),
+            models.CheckConstraint(
+                name="core_organisation_keeps_a_year",
+                condition=Q(keep_ledger_months__isnull=True) | Q(keep_ledger_months__gte=12),
+            ),
             models.CheckConstraint(name="core_organisation_tags_at_most_8", condition=Q(declared_tags__len__lte=8)),
         ]
         triggers = [audited(), pgtrigger.Protect(name="kept", operation=pgtrigger.Delete)]

@@ -10,7 +10,7 @@ import hashlib
 from dataclasses import replace
 from datetime import datetime
 from functools import lru_cache
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 from django.conf import settings
 from django.utils import timezone
@@ -25,7 +25,7 @@ from catalog.models import Gateway
 from core import nudges
 from core.access import Caller
 from core.errors import Invalid, Malformed, NotFound, TooLarge
-from usage.events import UnreadableBody
+from usage.events import Parsed, UnreadableBody
 from usage.formats import FORMATS
 from usage.formats.body import BodyTooLarge, decompress
 from usage.formats.contract import FormatSettings
@@ -44,7 +44,7 @@ def _user_key() -> bytes:
     return hashlib.sha256(b"tollkeeper user pseudonyms:" + settings.SECRET_KEY.encode()).digest()
 
 
-def _format_settings(gateway: dict[str, Any]) -> FormatSettings:
+def format_settings(gateway: dict[str, Any]) -> FormatSettings:
     known = FormatSettings(user_key=_user_key(), max_events=intake.MOST_EVENTS)
     return replace(
         known,
@@ -89,15 +89,29 @@ def _schema(summary: str, description: str) -> Any:
     )
 
 
-class _IntakeApi(APIView):
+class Kept(NamedTuple):
+    """A body that is committed: the receipt's id, and what the format made of it."""
+
+    receipt_id: int
+    parsed: Parsed
+
+
+class IntakeApi(APIView):
     """Takes a body of one format for the gateway that the key stands for."""
 
     actions: ClassVar[dict[str, str]] = {"POST": "usage.send"}
     format_name: ClassVar[str]
-    most_waiting: ClassVar[str]  # the setting that says how many events may wait
+    most_waiting: ClassVar[str] = "BACKLOG_EVENTS"  # the setting that says how many events may wait
     refuse_with_503 = False
 
-    def take(self, request: Request) -> Response:
+    def keep(self, request: Request) -> Kept:
+        """Read the body and commit its events.
+
+        Raises:
+            Invalid: the key stands for no gateway.
+            Unreadable: nothing of the body was kept; the message says why.
+            TooLarge, LimitReached, Unavailable: likewise.
+        """
         caller = request.user
         if not isinstance(caller, Caller) or caller.gateway_id is None:
             raise Invalid("This key stands for no gateway: make one with manage.py create_key NAME --gateway GATEWAY.")
@@ -108,8 +122,9 @@ class _IntakeApi(APIView):
             parsed = FORMATS[self.format_name](
                 body,
                 content_type=request.content_type or "",
+                headers={name.lower(): value for name, value in request.headers.items()},
                 received_at=received_at,
-                settings=_format_settings(_gateway_settings(caller.gateway_id, received_at)),
+                settings=format_settings(_gateway_settings(caller.gateway_id, received_at)),
             )
         except BodyTooLarge as error:
             raise TooLarge(str(error)) from error
@@ -125,10 +140,15 @@ class _IntakeApi(APIView):
         )
         if parsed.events:
             nudges.nudge(BOOK, queue="intake")
+        return Kept(receipt_id, parsed)
+
+    def take(self, request: Request) -> Response:
+        """Keep the body and answer 202 with what the edge saw of it."""
+        kept = self.keep(request)
         answer = {
-            "receipt": str(receipt_id),
-            "accepted": len(parsed.events),
-            "rejected": [{"index": item.index, "error": item.error} for item in parsed.rejected],
+            "receipt": str(kept.receipt_id),
+            "accepted": len(kept.parsed.events),
+            "rejected": [{"index": item.index, "error": item.error} for item in kept.parsed.rejected],
         }
         return Response(answer, status=status.HTTP_202_ACCEPTED)
 
@@ -146,16 +166,15 @@ def _gateway_settings(gateway_id: int, at: datetime) -> dict[str, Any]:
 
 
 @_schema("Report usage", "Native events: one object, an array, or NDJSON. One bad event never fails a body.")
-class UsageEventsApi(_IntakeApi):
+class UsageEventsApi(IntakeApi):
     format_name = "native"
-    most_waiting = "BACKLOG_EVENTS"
 
     def post(self, request: Request) -> Response:
         return self.take(request)
 
 
 @_schema("Report usage from LiteLLM", "Bodies of LiteLLM's `generic_api` callback, unmodified.")
-class UsageLiteLLMApi(_IntakeApi):
+class UsageLiteLLMApi(IntakeApi):
     format_name = "litellm"
     most_waiting = "BACKLOG_EVENTS_LITELLM"
     refuse_with_503 = True  # LiteLLM drops its queue on 4xx and comes again only after 5xx

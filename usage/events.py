@@ -14,6 +14,23 @@ import msgspec
 STATUSES = ("ok", "error", "blocked", "cache_hit", "usage_missing")
 
 
+class Span(msgspec.Struct, array_like=True, kw_only=True, gc=False):
+    """Where in a trace an event was seen. Ids are lower-case hex, as OpenTelemetry writes them.
+
+    One call may be reported by several spans: nested ones, siblings of two instrumentations, in any order and in
+    different bodies. `usage.rules.traces` tells which of them counts.
+    """
+
+    trace: str  # 32 digits
+    span: str  # 16 digits
+    above: list[str] = []  # its ancestors as far as the body tells, the parent first
+    below: list[str] = []  # its descendants in the body that are no events themselves
+    response: str = ""  # the provider's id of the answer
+    scope: str = ""  # the instrumentation
+    rank: int = 0  # of two that report one answer the higher counts
+    started_at: datetime
+
+
 class Event(msgspec.Struct, array_like=True, kw_only=True):
     """One attempt at one call. Fields are appended, never moved: receipts are kept as arrays of them.
 
@@ -59,6 +76,10 @@ class Event(msgspec.Struct, array_like=True, kw_only=True):
     context: dict[str, str] = {}
     tags: dict[str, str] = {}
     flags: list[str] = []  # doubts a format had, such as "meters-do-not-add-up"
+
+    replaces: str = ""  # id of the event of the same source in whose place this one counts
+    voids: str = ""  # id of the event that this one takes back; it counts for nothing itself
+    span: Span | None = None
 
 
 class Rejected(msgspec.Struct, kw_only=True):

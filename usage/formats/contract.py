@@ -10,12 +10,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from types import MappingProxyType
 from typing import Literal, Protocol
 
 from usage.events import Parsed
 
 # A clock may be wrong by hours, and a zone mistaken for another; beyond a day a time is not a time.
 MAX_AHEAD = timedelta(days=1)
+
+NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
 UseCaseSource = Literal["tag", "request", "key", "key-alias", "team"]
 
@@ -40,8 +43,18 @@ class FormatSettings:
 class Format(Protocol):
     """Reads bodies of one kind."""
 
-    def __call__(self, body: bytes, *, content_type: str, received_at: datetime, settings: FormatSettings) -> Parsed:
+    def __call__(
+        self,
+        body: bytes,
+        *,
+        content_type: str,
+        received_at: datetime,
+        settings: FormatSettings,
+        headers: Mapping[str, str] = NO_HEADERS,
+    ) -> Parsed:
         """Read a decompressed body into events; the content type is a hint that gateways get wrong.
+
+        `headers` are the request's, with names in lower case; a file has none.
 
         An item that cannot become an event is in `rejected`, with its position in the body and a reason that
         names the field and never quotes what was in it; the others are not held up. `received_at` is aware.

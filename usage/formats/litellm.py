@@ -16,6 +16,7 @@ from __future__ import annotations
 import hashlib
 import re
 import types
+from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -26,7 +27,7 @@ import msgspec
 
 from usage.events import Event, Parsed
 from usage.formats import usage_objects
-from usage.formats.contract import MAX_AHEAD, FormatSettings, NotJson, Refused
+from usage.formats.contract import MAX_AHEAD, NO_HEADERS, FormatSettings, NotJson, Refused
 from usage.formats.items import UNDECODABLE, Reader
 from usage.formats.labels import MAX_ID, MAX_KEY, MAX_KEYS, MAX_LABEL, MAX_VALUE, tidy, tidy_name
 from usage.formats.native import service_tier
@@ -115,7 +116,14 @@ _NOISE = ("user-agent:", "tollkeeper_")
 _UNKNOWN_COST = "reported-cost-unreadable"
 
 
-def parse(body: bytes, *, content_type: str, received_at: datetime, settings: FormatSettings) -> Parsed:
+def parse(
+    body: bytes,
+    *,
+    content_type: str,
+    received_at: datetime,
+    settings: FormatSettings,
+    headers: Mapping[str, str] = NO_HEADERS,
+) -> Parsed:
     """Read a body of LiteLLM's records. See `contract.Format`."""
     latest = (received_at.astimezone(UTC) + MAX_AHEAD).timestamp()
     return _reader.read(body, lambda record: _event(record, latest, settings), settings.max_events)

@@ -11,6 +11,7 @@ One that failed, was blocked or came from a cache used nothing, and is counted.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Annotated, Any
@@ -19,7 +20,7 @@ import msgspec
 
 from usage.events import STATUSES, Event, Parsed
 from usage.formats import usage_objects
-from usage.formats.contract import MAX_AHEAD, FormatSettings, Refused
+from usage.formats.contract import MAX_AHEAD, NO_HEADERS, FormatSettings, Refused
 from usage.formats.items import Reader
 from usage.formats.labels import MAX_ID, MAX_KEY, MAX_LABEL, MAX_VALUE, is_name, label, labels, name
 from usage.formats.numbers import DO_NOT_ADD_UP, MAX_EXACT, MAX_INT4, Count, disjoint, money
@@ -79,7 +80,14 @@ _COUNTS = tuple(field for field in _Record.__struct_fields__ if field.endswith("
 _reader = Reader(_Record, marker=b'"time"')
 
 
-def parse(body: bytes, *, content_type: str, received_at: datetime, settings: FormatSettings) -> Parsed:
+def parse(
+    body: bytes,
+    *,
+    content_type: str,
+    received_at: datetime,
+    settings: FormatSettings,
+    headers: Mapping[str, str] = NO_HEADERS,
+) -> Parsed:
     """Read a body of native events. See `contract.Format`."""
     key = settings.user_key
     latest = received_at.astimezone(UTC) + MAX_AHEAD

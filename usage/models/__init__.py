@@ -1,5 +1,7 @@
 """The tables of usage, by what they are about."""
 
+from usage.models.checks import Reconciliation
+from usage.models.imports import ImportPart, ImportState, UsageImport
 from usage.models.ledger import (
     PRICE_ARRIVED,
     Correction,
@@ -26,6 +28,8 @@ from usage.models.rollups import (
     Summed,
     SummedSmall,
 )
+from usage.models.statements import ProviderStatement, StatementFile
+from usage.models.traces import Trace
 
 __all__ = [
     "LATENCY_BUCKETS",
@@ -37,12 +41,16 @@ __all__ = [
     "EventKey",
     "HeldEvent",
     "HeldReason",
+    "ImportPart",
+    "ImportState",
     "LedgerEntry",
     "Metered",
     "Month",
+    "ProviderStatement",
     "Rate",
     "Receipt",
     "ReceiptState",
+    "Reconciliation",
     "RequestContext",
     "Restatement",
     "Rollup15Min",
@@ -51,9 +59,12 @@ __all__ = [
     "RollupDayUser",
     "Source",
     "SourceKind",
+    "StatementFile",
     "Status",
     "Summed",
     "SummedSmall",
+    "Trace",
     "Unpriced",
     "UnsummedEntry",
+    "UsageImport",
 ]

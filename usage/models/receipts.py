@@ -79,6 +79,7 @@ class Receipt(models.Model):
     conflicts = models.PositiveIntegerField(default=0)
     quarantined = models.PositiveIntegerField(default=0)
     shadowed = models.PositiveIntegerField(default=0)
+    superseded = models.PositiveIntegerField(db_default=0)  # another event counts in their place
     attempts = models.PositiveSmallIntegerField(default=0)
     try_after = models.DateTimeField()
     error = models.TextField(blank=True)

@@ -80,7 +80,7 @@ class Organisation(models.Model):
     separation_of_duties = models.BooleanField(default=True)
     # Months of the ledger that are kept before the running one; null keeps all. Sums by day stay.
     keep_ledger_months = models.PositiveSmallIntegerField(null=True, blank=True)
-    keep_receipts_days = models.PositiveSmallIntegerField(default=90)  # then what a booked body held is let go
+    keep_receipts_days = models.PositiveSmallIntegerField(db_default=90)  # then what a booked body held is let go
 
     class Meta:
         constraints = [

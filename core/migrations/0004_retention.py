@@ -19,7 +19,7 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='organisation',
             name='keep_receipts_days',
-            field=models.PositiveSmallIntegerField(default=90),
+            field=models.PositiveSmallIntegerField(db_default=90),
         ),
         migrations.AddConstraint(
             model_name='organisation',

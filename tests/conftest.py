@@ -19,7 +19,10 @@ UNMANAGED = (
 
 # The rows that migrations make: after a flush they are there again.
 FIRST_ROWS = (
-    "INSERT INTO core_organisation (id, name, zone, declared_tags, separation_of_duties) VALUES (1, 'My organisation', 'UTC', '{}', true)",
+    (
+        "INSERT INTO core_organisation (id, name, zone, declared_tags, separation_of_duties) "
+        "VALUES (1, 'My organisation', 'UTC', '{}', true)"
+    ),
     "INSERT INTO catalog_revision (id, number) VALUES (1, 0)",
     "INSERT INTO catalog_team (id, name, folded, state) VALUES (1, 'unassigned', 'unassigned', 'claimed')",
     "INSERT INTO catalog_usecase (id, name, folded, title, owner, data_class, state) VALUES (1, 'unassigned', "  # noqa: ISC004

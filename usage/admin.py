@@ -10,7 +10,21 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from core.administration import Shown, span
-from usage.models import Correction, HeldEvent, Month, Rate, Receipt, RequestContext, Restatement, Source
+from usage.models import (
+    Correction,
+    HeldEvent,
+    ImportPart,
+    Month,
+    ProviderStatement,
+    Rate,
+    Receipt,
+    Reconciliation,
+    RequestContext,
+    Restatement,
+    Source,
+    StatementFile,
+    UsageImport,
+)
 
 
 @admin.register(Source)
@@ -93,3 +107,40 @@ class CorrectionAdmin(Shown):
     big = True
     list_display = ("id", "amendment_id", "job_id", "taken_up_at")
     sortable_by = ("id",)
+
+
+@admin.register(UsageImport)
+class UsageImportAdmin(Shown):
+    heavy = ("options", "summary", "error")
+    list_display = ("id", "gateway", "format", "file_name", "state", "events", "rejected", "started_at", "started_by")
+    list_filter = ("state", "audit")
+    list_select_related = ("gateway",)
+    search_fields = ("file_name", "gateway__name")
+
+
+@admin.register(ImportPart)
+class ImportPartAdmin(Shown):
+    big = True
+    secret = ("events",)
+    heavy = ("rejected",)
+    list_display = ("id", "usage_import_id", "number", "event_count", "receipt_id")
+    sortable_by = ("id",)
+
+
+@admin.register(StatementFile)
+class StatementFileAdmin(Shown):
+    list_display = ("id", "format", "account", "file_name", "first_day", "last_day", "imported_at", "withdrawn_at")
+    search_fields = ("file_name", "account")
+
+
+@admin.register(ProviderStatement)
+class ProviderStatementAdmin(Shown):
+    big = True
+    list_display = ("id", "file_id", "day", "provider", "model", "key", "item", "cost_usd")
+    sortable_by = ("id",)
+
+
+@admin.register(Reconciliation)
+class ReconciliationAdmin(Shown):
+    heavy = ("differences",)
+    list_display = ("id", "first_day", "last_day", "started_at", "finished_at", "entries", "rows", "differing", "by")

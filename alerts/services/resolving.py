@@ -10,9 +10,9 @@ from alerts.models import Alert, AlertState
 def resolve(*, kind: str, at: datetime, subject_id: int | None = None, dedupe_key_prefix: str = "") -> int:
     """Resolve what is left of a kind's alerts for one subject, or of those whose dedupe key begins so; says how many.
 
-    Takes part in the caller's transaction, if there is one. One query. Safe to repeat, and of several at once each alert is resolved
-    by one: what is resolved already keeps its moment. An alert that was raised after `at` is of a cause that came
-    later, and stays. What is on its way to a channel still goes out.
+    Takes part in the caller's transaction, if there is one. One query. Safe to repeat, and of several at once each
+    alert is resolved by one: what is resolved already keeps its moment. An alert that was raised after `at` is of a
+    cause that came later, and stays. What is on its way to a channel still goes out.
 
     Raises:
         ValueError: neither a subject nor a prefix is given; that would end every alert of the kind.

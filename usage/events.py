@@ -81,6 +81,20 @@ class Event(msgspec.Struct, array_like=True, kw_only=True):
     voids: str = ""  # id of the event that this one takes back; it counts for nothing itself
     span: Span | None = None
 
+    def tokens(self) -> int:
+        """Return all tokens, input and output."""
+        return (
+            self.uncached_input_tokens
+            + self.cache_read_tokens
+            + self.cache_write_5m_tokens
+            + self.cache_write_1h_tokens
+            + self.output_tokens
+            + self.audio_input_tokens
+            + self.audio_output_tokens
+            + self.image_input_tokens
+            + self.image_output_tokens
+        )
+
 
 class Rejected(msgspec.Struct, kw_only=True):
     """An item of a body that cannot become an event; the others are not held up by it."""

@@ -22,6 +22,8 @@ from typing import NamedTuple
 
 import msgspec
 
+from usage.events import Event, Span
+
 
 class Call(msgspec.Struct, array_like=True, kw_only=True, gc=False):
     """A span that reports a call. `used` says that it has token counts; times are instants."""
@@ -38,6 +40,24 @@ class Call(msgspec.Struct, array_like=True, kw_only=True, gc=False):
     used: bool = True
     started_at: datetime
     ended_at: datetime
+
+
+def call_of(event: Event, span: Span) -> Call:
+    """Return what settling looks at of an event that was seen as a span."""
+    return Call(
+        event_id=event.event_id,
+        span=span.span,
+        above=span.above,
+        below=span.below,
+        response=span.response,
+        scope=span.scope,
+        rank=span.rank,
+        model=event.model,
+        failed=event.status in ("error", "blocked"),
+        used=event.counted and bool(event.tokens()),
+        started_at=span.started_at,
+        ended_at=event.occurred_at,
+    )
 
 
 class Settled(NamedTuple):

@@ -165,7 +165,13 @@ def _gateway_settings(gateway_id: int, at: datetime) -> dict[str, Any]:
     return kept[1]
 
 
-@_schema("Report usage", "Native events: one object, an array, or NDJSON. One bad event never fails a body.")
+@_schema(
+    "Report usage",
+    "Native events: one object, an array, or NDJSON. One bad event never fails a body. Required are `id`, `time` and "
+    "`model`. `replaces` names an earlier event in whose place this one counts, `voids` one that it takes back; an "
+    "event that voids needs only `id` and `time` beside it. Events may come as CloudEvents, structured, in batches or "
+    "in binary mode: the native event is the `data`, and `id` and `time` of the envelope stand in where it has none.",
+)
 class UsageEventsApi(IntakeApi):
     format_name = "native"
 

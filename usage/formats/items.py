@@ -38,8 +38,8 @@ R = TypeVar("R")
 class Reader(Generic[R]):
     """Reads bodies whose items are `record`s; `marker` is a key that each item has, as its bytes.
 
-    `convert` makes an event of a record, or raises Refused; `rescue` makes a record of the bytes of an item
-    that is not one as it stands, or raises Refused with the reason.
+    `convert` makes an event of a record, None of one that is about no use of a model, or raises Refused; `rescue`
+    makes a record of the bytes of an item that is not one as it stands, or raises Refused with the reason.
     """
 
     def __init__(self, record: type[R], *, marker: bytes, rescue: Callable[[bytes, Refused], R] | None = None) -> None:
@@ -48,8 +48,8 @@ class Reader(Generic[R]):
         self._marker = marker
         self._rescue = rescue
 
-    def read(self, body: bytes, convert: Callable[[R], Event], max_events: int) -> Parsed:
-        """Read a body; what `convert` refuses is in `rejected`.
+    def read(self, body: bytes, convert: Callable[[R], Event | None], max_events: int) -> Parsed:
+        """Read a body; what `convert` refuses is in `rejected`, what it makes nothing of is left out.
 
         Raises:
             UnreadableBody: empty, not JSON, cut off, no items, or more than `max_events`.
@@ -60,15 +60,19 @@ class Reader(Generic[R]):
 
         events: list[Event] = []
         rejected: list[Rejected] = []
-        for index, record in enumerate(self._records(body, max_events)):
+        records = self._records(body, max_events)
+        for index, record in enumerate(records):
             if isinstance(record, Refused):
                 rejected.append(Rejected(index=index, error=str(record)))
                 continue
             try:
-                events.append(convert(record))
+                event = convert(record)
             except Refused as refusal:
                 rejected.append(Rejected(index=index, error=str(refusal)))
-        if not events and not rejected:
+            else:
+                if event is not None:
+                    events.append(event)
+        if not records:
             raise UnreadableBody("the body holds no events")
         return Parsed(events=events, rejected=rejected)
 
@@ -108,7 +112,7 @@ class Reader(Generic[R]):
         try:
             return self._one.decode(item)
         except UNDECODABLE as error:
-            refusal = _refusal(item, error)
+            refusal = refused(item, error)
         if self._rescue is None:
             raise refusal
         return self._rescue(item, refusal)
@@ -173,7 +177,8 @@ def _cut(body: bytes) -> Iterator[bytes]:
     raise UnreadableBody("the array is cut off, or not JSON")
 
 
-def _refusal(item: bytes, error: Exception) -> Refused:
+def refused(item: bytes, error: Exception) -> Refused:
+    """Return why an item is none, from what its decoder raised: it names the field and quotes nothing."""
     if isinstance(error, msgspec.ValidationError) and is_json(item):
         return Refused(_reason(str(error)))
     if isinstance(error, RecursionError):

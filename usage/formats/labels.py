@@ -39,6 +39,11 @@ def holds_an_email_address(text: str) -> bool:
     return "@" in text and _EMAIL.search(text) is not None
 
 
+def holds_control_characters(text: str) -> bool:
+    """Say whether `text` holds what no console shows and no column of text keeps."""
+    return not text.isprintable() and _CONTROL.search(text) is not None
+
+
 @lru_cache(maxsize=4096)  # models, providers and tiers are few, and the pattern costs more than the look-up
 def is_name(text: str) -> bool:
     """Say whether `text` can name a model, provider or offering."""
@@ -56,7 +61,7 @@ def label(field: str, text: str | None, limit: int, user_key: bytes) -> str:
     text = text.strip()
     if len(text) > limit:
         raise Refused(f"{field}: longer than {limit} characters")
-    if not text.isprintable() and _CONTROL.search(text):
+    if holds_control_characters(text):
         raise Refused(f"{field}: holds control characters")
     if "@" in text and holds_an_email_address(text):
         return pseudonym(text, user_key)

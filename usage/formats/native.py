@@ -1,8 +1,12 @@
-"""Tollkeeper's own events: one object, an array of them, or NDJSON.
+"""Tollkeeper's own events: one object, an array of them, or NDJSON, each bare or in a CloudEvents envelope.
 
 Required are `id`, `time` (RFC 3339 with an offset) and `model`. Fields not known here are ignored, so that a
 newer client can speak to an older installation; null says "not given". A wrong value in a known field refuses
 the event: its sender can be told, and a guess would be a wrong figure for good.
+
+`replaces` is the id of an event of the same source in whose place this one counts, `voids` of one that this one
+takes back. An event with `voids` counts for nothing itself: it needs no more than `id` and `time`, and of the rest
+nothing is kept. A sender may send an event that it takes back whole, with another id and `voids`.
 
 `input_tokens` counts all input, cached and audio included, and `output_tokens` all output. An event with
 neither, and without a `usage` object that has them, was not counted: its status `ok` becomes `usage_missing`.
@@ -19,10 +23,20 @@ from typing import Annotated, Any
 import msgspec
 
 from usage.events import STATUSES, Event, Parsed
-from usage.formats import usage_objects
+from usage.formats import cloudevents, usage_objects
 from usage.formats.contract import MAX_AHEAD, NO_HEADERS, FormatSettings, Refused
-from usage.formats.items import Reader
-from usage.formats.labels import MAX_ID, MAX_KEY, MAX_LABEL, MAX_VALUE, is_name, label, labels, name
+from usage.formats.items import UNDECODABLE, Reader, refused
+from usage.formats.labels import (
+    MAX_ID,
+    MAX_KEY,
+    MAX_LABEL,
+    MAX_VALUE,
+    holds_control_characters,
+    is_name,
+    label,
+    labels,
+    name,
+)
 from usage.formats.numbers import DO_NOT_ADD_UP, MAX_EXACT, MAX_INT4, Count, disjoint, money
 
 _STATUSES = frozenset(STATUSES)
@@ -40,9 +54,9 @@ _Revision = Annotated[int, msgspec.Meta(ge=0, le=MAX_EXACT)]
 
 
 class _Record(msgspec.Struct, gc=False):
-    id: str
-    time: Annotated[datetime, msgspec.Meta(tz=True)]
-    model: str
+    id: str | None = None
+    time: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
+    model: str | None = None
     use_case: _Label | None = None
     team: _Label | None = None
     provider: str | None = None
@@ -73,11 +87,15 @@ class _Record(msgspec.Struct, gc=False):
     user: _Id | None = None
     context: _Labels | None = None
     tags: _Labels | None = None
+    replaces: str | None = None
+    voids: str | None = None
 
 
 _COUNTS = tuple(field for field in _Record.__struct_fields__ if field.endswith("_tokens"))
 
 _reader = Reader(_Record, marker=b'"time"')
+_enveloped = Reader(cloudevents.Item, marker=cloudevents.MARK)
+_record = msgspec.json.Decoder(_Record)
 
 
 def parse(
@@ -91,6 +109,14 @@ def parse(
     """Read a body of native events. See `contract.Format`."""
     key = settings.user_key
     latest = received_at.astimezone(UTC) + MAX_AHEAD
+    around = cloudevents.in_headers(headers, content_type)
+    if around is not None:
+        parsed = _reader.read(body, lambda record: _event(record, latest, key, around), settings.max_events)
+        if len(parsed.events) + len(parsed.rejected) == 1:
+            return parsed
+        # One envelope is around one event. In a body of several each has to stand for itself.
+    elif cloudevents.MARK in body:
+        return _enveloped.read(body, lambda item: _unwrapped(item, latest, key), settings.max_events)
     return _reader.read(body, lambda record: _event(record, latest, key), settings.max_events)
 
 
@@ -100,16 +126,36 @@ def service_tier(text: str) -> str:
     return "" if text in _STANDARD_TIERS else text
 
 
-def _event(record: _Record, latest: datetime, key: bytes) -> Event:
-    event_id = record.id.strip()
-    if not 0 < len(event_id) <= MAX_ID:
-        raise Refused(f"id: not 1 to {MAX_ID} characters")
-    if not event_id.isprintable():
-        # As a label, save that an id stays what it is, even one that looks like an address: it is what makes
-        # an event come once.
-        label("id", event_id.replace("@", ""), MAX_ID, key)
+def _unwrapped(item: cloudevents.Item, latest: datetime, key: bytes) -> Event:
+    """Read an item of a body that holds envelopes; an item that is none is an event as it stands."""
+    around = None
+    if "specversion" in item:
+        around, inner = cloudevents.opened(item)
+    else:
+        inner = msgspec.json.encode(item)
+    try:
+        record = _record.decode(inner)
+    except UNDECODABLE as error:
+        raise refused(inner, error) from None
+    return _event(record, latest, key, around)
 
-    occurred_at = record.time
+
+def _event(record: _Record, latest: datetime, key: bytes, around: cloudevents.Envelope | None = None) -> Event:
+    given_id, occurred_at = record.id, record.time
+    if around is not None:
+        occurred_at = occurred_at or around.time
+        if given_id is None:
+            given_id = around.event_id(around.id)
+            if record.replaces is not None:
+                record.replaces = around.event_id(record.replaces)
+            if record.voids is not None:
+                record.voids = around.event_id(record.voids)
+    if given_id is None:
+        raise Refused("id: required and missing")
+    if occurred_at is None:
+        raise Refused("time: required and missing")
+    event_id = _id("id", given_id)
+
     if occurred_at.tzinfo is not UTC:
         try:
             occurred_at = occurred_at.astimezone(UTC)
@@ -118,6 +164,14 @@ def _event(record: _Record, latest: datetime, key: bytes) -> Event:
     if occurred_at > latest:
         raise Refused("time: more than a day ahead of its arrival")
 
+    replaces = "" if record.replaces is None else _other("replaces", record.replaces, event_id)
+    if record.voids is not None:
+        if replaces:
+            raise Refused("voids: give either replaces or voids, not both")
+        return Event(event_id=event_id, occurred_at=occurred_at, voids=_other("voids", record.voids, event_id))
+
+    if record.model is None:
+        raise Refused("model: required and missing")
     model = record.model
     if not is_name(model):
         model = name("model", model)
@@ -202,4 +256,22 @@ def _event(record: _Record, latest: datetime, key: bytes) -> Event:
         context=labels("context", record.context, key) if record.context else {},
         tags=labels("tags", record.tags, key) if record.tags else {},
         flags=[] if fits else [DO_NOT_ADD_UP],
+        replaces=replaces,
     )
+
+
+def _id(field: str, text: str) -> str:
+    text = text.strip()
+    if not 0 < len(text) <= MAX_ID:
+        raise Refused(f"{field}: not 1 to {MAX_ID} characters")
+    # No label: an id stays what it is, even one that looks like an address. It is what makes an event come once.
+    if holds_control_characters(text):
+        raise Refused(f"{field}: holds control characters")
+    return text
+
+
+def _other(field: str, text: str, event_id: str) -> str:
+    other = _id(field, text)
+    if other == event_id:
+        raise Refused(f"{field}: names the event itself")
+    return other

@@ -113,6 +113,9 @@ def test_an_event_as_large_as_it_gets_is_read_field_by_field():
         "context": {"task": "code", "complexity": "0.4", "user_tier": "paid"},
         "tags": {"env": "prod"},
         "flags": [],
+        "replaces": "",
+        "voids": "",
+        "span": None,
     }
 
 
@@ -439,3 +442,43 @@ def test_of_a_duplicate_key_the_last_value_holds_as_everywhere_in_json():
     body = json.dumps(native()).replace('"input_tokens": 1200', '"input_tokens": 1, "input_tokens": 7').encode()
 
     assert parse(body).events[0].uncached_input_tokens == 7
+
+
+# --- events that take the place of others ---
+
+
+def test_an_event_names_the_one_that_it_replaces():
+    assert one(id="e-2", replaces=" e-1 ").replaces == "e-1"
+    assert one(id="e-2", replaces=None, voids=None) == one(id="e-2")
+
+
+def test_an_event_that_voids_another_needs_no_more_than_an_id_and_a_time_and_keeps_no_more():
+    bare = {"id": "e-2", "time": "2026-11-20T12:00:00Z", "voids": "e-1"}
+
+    (event,) = parse(bare).events
+    (whole,) = parse(native(id="e-2", voids="e-1", use_case="support", tags={"a": "b"})).events
+
+    assert event == whole
+    assert (event.event_id, event.occurred_at, event.voids, event.model) == ("e-2", NOON, "e-1", "")
+    assert (event.uncached_input_tokens, event.output_tokens, event.use_case) == (0, 0, "")
+
+
+@pytest.mark.parametrize("field", ["replaces", "voids"])
+@pytest.mark.parametrize(
+    ("other", "reason"),
+    [
+        ("", "not 1 to 200 characters"),
+        ("  ", "not 1 to 200 characters"),
+        ("x" * 201, "not 1 to 200 characters"),
+        ("a\0b", "holds control characters"),
+        (7, "expected text, got a whole number"),
+        ("e-1", "names the event itself"),
+        (" e-1 ", "names the event itself"),
+    ],
+)
+def test_an_id_that_cannot_be_another_events_refuses_the_event(field, other, reason):
+    assert refusal(**{field: other}) == f"{field}: {reason}"
+
+
+def test_an_event_replaces_or_voids_but_not_both():
+    assert refusal(replaces="e-7", voids="e-8") == "voids: give either replaces or voids, not both"

@@ -122,7 +122,7 @@ def send(*events: Event, booked_at: datetime | None = None, **taking: Any) -> Re
 
 def outcome(receipt: Receipt) -> dict[str, int]:
     """Return what became of a receipt's events, without the zeros."""
-    names = ("booked", "duplicates", "conflicts", "quarantined", "shadowed")
+    names = ("booked", "duplicates", "conflicts", "quarantined", "shadowed", "superseded")
     return {name: getattr(receipt, name) for name in names if getattr(receipt, name)}
 
 

@@ -164,7 +164,9 @@ def copy_line(p: Posting) -> str:
     )
 
 
-def reversal(p: Posting, *, id_: int, booked_at: datetime, correction_of: date | None, restatement_id: int) -> Posting:
+def reversal(
+    p: Posting, *, id_: int, booked_at: datetime, correction_of: date | None, restatement_id: int | None
+) -> Posting:
     """Return the line that takes a posting back."""
     return msgspec.structs.replace(
         p,

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from usage.events import Event
 from usage.selectors.world import SourceFacts, World
+
+Key = tuple[int, bytes]  # of an event: its source, and the digest of its id
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -33,6 +36,7 @@ class Outcome:
     conflicts: int = 0
     quarantined: int = 0
     shadowed: int = 0
+    superseded: int = 0
 
 
 @dataclass(slots=True)
@@ -51,6 +55,7 @@ class Line:
     booked_at: datetime = EPOCH
     correction_of: Any = None
     id: int = 0
+    takes_back: Sequence[str] = ()  # ids of events of its source in whose place it counts
 
 
 @dataclass(slots=True)
@@ -63,3 +68,5 @@ class Batch:
     outcomes: dict[int, Outcome] = field(default_factory=dict)
     held: list[tuple[Line, str]] = field(default_factory=list)
     other_formats: dict[tuple[int, str], SourceFacts] = field(default_factory=dict)  # by source and format
+    never_came: set[Key] = field(default_factory=set)  # events that lines replace and that nobody has seen yet
+    passed_on: list[Line] = field(default_factory=list)  # superseded ones that replace others in their turn

@@ -21,7 +21,7 @@ from core.services import barrier
 from usage.events import Event
 from usage.selectors import world as worlds
 from usage.selectors.world import SourceFacts, World
-from usage.services import intake, ledger, naming, once, partitions, pricing
+from usage.services import intake, ledger, naming, once, partitions, pricing, replacing, traces
 from usage.services.batch import EPOCH, Batch, Claimed, Line, Outcome
 from usage.services.raw import numbers, raw_cursor
 
@@ -118,13 +118,19 @@ def _book(*, ids: Sequence[int], at: datetime) -> int:
         batch = Batch(world=world, at=at)
         for receipt in claimed:
             _read(batch, receipt)
+        traces.settle(batch, cursor)
+        if any(line.takes_back for line in batch.lines):
+            ledger.hold_corrections(cursor)
         partitions.require([world.open_from(at), *(line.event.occurred_at for line in batch.lines)])
         naming.name(batch)
         _place(batch, cursor)
         once.keep_new(batch, cursor)
         # What both kinds intern is locked before the first line is written.
-        counted = pricing.postings([line for line in batch.lines if not line.shadow], world, cursor)
+        counted = pricing.postings(
+            [line for line in batch.lines if not line.shadow and not line.event.voids], world, cursor
+        )
         shadow = pricing.postings([line for line in batch.lines if line.shadow], world, cursor)
+        counted += replacing.take_back(batch, cursor, booked=counted)
         ledger.post(cursor, postings=counted, world=world, at=at)
         ledger.post_unsummed(cursor, postings=shadow)
         for (_, format), source in sorted(batch.other_formats.items()):
@@ -135,12 +141,13 @@ def _book(*, ids: Sequence[int], at: datetime) -> int:
 
 
 def content_hash(event: Event) -> bytes:
-    """Hash the normalised event without its time: a repeat with another time is the same event."""
+    """Hash the normalised event without its time and its span: a repeat with others is the same event."""
     time, event.occurred_at = event.occurred_at, EPOCH
+    span, event.span = event.span, None
     try:
         return hashlib.blake2b(_msgpack.encode(event), digest_size=16).digest()
     finally:
-        event.occurred_at = time
+        event.occurred_at, event.span = time, span
 
 
 def _read(batch: Batch, receipt: Claimed) -> None:
@@ -154,8 +161,9 @@ def _read(batch: Batch, receipt: Claimed) -> None:
         batch.other_formats[source.id, receipt.format] = source
     imported = source.live and source.gateway_id in batch.world.imported
     for event in intake.unpack(receipt.packed):
-        digest = hashlib.sha256(event.event_id.encode()).digest()[:16]
-        line = Line(event, receipt, source, shadow, digest, content_hash(event))
+        line = Line(event, receipt, source, shadow, once.digest_of(event.event_id), content_hash(event))
+        if event.replaces or event.voids:
+            line.takes_back = (event.replaces or event.voids,)
         if imported and not shadow and batch.world.counted_elsewhere(source.gateway_id, event.occurred_at):
             line.shadow = True
         if source.covers is not None and not source.covers[0] <= event.occurred_at < source.covers[1]:
@@ -224,15 +232,15 @@ def _finish(batch: Batch, cursor: psycopg.Cursor[Any]) -> None:
     outcomes = sorted(batch.outcomes.items())
     cursor.execute(
         "UPDATE receipt r SET state = 'done', done_at = %s, error = '', booked = t.booked, duplicates = t.duplicates, "
-        "conflicts = t.conflicts, quarantined = t.quarantined, shadowed = t.shadowed "
-        "FROM unnest(%s::bigint[], %s::int[], %s::int[], %s::int[], %s::int[], %s::int[]) "
-        "AS t(id, booked, duplicates, conflicts, quarantined, shadowed) WHERE r.id = t.id",
+        "conflicts = t.conflicts, quarantined = t.quarantined, shadowed = t.shadowed, superseded = t.superseded "
+        "FROM unnest(%s::bigint[], %s::int[], %s::int[], %s::int[], %s::int[], %s::int[], %s::int[]) "
+        "AS t(id, booked, duplicates, conflicts, quarantined, shadowed, superseded) WHERE r.id = t.id",
         [
             batch.at,
             numbers([id_ for id_, _ in outcomes]),
             *(
                 numbers([getattr(outcome, name) for _, outcome in outcomes])
-                for name in ("booked", "duplicates", "conflicts", "quarantined", "shadowed")
+                for name in ("booked", "duplicates", "conflicts", "quarantined", "shadowed", "superseded")
             ),
         ],
     )

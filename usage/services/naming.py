@@ -19,6 +19,9 @@ def name(batch: Batch) -> None:
     waiting: list[tuple[Line, str, str, str]] = []
     for line in batch.lines:
         event = line.event
+        if event.voids:
+            line.use_case = line.team = UNASSIGNED_ID  # it books nothing of its own
+            continue
         use_case, team = _fold(event.use_case), _fold(event.team)
         offering = book.offering(event.provider, event.model, event.occurred_at)
         found_use_case = book.use_case(use_case, event.occurred_at) if use_case else UNASSIGNED_ID

@@ -2,24 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
 import psycopg
 
-from usage.services.batch import Batch, Line
+from usage.services.batch import Batch, Key, Line
 from usage.services.raw import numbers
+
+# The content of a key whose event was replaced before it came: whatever it holds, it counts for nothing.
+REPLACED = bytes(16)
+
+
+def digest_of(event_id: str) -> bytes:
+    """Return what a key knows an event by."""
+    return hashlib.sha256(event_id.encode()).digest()[:16]
 
 
 def keep_new(batch: Batch, cursor: psycopg.Cursor[Any]) -> None:
-    """Keep the lines whose event was never booked: the guard of "once" is this INSERT and the key's uniqueness."""
-    first: dict[tuple[int, bytes], Line] = {}
+    """Keep the lines whose event was never booked: the guard of "once" is this INSERT and the key's uniqueness.
+
+    Events that lines take the place of get keys too where they have none: they may still come.
+    """
+    first: dict[Key, Line] = {}
     repeats: list[Line] = []
     for line in batch.lines:
         if first.setdefault((line.source.id, line.digest), line) is not line:
             repeats.append(line)
-    ordered = [first[key] for key in sorted(first)]
+    absent = _replaced(first)
+    keys = sorted([*first, *absent]) if absent else sorted(first)
+    ordered = [first.get(key) or absent[key] for key in keys]
     cursor.execute(
         "INSERT INTO event_key (source_id, digest, content, use_case_id, booked_at, entry_id, first_received_at) "
         # Hashes come as one string of bytes that is cut up there: an array of them takes ten times as long to write.
@@ -29,9 +43,9 @@ def keep_new(batch: Batch, cursor: psycopg.Cursor[Any]) -> None:
         "AS t(source_id, use_case_id, booked_at, entry_id, receipt_id, i) JOIN receipt r ON r.id = t.receipt_id "
         "ORDER BY t.i ON CONFLICT DO NOTHING RETURNING source_id, digest",
         [
-            b"".join([line.digest for line in ordered]),
-            b"".join([line.content for line in ordered]),
-            numbers([line.source.id for line in ordered]),
+            b"".join([digest for _, digest in keys]),
+            b"".join([REPLACED if key in absent else first[key].content for key in keys]),
+            numbers([source for source, _ in keys]),
             numbers([line.use_case for line in ordered]),
             "{" + ",".join([line.booked_at.isoformat() for line in ordered]) + "}",
             numbers([line.id for line in ordered]),
@@ -43,6 +57,7 @@ def keep_new(batch: Batch, cursor: psycopg.Cursor[Any]) -> None:
         repeats += [line for key, line in first.items() if key not in fresh]
         kept = [line for key, line in first.items() if key in fresh]
     else:
+        fresh = set(keys) if absent else set()
         kept = list(first.values())
     for line in kept:
         outcome = batch.outcomes[line.receipt.id]
@@ -53,6 +68,36 @@ def keep_new(batch: Batch, cursor: psycopg.Cursor[Any]) -> None:
     if repeats:
         _tell_repeats_from_conflicts(batch, cursor, repeats)
     batch.lines = kept
+    if absent:
+        batch.never_came = {key for key in absent if key in fresh}
+        replacing = {_key(line) for line in (*kept, *batch.passed_on)}
+        _let_go(cursor, [key for key in batch.never_came if _key(absent[key]) not in replacing])
+
+
+def _key(line: Line) -> Key:
+    return line.source.id, line.digest
+
+
+def _replaced(first: Mapping[Key, Line]) -> dict[Key, Line]:
+    """Return the keys of events that lines take the place of, as far as those are not in the batch themselves."""
+    absent: dict[Key, Line] = {}
+    for line in first.values():
+        if line.takes_back and not line.shadow:
+            for event_id in line.takes_back:
+                key = (line.source.id, digest_of(event_id))
+                if key not in first:
+                    absent[key] = line
+    return absent
+
+
+def _let_go(cursor: psycopg.Cursor[Any], keys: Sequence[Key]) -> None:
+    """Drop keys that were taken for lines that turned out to be repeats or conflicts: those replace nothing."""
+    if keys:
+        cursor.execute(
+            "DELETE FROM event_key k USING unnest(%s::bigint[], %b::bytea[]) AS t(source_id, digest) "
+            "WHERE k.source_id = t.source_id AND k.digest = t.digest",
+            [numbers([source for source, _ in keys]), [digest for _, digest in keys]],
+        )
 
 
 def _tell_repeats_from_conflicts(batch: Batch, cursor: psycopg.Cursor[Any], repeats: Sequence[Line]) -> None:
@@ -62,13 +107,31 @@ def _tell_repeats_from_conflicts(batch: Batch, cursor: psycopg.Cursor[Any], repe
         [numbers([line.source.id for line in repeats]), [line.digest for line in repeats]],
     )
     contents = {(source, bytes(digest)): bytes(content) for source, digest, content in cursor.fetchall()}
+    came: list[Line] = []
     for line in repeats:
         outcome = batch.outcomes[line.receipt.id]
-        if contents.get((line.source.id, line.digest)) == line.content:
+        content = contents.get(_key(line))
+        if content == line.content:
             outcome.duplicates += 1
+        elif content == REPLACED:
+            outcome.superseded += 1
+            contents[_key(line)] = line.content
+            came.append(line)
         else:
             outcome.conflicts += 1
             batch.held.append((line, "conflict"))
+    if came:
+        _note_content(cursor, came)
+        batch.passed_on = [line for line in came if line.takes_back]
+
+
+def _note_content(cursor: psycopg.Cursor[Any], came: Sequence[Line]) -> None:
+    """Let what was replaced before it came be known by its content: from now on it is a repeat, or a conflict."""
+    cursor.execute(
+        "UPDATE event_key k SET content = t.content FROM unnest(%s::bigint[], %b::bytea[], %b::bytea[]) "
+        "AS t(source_id, digest, content) WHERE k.source_id = t.source_id AND k.digest = t.digest",
+        [numbers([line.source.id for line in came]), [line.digest for line in came], [line.content for line in came]],
+    )
 
 
 def hold(batch: Batch, cursor: psycopg.Cursor[Any]) -> None:

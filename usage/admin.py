@@ -12,11 +12,13 @@ from django.http import HttpRequest
 from core.administration import Shown, span
 from usage.models import (
     Correction,
+    DroppedPartition,
     HeldEvent,
     ImportPart,
     Month,
     ProviderStatement,
     Rate,
+    Rebuild,
     Receipt,
     Reconciliation,
     RequestContext,
@@ -144,3 +146,15 @@ class ProviderStatementAdmin(Shown):
 class ReconciliationAdmin(Shown):
     heavy = ("differences",)
     list_display = ("id", "first_day", "last_day", "started_at", "finished_at", "entries", "rows", "differing", "by")
+
+
+@admin.register(Rebuild)
+class RebuildAdmin(Shown):
+    heavy = ("mended",)
+    list_display = ("id", "first_day", "last_day", "by", "reason", "asked_at", "finished_at")
+
+
+@admin.register(DroppedPartition)
+class DroppedPartitionAdmin(Shown):
+    list_display = ("id", "table", "month", "rows", "dropped_at", "by", "keep_ledger_months")
+    list_filter = ("table",)

@@ -1,6 +1,6 @@
 """The tables of usage, by what they are about."""
 
-from usage.models.checks import Reconciliation
+from usage.models.checks import DroppedPartition, Rebuild, Reconciliation
 from usage.models.imports import ImportPart, ImportState, UsageImport
 from usage.models.ledger import (
     PRICE_ARRIVED,
@@ -36,6 +36,7 @@ __all__ = [
     "PRICE_ARRIVED",
     "Correction",
     "Dimensions",
+    "DroppedPartition",
     "Entry",
     "EntryKind",
     "EventKey",
@@ -48,6 +49,7 @@ __all__ = [
     "Month",
     "ProviderStatement",
     "Rate",
+    "Rebuild",
     "Receipt",
     "ReceiptState",
     "Reconciliation",

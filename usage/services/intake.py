@@ -69,17 +69,21 @@ def take(
     One INSERT. A body of which nothing was accepted is done at once.
     """
     refusals = msgspec.json.encode(rejected).decode() if rejected else "[]"
+    times = [event.occurred_at for event in events]
     with raw_cursor() as cursor:  # the events go as bytes, not as twice as much text
         cursor.execute(
-            "INSERT INTO receipt (source_id, environment, format, state, received_at, events, event_count, rejected, "
-            "booked, duplicates, conflicts, quarantined, shadowed, attempts, try_after, error, done_at) "
-            "VALUES (%s, %s, %s, %s, %s, %b, %s, %s::jsonb, 0, 0, 0, 0, 0, 0, %s, '', %s) RETURNING id",
+            "INSERT INTO receipt (source_id, environment, format, state, received_at, first_occurred_at, "
+            "last_occurred_at, events, event_count, rejected, booked, duplicates, conflicts, quarantined, shadowed, "
+            "attempts, try_after, error, done_at) "
+            "VALUES (%s, %s, %s, %s, %s, %s, %s, %b, %s, %s::jsonb, 0, 0, 0, 0, 0, 0, %s, '', %s) RETURNING id",
             [
                 source_id,
                 environment,
                 format,
                 str(ReceiptState.PENDING if events else ReceiptState.DONE),
                 received_at,
+                min(times, default=None),
+                max(times, default=None),
                 pack(events) if events else None,
                 len(events),
                 refusals,

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import pgtrigger
 from django.contrib.postgres.fields import DateTimeRangeField
 from django.db import models
-from django.db.models import Q
+from django.db.models import F, Func, Q
 
 from catalog.models import Gateway, changes_catalog
 from core.ranges import no_overlap
@@ -62,6 +63,18 @@ class ReceiptState(models.TextChoices):
     FAILED = "failed"  # set aside after several tries; it can be tried again
 
 
+# What may become of an event instead of being counted, beside being refused or told to be a repeat.
+NOT_COUNTED = ("conflicts", "quarantined", "shadowed", "superseded")
+
+
+def counted_in_part() -> Q:
+    """Find receipts of which something was refused or kept without being counted; repeats are in order."""
+    found = Q(rejected_count__gt=0)
+    for name in NOT_COUNTED:
+        found |= Q(**{f"{name}__gt": 0})
+    return found
+
+
 class Receipt(models.Model):
     """A body taken in: its normalised events, and what became of them. Prompts never get this far."""
 
@@ -70,10 +83,17 @@ class Receipt(models.Model):
     format = models.CharField(max_length=32)
     state = models.CharField(max_length=8, choices=ReceiptState.choices, default=ReceiptState.PENDING)
     received_at = models.DateTimeField()
+    first_occurred_at = models.DateTimeField(null=True)  # of its events, by their own word
+    last_occurred_at = models.DateTimeField(null=True)
     # msgpack of usage.events.Event, zstd; emptied by retention once done.
     events = models.BinaryField(null=True)
     event_count = models.PositiveIntegerField()
     rejected = models.JSONField(default=list)  # [{"index": 3, "error": "..."}], what the edge refused
+    rejected_count = models.GeneratedField(
+        expression=Func(F("rejected"), function="jsonb_array_length"),
+        output_field=models.IntegerField(),
+        db_persist=True,
+    )
     booked = models.PositiveIntegerField(default=0)
     duplicates = models.PositiveIntegerField(default=0)
     conflicts = models.PositiveIntegerField(default=0)
@@ -84,6 +104,10 @@ class Receipt(models.Model):
     try_after = models.DateTimeField()
     error = models.TextField(blank=True)
     done_at = models.DateTimeField(null=True)
+    # Of one that is set aside for good: it asks for nothing any more, and can still be tried again.
+    given_up_at = models.DateTimeField(null=True)
+    given_up_by = models.CharField(max_length=254, db_default="")
+    given_up_because = models.CharField(max_length=200, db_default="")
 
     class Meta:
         db_table = "receipt"
@@ -97,18 +121,47 @@ class Receipt(models.Model):
                 name="usage_receipt_pending_has_events",
                 condition=Q(state=ReceiptState.DONE) | Q(events__isnull=False),
             ),
+            models.CheckConstraint(
+                name="usage_receipt_given_up_whole",
+                condition=Q(given_up_at__isnull=True)
+                | Q(state=ReceiptState.FAILED) & ~Q(given_up_by="") & ~Q(given_up_because=""),
+            ),
         ]
         indexes = [
             # The next ones to book, oldest first, and how much waits.
             models.Index(name="usage_receipt_pending", fields=["id"], condition=Q(state=ReceiptState.PENDING)),
-            # Freshness: a source's last receipt.
-            models.Index(name="usage_receipt_newest", fields=["source", "-received_at"]),
+            # A source's last receipts, and what came in a day: summed without a look at the table.
+            models.Index(
+                name="usage_receipt_newest",
+                fields=["source", "-received_at", "-id"],
+                include=["event_count", "rejected_count", *NOT_COUNTED],
+            ),
+            # Those that wait for a person, and those of which not everything counted: few, newest first.
+            models.Index(
+                name="usage_receipt_set_aside",
+                fields=["source", "-received_at", "-id"],
+                condition=Q(state=ReceiptState.FAILED),
+            ),
+            models.Index(
+                name="usage_receipt_in_part", fields=["source", "-received_at", "-id"], condition=counted_in_part()
+            ),
             # Retention: what of them still holds its events, oldest first.
             models.Index(
                 name="usage_receipt_held",
                 fields=["done_at"],
                 condition=Q(state=ReceiptState.DONE, events__isnull=False),
             ),
+        ]
+        # Bookings are no news; what people do about a receipt that was set aside is. Not what stood in it.
+        triggers = [
+            pgtrigger.Trigger(
+                name="audited",
+                when=pgtrigger.After,
+                operation=pgtrigger.Update,
+                condition=pgtrigger.Q(old__state=str(ReceiptState.FAILED)),
+                func="PERFORM core_audit_write(TG_TABLE_NAME, TG_OP, to_jsonb(OLD) - '{events,rejected}'::text[], "
+                "to_jsonb(NEW) - '{events,rejected}'::text[]); RETURN NULL;",
+            )
         ]
 
     def __str__(self) -> str:
@@ -157,6 +210,7 @@ class HeldEvent(models.Model):
     held_at = models.DateTimeField()
     settled_at = models.DateTimeField(null=True)
     settled_by = models.CharField(max_length=254, blank=True)
+    settled_because = models.CharField(max_length=200, blank=True, db_default="")
 
     class Meta:
         constraints = [
@@ -164,6 +218,15 @@ class HeldEvent(models.Model):
             models.UniqueConstraint(name="usage_heldevent_once", fields=["source", "reason", "event_id", "content"]),
         ]
         indexes = [models.Index(name="usage_heldevent_open", fields=["-id"], condition=Q(settled_at__isnull=True))]
+        triggers = [
+            pgtrigger.Trigger(
+                name="audited",
+                when=pgtrigger.After,
+                operation=pgtrigger.Update,
+                func="PERFORM core_audit_write(TG_TABLE_NAME, TG_OP, to_jsonb(OLD) - '{event,content}'::text[], "
+                "to_jsonb(NEW) - '{event,content}'::text[]); RETURN NULL;",
+            )
+        ]
 
     def __str__(self) -> str:
         return f"#{self.pk} {self.reason}"

@@ -1,5 +1,6 @@
 """What providers say was used and what it costs, by day."""
 
+import django.contrib.postgres.fields
 import django.db.models.deletion
 import pgtrigger.compiler
 import pgtrigger.migrations
@@ -24,11 +25,14 @@ class Migration(migrations.Migration):
                 ('sha256', models.BinaryField(max_length=32)),
                 ('first_day', models.DateField()),
                 ('last_day', models.DateField()),
+                ('partial_days', django.contrib.postgres.fields.ArrayField(base_field=models.DateField(), default=list, size=None)),
+                ('notes', django.contrib.postgres.fields.ArrayField(base_field=models.CharField(max_length=300), default=list, size=None)),
                 ('lines', models.PositiveIntegerField()),
                 ('imported_at', models.DateTimeField()),
                 ('imported_by', models.CharField(max_length=254)),
                 ('withdrawn_at', models.DateTimeField(blank=True, null=True)),
                 ('withdrawn_by', models.CharField(blank=True, max_length=254)),
+                ('withdrawn_why', models.CharField(blank=True, max_length=200)),
                 ('gateway', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='catalog.gateway')),
             ],
             options={

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import F, Q
 
@@ -11,7 +12,10 @@ from core.triggers import append_only, audited
 
 
 class StatementFile(models.Model):
-    """A provider's export as it was taken in. A later file of the same account takes the place of days it holds too."""
+    """A provider's export as it was taken in. A later file of the same account takes the place of days it holds too.
+
+    Nothing of an earlier one is deleted: what counts for a day is the newest file that holds it whole and stands.
+    """
 
     format = models.CharField(max_length=32)
     account = models.CharField(max_length=128, blank=True)  # whose bill: an organisation or project, in its own words
@@ -20,11 +24,14 @@ class StatementFile(models.Model):
     sha256 = models.BinaryField(max_length=32)
     first_day = models.DateField()  # UTC days, as providers bill
     last_day = models.DateField()  # included
+    partial_days = ArrayField(models.DateField(), default=list)  # of these: held only in part, never compared
+    notes = ArrayField(models.CharField(max_length=300), default=list)  # what a reader had to say, as sentences
     lines = models.PositiveIntegerField()
     imported_at = models.DateTimeField()
     imported_by = models.CharField(max_length=254)
     withdrawn_at = models.DateTimeField(null=True, blank=True)
     withdrawn_by = models.CharField(max_length=254, blank=True)
+    withdrawn_why = models.CharField(max_length=200, blank=True)
 
     class Meta:
         db_table = "usage_statementfile"

@@ -1,37 +1,39 @@
-"""Events per second from the HTTP edge to rollups and counters, against COPY of the same entries.
+"""Events per second from the HTTP edge to rollups and counters, against COPY of the same entries, as the ledger grows.
 
 The house runs as it does for users: Granian, the intake worker, a client that posts ready-made bodies of 1000 events.
 The measure it is held against is psycopg's COPY of the same entries, already encoded, in transactions of 1000, into an
 empty copy of the partitioned ledger with its keys, on one connection.
+
+A second house, whose ledger was filled before, is asked in turn with the first, so that a slow minute of the machine
+hits both. It has a database of its own on the same PostgreSQL and a Redis of its own.
 """
 
 from __future__ import annotations
 
 import http.client
-import os
 import random
-import socket
 import statistics
-import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from pathlib import Path
+from urllib.parse import urlsplit
 
 import msgspec
 import psycopg
 from django.conf import settings
+from django.db import connection as django_connection
 from django.utils import timezone
 
 from budgets.services import budgets
 from catalog.services import gateways, standard
+from controlplane.bench import growth, houses
+from controlplane.bench.houses import House
 from controlplane.bench.main import Figure
-from controlplane.processes import PROCESSES
-from usage.models import Receipt, ReceiptState
+from controlplane.embedded.servers import Servers, temporary_dir
 from usage.rules.postings import COLUMNS
 
 BATCH = 1000
@@ -41,48 +43,103 @@ MODELS = (
     ("openai", "gpt-5.5"), ("anthropic", "claude-opus-4.7"), ("google", "gemini-3.1-pro"),
     ("deepseek", "deepseek-v4-flash"), ("anthropic", "claude-sonnet-4.6"),
 )  # fmt: skip
+WARM_BODIES = 10
+PROCESSES = ("web", "intake")
+GROWN = "grown"  # the database of the second house
 
 
-def measure(*, events: int, rounds: int) -> list[Figure]:
-    """Measure both in turn, so that a slow minute of the machine hits both; the median of the ratios counts."""
-    now = timezone.now()
+def measure(*, events: int, rounds: int, grown: int) -> list[Figure]:
+    """Measure each in turn, `rounds` times; the median of the ratios counts. Without `grown` the second house is none.
+
+    `grown` is how many entries the second house's ledger holds before it is measured.
+    """
+    key = prepare(timezone.now())
+    booked: list[float] = []
+    copied: list[float] = []
+    booked_grown: list[float] = []
+    grew = ""
+    if grown:
+        _clone()
+    with ExitStack() as stack:
+        small = stack.enter_context(_opened(settings.DATABASE_URL, settings.REDIS_URL, key))
+        large = None
+        if grown:
+            large, grew = stack.enter_context(_grown(key, grown))
+        for _ in range(rounds):
+            booked.append(_settled_ingest(small, key, events))
+            if large is not None:
+                booked_grown.append(_settled_ingest(large, key, events))
+            copied.append(_copy(events))
+    figures = [_against_copy("ingest, edge to counters, against COPY", booked, copied, "")]
+    if booked_grown:
+        what = f"the same with {grown:,} entries in the ledger"
+        figures.append(_against_copy(what, booked_grown, copied, grew))
+        ratios = [one / other for one, other in zip(booked_grown, booked, strict=True)]
+        figures.append(
+            Figure(
+                what=f"ingest rate at {grown:,} entries against that at 0",
+                value=statistics.median(ratios),
+                unit="",
+                limit=0.9,
+                aim=1,
+                better="more",
+                note=f"ratios {_written(ratios)}",
+            )
+        )
+    return figures
+
+
+def prepare(now: datetime) -> str:
+    """Make the catalogue, a budget and a gateway, and return the gateway's key."""
     standard.load(by="manage.py bench", at=now)
-    key = _key(now)
     budgets.create(
         name="Everything", scope={}, unit="frontier_tokens", period="month", zone="UTC", action="alert",
         amount=Decimal(10**15), reason="bench", by="manage.py bench", at=now,
     )  # fmt: skip
-    copied, booked = [], []
-    with ExitStack() as stack:
-        port = _free_port()
-        for process in PROCESSES:
-            if process.name in ("web", "intake"):
-                stack.enter_context(_running(process.argv(host="127.0.0.1", port=port, data=str(Path.cwd()))))
-        _until(lambda: _answers(port), "the web process to answer")
-        _ingest(port, key, _bodies(10, now))  # warm: caches filled, statements prepared
-        for _ in range(rounds):
-            booked.append(_ingest(port, key, _bodies(events // BATCH, timezone.now())))
-            copied.append(_copy(events))
-    ratios = [one / other for one, other in zip(booked, copied, strict=True)]
-    return [
-        Figure(
-            what="ingest, edge to counters, against COPY",
-            value=statistics.median(ratios),
-            unit="",
-            limit=0.2,
-            aim=0.35,
-            better="more",
-            note=f"{statistics.median(booked):,.0f} of {statistics.median(copied):,.0f} events per second; "
-            f"ratios {', '.join(f'{ratio:.3f}' for ratio in ratios)}",
-        )
-    ]
-
-
-def _key(now: datetime) -> str:
     return gateways.create_key(name="bench", gateway="bench", scopes=["usage:write"], by="manage.py bench", at=now)
 
 
-def _bodies(count: int, now: datetime) -> list[bytes]:
+def _clone() -> None:
+    """Make the second house's database as the first one is; nobody may be connected to that."""
+    name = urlsplit(settings.DATABASE_URL).path.removeprefix("/")
+    django_connection.close()
+    with psycopg.connect(settings.DATABASE_URL, dbname="postgres", autocommit=True) as connection:
+        connection.execute(
+            psycopg.sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(
+                psycopg.sql.Identifier(GROWN), psycopg.sql.Identifier(name)
+            )
+        )
+
+
+@contextmanager
+def _opened(database_url: str, redis_url: str, key: str) -> Iterator[House]:
+    """Open a house that has booked some events: caches filled, statements prepared."""
+    environment = {"DATABASE_URL": database_url, "REDIS_URL": redis_url}
+    with houses.opened(processes=PROCESSES, environment=environment) as house:
+        _ingest(house, key, bodies(WARM_BODIES, timezone.now()))
+        yield house
+
+
+@contextmanager
+def _grown(key: str, entries: int) -> Iterator[tuple[House, str]]:
+    """Open a house whose ledger holds so many entries; also says what filling it took and what came of it."""
+    database_url = urlsplit(settings.DATABASE_URL)._replace(path=f"/{GROWN}").geturl()
+    with ExitStack() as stack:
+        redis = stack.enter_context(
+            Servers(stack.enter_context(temporary_dir("tollkeeper-bench-redis-")), postgres=False)
+        )
+        house = stack.enter_context(_opened(database_url, redis.environment()["REDIS_URL"], key))
+        started = time.perf_counter()
+        growth.fill(database_url=database_url, entries=entries, at=timezone.now(), progress=_progress(entries))
+        took = time.perf_counter() - started
+        sizes = ", ".join(
+            f"{table} {rows:,} rows and {size / 2**20:,.0f} MB"
+            for table, (rows, size) in growth.sizes(database_url).items()
+        )
+        yield house, f"; filled in {took:.0f} s: {sizes}"
+
+
+def bodies(count: int, now: datetime) -> list[bytes]:
     """Make bodies as a gateway sends them: what happened in the last minutes, a dozen use cases, five models."""
     rng = random.Random(now.timestamp())  # noqa: S311
     return [msgspec.json.encode([_event(rng, now) for _ in range(BATCH)]) for _ in range(count)]
@@ -117,14 +174,19 @@ def _event(rng: random.Random, now: datetime) -> dict[str, object]:
     }
 
 
-def _ingest(port: int, key: str, bodies: list[bytes]) -> float:
+def _settled_ingest(house: House, key: str, events: int) -> float:
+    growth.settle(house.database_url)
+    return _ingest(house, key, bodies(events // BATCH, timezone.now()))
+
+
+def _ingest(house: House, key: str, ready: Sequence[bytes]) -> float:
     """Post the bodies from two connections and wait until all is booked; returns events per second."""
-    todo: Iterator[bytes] = iter(bodies)
+    todo: Iterator[bytes] = iter(ready)
     lock = threading.Lock()
     failures: list[str] = []
 
     def client() -> None:
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+        connection = http.client.HTTPConnection("127.0.0.1", house.port, timeout=60)
         headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
         while True:
             with lock:
@@ -138,19 +200,24 @@ def _ingest(port: int, key: str, bodies: list[bytes]) -> float:
                 failures.append(f"{answer.status} {text[:200]!r}")
                 return
 
-    start = time.perf_counter()
-    threads = [threading.Thread(target=client) for _ in range(CLIENTS)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    if failures:
-        raise RuntimeError(f"the edge refused a body: {failures[0]}")
-    _until(lambda: not Receipt.objects.filter(state=ReceiptState.PENDING).exists(), "the receipts to be booked")
-    elapsed = time.perf_counter() - start
-    if Receipt.objects.filter(state=ReceiptState.FAILED).exists():
-        raise RuntimeError(Receipt.objects.filter(state=ReceiptState.FAILED).values_list("error", flat=True)[0])
-    return len(bodies) * BATCH / elapsed
+    with psycopg.connect(house.database_url, autocommit=True) as looking:
+        start = time.perf_counter()
+        threads = [threading.Thread(target=client) for _ in range(CLIENTS)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        if failures:
+            raise RuntimeError(f"the edge refused a body: {failures[0]}")
+        houses.until(
+            lambda: not looking.execute("SELECT FROM receipt WHERE state = 'pending' LIMIT 1").rowcount,
+            "the receipts to be booked",
+        )
+        elapsed = time.perf_counter() - start
+        failed = looking.execute("SELECT error FROM receipt WHERE state = 'failed' LIMIT 1").fetchone()
+    if failed:
+        raise RuntimeError(failed[0])
+    return len(ready) * BATCH / elapsed
 
 
 def _copy(events: int) -> float:
@@ -178,40 +245,32 @@ def _copy(events: int) -> float:
     return len(lines) / elapsed
 
 
-@contextmanager
-def _running(argv: list[str]) -> Iterator[subprocess.Popen[bytes]]:
-    argv = [sys.executable if argv[0] == "python" else argv[0], *argv[1:]]
-    process = subprocess.Popen(  # noqa: S603 (our own commands)
-        argv, env=os.environ, stdout=subprocess.DEVNULL, start_new_session=True
+def _against_copy(what: str, booked: Sequence[float], copied: Sequence[float], note: str) -> Figure:
+    ratios = [one / other for one, other in zip(booked, copied, strict=True)]
+    return Figure(
+        what=what,
+        value=statistics.median(ratios),
+        unit="",
+        limit=0.2,
+        aim=0.35,
+        better="more",
+        note=f"{statistics.median(booked):,.0f} of {statistics.median(copied):,.0f} events per second; "
+        f"ratios {_written(ratios)}{note}",
     )
-    try:
-        yield process
-    finally:
-        process.terminate()
-        try:
-            process.wait(15)
-        except subprocess.TimeoutExpired:
-            process.kill()
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def _written(ratios: Sequence[float]) -> str:
+    return ", ".join(f"{ratio:.3f}" for ratio in ratios)
 
 
-def _answers(port: int) -> bool:
-    try:
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=1)
-        connection.request("GET", "/readyz")
-        return connection.getresponse().status == 200
-    except OSError:
-        return False
+def _progress(entries: int) -> growth.Progress:
+    """Tell a person at a terminal how far the filling is; it may take minutes."""
+    if not sys.stderr.isatty():
+        return lambda done: None
 
+    def tell(done: int) -> None:
+        end = "\n" if done == entries else ""
+        sys.stderr.write(f"\rFilling a ledger: {done:,} of {entries:,} entries{end}")
+        sys.stderr.flush()
 
-def _until(condition: Callable[[], bool], what: str, seconds: float = 120) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"waited {seconds:.0f} s for {what}")
-        time.sleep(0.02)
+    return tell

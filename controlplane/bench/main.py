@@ -51,6 +51,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Measure; 0 where every figure meets its limit, else 1."""
     parser = argparse.ArgumentParser(prog="manage.py bench", description=__doc__)
     parser.add_argument("--events", type=int, default=100_000, help="events per round of the ingest measurement")
+    parser.add_argument(
+        "--grown", type=int, default=1_000_000, metavar="ENTRIES",
+        help="entries in the ledger of the second house that ingest is measured on; 0 leaves it out",
+    )  # fmt: skip
     parser.add_argument("--rounds", type=int, default=3, help="rounds; the median counts")
     parser.add_argument("--only", choices=["ingest", "rating", "rules"], help="measure this alone")
     parser.add_argument("--out", type=Path, default=Path("bench.json"))
@@ -90,7 +94,7 @@ def _measure(options: argparse.Namespace) -> tuple[list[Figure], dict[str, str]]
     parts: dict[str, Callable[[], list[Figure]]] = {
         "rating": rating.measure,
         "rules": lambda: rules.measure(rounds=options.rounds),
-        "ingest": lambda: ingest.measure(events=options.events, rounds=options.rounds),
+        "ingest": lambda: ingest.measure(events=options.events, rounds=options.rounds, grown=options.grown),
     }
     figures = [figure for name, part in parts.items() if options.only in (None, name) for figure in part()]
     with connection.cursor() as cursor:

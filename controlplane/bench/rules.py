@@ -21,7 +21,7 @@ from typing import Any
 from django.utils import timezone
 
 from catalog.services import gateways
-from controlplane.bench.ingest import _answers, _free_port, _running, _until
+from controlplane.bench import houses
 from controlplane.bench.main import Figure
 from controlplane.processes import WEB
 from routing.models import Environment, Version
@@ -59,12 +59,12 @@ def _polls(*, rounds: int) -> Figure:
     with ExitStack() as stack:
         ports = []
         for target in (WEB.command[-1], "controlplane.bench.nothing:application"):
-            ports.append(_free_port())
+            ports.append(houses.free_port())
             argv = WEB.argv(host="127.0.0.1", port=ports[-1], data=str(Path.cwd()))
-            stack.enter_context(_running([*argv[:-1], target]))
+            stack.enter_context(houses.running([*argv[:-1], target]))
         front, empty = ports
-        _until(lambda: _answers(front), "the web process to answer")
-        _until(lambda: _status(empty, "/") == 304, "the callable that does nothing")
+        houses.until(lambda: houses.answers(front), "the web process to answer")
+        houses.until(lambda: _status(empty, "/") == 304, "the callable that does nothing")
         tag = loading.served(loading.pointers(environment=ENVIRONMENT)[0]).tag
         request = (
             f"GET /api/v1/rules/{ENVIRONMENT} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {key}\r\n"

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from django.utils import timezone
 
-from controlplane.bench import main, rating
+from controlplane.bench import growth, main, rating
 from controlplane.bench.main import Figure
+from tests.usage import checks, making
+from tests.usage.waiting import another_connection
+from usage.models import EventKey, LedgerEntry, Receipt
+from usage.services import ledger
+from usage.services.raw import raw_cursor
 
 
 @pytest.mark.parametrize(
@@ -54,3 +61,37 @@ def test_a_machine_that_cannot_install_litellm_is_told_so_and_the_rest_is_measur
     assert of_litellm.value is None
     assert of_litellm.note.startswith("LiteLLM could not be installed: ")
     assert str(Path("requirements/install.py")) in of_litellm.note
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_filled_ledger_is_a_year_of_entries_with_the_sums_and_keys_that_belong_to_them():
+    now = timezone.now()
+    making.make_priced_offering()
+    making.send(
+        *(
+            making.make_event(occurred_at=now, use_case=f"use-case-{n % 3}", latency_ms=n, fallback_index=n % 2)
+            for n in range(1, 40)
+        ),
+        making.make_event(occurred_at=now, model="nobody-knows", reasoning_tokens=7),
+        making.make_event(occurred_at=now, status="usage_missing", counted=False, latency_ms=None),
+        received_at=now,
+    )  # fmt: skip
+    before = LedgerEntry.objects.count()
+    with another_connection() as connection:
+        url = connection.info.dsn + f" password={connection.info.password}"
+
+    growth.fill(database_url=url, entries=5_000, at=now)
+
+    checks.assert_rollups_equal_ledger()
+    booked = LedgerEntry.objects.order_by("booked_at").values_list("booked_at", flat=True)
+    assert len(booked) == before + 5_000
+    assert timedelta(days=365) <= now - booked[0] < timedelta(days=367)
+    window = LedgerEntry.objects.filter(booked_at__gte=now - timedelta(days=37)).count()
+    assert EventKey.objects.count() == window
+    assert window < 600
+    assert Receipt.objects.filter(state="done").count() == 1 + 5
+    assert Receipt.objects.filter(pk__in=LedgerEntry.objects.values("receipt_id")).count() == 1 + 5
+    with raw_cursor() as cursor:
+        assert ledger.take_ids(cursor, 1)[0] > LedgerEntry.objects.order_by("-id")[0].id
+    making.send(making.make_event(occurred_at=now), received_at=now)
+    checks.assert_rollups_equal_ledger()

@@ -206,6 +206,7 @@ class ReceiptApi(APIView):
         conflicts = serializers.IntegerField(help_text="Events with a known id and other content; kept for a look.")
         quarantined = serializers.IntegerField(help_text="Events too old to be told from repeats; kept for a look.")
         shadowed = serializers.IntegerField(help_text="Events kept aside because another source counts them.")
+        superseded = serializers.IntegerField(help_text="Events in whose place another one counts.")
         rejected = serializers.JSONField()
         error = serializers.CharField()
 

@@ -183,12 +183,13 @@ def _event(record: _Record, latest: datetime, key: bytes, around: cloudevents.En
         raise Refused(f"status: not one of {', '.join(STATUSES)}")
 
     counts: _Record | usage_objects.Usage = record
-    tier = record.service_tier
+    tier, cost, adds_up = record.service_tier, record.reported_cost_usd, True
     if record.usage:
         if any(getattr(record, field) is not None for field in _COUNTS):
             raise Refused("usage: give either token fields or a usage object, not both")
-        counts = usage_objects.read(record.usage)
-        tier = tier or counts.service_tier
+        counts = told = usage_objects.read(record.usage)
+        tier, adds_up = tier or told.service_tier, told.adds_up
+        cost = cost if cost is not None else told.cost_usd
     uncached, output, fits = disjoint(counts)
     counted = True
     if counts.input_tokens is None and counts.output_tokens is None and fits and not counts.web_searches:
@@ -214,7 +215,6 @@ def _event(record: _Record, latest: datetime, key: bytes, around: cloudevents.En
         session = label("session", session, MAX_ID, key)
         user = label("user", user, MAX_ID, key)
 
-    cost = record.reported_cost_usd
     latency = record.latency_ms
     if latency is not None:
         latency = round(latency)
@@ -255,7 +255,7 @@ def _event(record: _Record, latest: datetime, key: bytes, around: cloudevents.En
         user=user,
         context=labels("context", record.context, key) if record.context else {},
         tags=labels("tags", record.tags, key) if record.tags else {},
-        flags=[] if fits else [DO_NOT_ADD_UP],
+        flags=[] if fits and adds_up else [DO_NOT_ADD_UP],
         replaces=replaces,
     )
 

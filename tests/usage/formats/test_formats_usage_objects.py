@@ -2,6 +2,7 @@
 
 import json
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -110,6 +111,13 @@ def meters(usage):
             "outputTokenDetails": {"textTokens": 77},
             "totalTokens": 6341,
         },
+        # Vercel, as a middleware of the SDK sees it
+        {
+            "inputTokens": {"total": 6264, "noCache": 120, "cacheRead": 4096, "cacheWrite": 2048},
+            "outputTokens": {"total": 77, "text": 77, "reasoning": 0},
+        },
+        # OpenClaw
+        {"input": 120, "output": 77, "cacheRead": 4096, "cacheWrite": 2048, "totalTokens": 6341},
     ],
 )
 def test_one_call_told_in_each_providers_words_is_one_set_of_meters(usage):
@@ -127,6 +135,14 @@ def test_one_call_told_in_each_providers_words_is_one_set_of_meters(usage):
         ({"inputTokens": 9, "outputTokens": 1, "cachedInputTokens": 4}, (5, 4, 0, 0, 1)),
         ({"promptTokens": 9, "completionTokens": 1}, (9, 0, 0, 0, 1)),
         ({"input_tokens": 9, "output_tokens": 1}, (9, 0, 0, 0, 1)),
+        ({"inputTokens": 9, "outputTokens": None, "totalTokens": 9}, (9, 0, 0, 0, 0)),
+        ({"inputTokens": {"total": 9}, "outputTokens": {"total": 1}}, (9, 0, 0, 0, 1)),
+        ({"input": 9, "output": 1, "total": 10}, (9, 0, 0, 0, 1)),
+        ({"tokens": 9}, (9, 0, 0, 0, 0)),
+        (
+            {"promptTokenCount": 9, "cachedContentTokenCount": 4, "candidatesTokenCount": 1, "totalTokenCount": 10},
+            (5, 4, 0, 0, 1),
+        ),
     ],
 )
 def test_smaller_shapes_are_read_as_well(usage, expected):
@@ -230,3 +246,104 @@ def test_langchains_own_figures_and_the_providers_behind_them_say_the_same(case)
 )
 def test_every_captured_langchain_message_is_read(case, expected):
     assert meters(LANGCHAIN[case]["usage_metadata"]) == expected
+
+
+def _inside(value):
+    """Yield every usage object in a capture of OpenClaw's."""
+    if isinstance(value, dict):
+        if {"input", "output", "cacheRead", "cacheWrite"} <= value.keys() and not isinstance(value["input"], float):
+            yield value
+        for inner in value.values():
+            yield from _inside(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _inside(inner)
+
+
+@pytest.mark.parametrize("path", sorted((PAYLOADS / "openclaw").iterdir()), ids=lambda path: path.stem)
+def test_every_captured_openclaw_usage_is_read_with_its_cost(path):
+    found = list(_inside(json.loads(path.read_text())))
+
+    assert found
+    for usage in found:
+        assert meters(usage) == (1200, 0, 0, 0, 85)
+        assert read(usage).reported_cost_usd == Decimal(repr(usage["cost"]["total"]))
+
+
+def test_reasoning_that_was_counted_beside_the_output_is_found_by_the_total():
+    beside = {"prompt_tokens": 20, "completion_tokens": 5, "total_tokens": 325}
+    event = read(beside | {"completion_tokens_details": {"reasoning_tokens": 300}})
+
+    assert (event.output_tokens, event.reasoning_tokens, event.flags) == (305, 300, [])
+
+    gemini = {"promptTokenCount": 20, "candidatesTokenCount": 5, "thoughtsTokenCount": 300, "totalTokenCount": 325}
+    event = read(gemini)
+
+    assert (event.output_tokens, event.reasoning_tokens, event.flags) == (305, 300, [])
+
+
+@pytest.mark.parametrize(
+    "usage",
+    [
+        {"prompt_tokens": 20, "completion_tokens": 5, "total_tokens": 26},
+        {"input_tokens": 20, "output_tokens": 5, "total_tokens": 24},
+        {"inputTokens": 20, "outputTokens": 5, "totalTokens": 4121},
+        {"input": 20, "output": 5, "cacheRead": 7, "total": 25},
+    ],
+)
+def test_a_total_that_input_and_output_do_not_make_up_flags_the_event_and_changes_nothing(usage):
+    event = read(usage)
+
+    assert event.flags == ["meters-do-not-add-up"]
+    assert event.uncached_input_tokens + event.output_tokens == 25
+
+
+def test_geminis_audio_and_images_are_told_apart_where_they_cost_differently():
+    event = read(
+        {
+            "promptTokenCount": 100,
+            "promptTokensDetails": [
+                {"modality": "TEXT", "tokenCount": 30},
+                {"modality": "IMAGE", "tokenCount": 20},
+                {"modality": "AUDIO", "tokenCount": 50},
+            ],
+            "cachedContentTokenCount": 15,
+            "cacheTokensDetails": [{"modality": "AUDIO", "tokenCount": 15}],
+            "toolUsePromptTokenCount": 7,
+            "candidatesTokenCount": 40,
+            "candidatesTokensDetails": [
+                {"modality": "IMAGE", "tokenCount": 25},
+                {"modality": "TEXT", "tokenCount": 15},
+            ],
+            "totalTokenCount": 147,
+        }
+    )
+
+    assert (event.uncached_input_tokens, event.cache_read_tokens, event.audio_input_tokens) == (57, 15, 35)
+    assert (event.output_tokens, event.image_output_tokens, event.flags) == (15, 25, [])
+
+
+@pytest.mark.parametrize(
+    ("cost", "kept"),
+    [
+        ({"cost": 0.00314}, "0.00314"),
+        ({"cost": 4.2499999999999996e-05}, "0.0000425"),
+        ({"cost": "0.01"}, "0.01"),
+        ({"cost": 0}, None),
+        ({"cost": None}, None),
+        ({"cost": True}, None),
+        ({"cost": {"total_cost": 0.1}}, None),
+        ({"cost": 0.0001, "is_byok": True}, None),  # the fee for a key of one's own, not what the call cost
+        ({}, None),
+    ],
+)
+def test_what_the_usage_object_says_that_the_call_cost_is_kept(cost, kept):
+    usage = {"prompt_tokens": 20, "completion_tokens": 5} | cost
+
+    assert read(usage).reported_cost_usd == (kept and Decimal(kept))
+    assert read(usage, reported_cost_usd="7").reported_cost_usd == 7
+
+
+@pytest.mark.parametrize("cost", ["a lot", -0.01, "NaN", 1e12])
+def test_a_cost_that_is_none_refuses_the_event(cost):
+    assert str(read({"prompt_tokens": 20, "cost": cost})).startswith("usage.cost: ")

@@ -34,12 +34,12 @@ from usage.formats.native import service_tier
 from usage.formats.numbers import DO_NOT_ADD_UP, MAX_INT4, Count, disjoint, money
 
 
-class _Requester(msgspec.Struct, gc=False):
+class _Labelled(msgspec.Struct, gc=False):
     use_case: str | None = None
 
 
-class _KeyMetadata(msgspec.Struct, gc=False):
-    use_case: str | None = None
+class _CustomHeaders(msgspec.Struct, gc=False):
+    use_case: str | None = msgspec.field(default=None, name="x-use-case")
 
 
 class _Routing(msgspec.Struct, gc=False):
@@ -53,8 +53,10 @@ class _Metadata(msgspec.Struct, gc=False):
     user_api_key_team_alias: str | None = None
     user_api_key_user_id: str | None = None
     user_api_key_end_user_id: str | None = None
-    requester_metadata: _Requester | None = None
-    user_api_key_auth_metadata: _KeyMetadata | None = None
+    requester_metadata: _Labelled | None = None
+    spend_logs_metadata: _Labelled | None = None
+    requester_custom_headers: _CustomHeaders | None = None
+    user_api_key_auth_metadata: _Labelled | None = None
     routing_decision: _Routing | None = None
     usage_object: msgspec.Raw = msgspec.Raw()
 
@@ -85,6 +87,7 @@ class _Record(msgspec.Struct, gc=False):
     status: str
     start: float = msgspec.field(name="startTime")
     end: float | None = msgspec.field(default=None, name="endTime")
+    call_type: str | None = None
     litellm_call_id: str | None = None
     trace_id: str | None = None
     session_id: str | None = None
@@ -94,6 +97,7 @@ class _Record(msgspec.Struct, gc=False):
     custom_llm_provider: str | None = None
     prompt_tokens: Count | None = None
     completion_tokens: Count | None = None
+    total_tokens: Count | None = None
     response_cost: Decimal | None = None
     cache_hit: bool | None = None
     request_tags: list[str] | None = None
@@ -111,6 +115,7 @@ _REQUIRED = frozenset(("id", "status", "startTime", "prompt_tokens", "completion
 _response = msgspec.json.Decoder(_Response)
 _usage_object = msgspec.json.Decoder(dict[str, Any] | None)
 _STATUSES = frozenset(("success", "failure"))
+_NO_MODEL = frozenset(("call_mcp_tool", "list_mcp_tools"))  # tools of MCP servers: no model was used
 _RULE = re.compile(r"(?P<rule>.*?)(?:@v(?P<version>[0-9]{1,9}))?", re.DOTALL)
 _NOISE = ("user-agent:", "tollkeeper_")
 _UNKNOWN_COST = "reported-cost-unreadable"
@@ -129,7 +134,9 @@ def parse(
     return _reader.read(body, lambda record: _event(record, latest, settings), settings.max_events)
 
 
-def _event(record: _Record, latest: float, settings: FormatSettings) -> Event:
+def _event(record: _Record, latest: float, settings: FormatSettings) -> Event | None:
+    if record.call_type in _NO_MODEL:
+        return None
     key = settings.user_key
     metadata = record.metadata or _Metadata()
     hidden = record.hidden_params or _Hidden()
@@ -153,7 +160,7 @@ def _event(record: _Record, latest: float, settings: FormatSettings) -> Event:
 
     counts = _counts(record, metadata.usage_object, flags)
     uncached, output, fits = disjoint(counts)
-    if not fits:
+    if not fits and DO_NOT_ADD_UP not in flags:
         flags.append(DO_NOT_ADD_UP)
     used = bool(counts.input_tokens or counts.output_tokens) or not fits
     status = _status(record, used)
@@ -174,7 +181,7 @@ def _event(record: _Record, latest: float, settings: FormatSettings) -> Event:
         # response id.
         event_id=_event_id(call, record),
         occurred_at=occurred_at,
-        use_case=_use_case(use_case, metadata, team, settings),
+        use_case=_use_case(use_case, metadata, settings),
         team=team,
         provider=provider,
         model=_bare(tidy_name(hidden.litellm_model_name or record.model, key), provider),
@@ -233,11 +240,15 @@ def _counts(record: _Record, usage: msgspec.Raw, flags: list[str]) -> usage_obje
         flags.append("usage-object-unreadable")
     # The record's own figures are the documented ones; the object is the provider's answer, in LiteLLM's
     # words.
-    prompt = record.prompt_tokens or counts.input_tokens or 0
-    if not record.litellm_call_id:
-        prompt += (counts.cache_write_5m_input_tokens or 0) + (counts.cache_write_1h_input_tokens or 0)
-    counts.input_tokens = prompt
+    counts.input_tokens = record.prompt_tokens or counts.input_tokens or 0
     counts.output_tokens = record.completion_tokens or counts.output_tokens or 0
+    counts.total_tokens = record.total_tokens
+    usage_objects.settle_reasoning(counts)
+    if not counts.adds_up:
+        flags.append(DO_NOT_ADD_UP)
+    if not record.litellm_call_id:
+        written = (counts.cache_write_5m_input_tokens or 0) + (counts.cache_write_1h_input_tokens or 0)
+        counts.input_tokens += written
     return counts
 
 
@@ -289,23 +300,31 @@ def _tags(given: list[str] | None, key: bytes) -> tuple[dict[str, str], str, str
     return tags, use_case, rule, version
 
 
-def _use_case(tagged: str, metadata: _Metadata, team: str, settings: FormatSettings) -> str:
+def _use_case(tagged: str, metadata: _Metadata, settings: FormatSettings) -> str:
     for source in settings.use_case_from:
         found: str | None = ""
         if source == "tag":
             found = tagged
-        elif source == "request" and metadata.requester_metadata:
-            found = metadata.requester_metadata.use_case
+        elif source == "request":
+            found = _requested_use_case(metadata)
         elif source == "key" and metadata.user_api_key_auth_metadata:
             found = metadata.user_api_key_auth_metadata.use_case
         elif source == "key-alias":
             found = settings.use_case_by_key_alias.get(metadata.user_api_key_alias or "")
         elif source == "team":
-            found = settings.use_case_by_team.get(team)
+            by_team = settings.use_case_by_team
+            found = by_team.get(metadata.user_api_key_team_id or "")
+            found = found or by_team.get(metadata.user_api_key_team_alias or "")
         label = tidy(found, MAX_LABEL, settings.user_key)
         if label:
             return label
     return ""
+
+
+def _requested_use_case(metadata: _Metadata) -> str | None:
+    """Return what the client said: in its metadata, in LiteLLM's own field for spend, or in the header for routing."""
+    said = (metadata.requester_metadata, metadata.spend_logs_metadata, metadata.requester_custom_headers)
+    return next((place.use_case for place in said if place and place.use_case and place.use_case.strip()), None)
 
 
 # What a body may hold that is not JSON, or not text, though Python's json writes and reads it: NaN (in a log

@@ -363,6 +363,17 @@ def test_the_use_case_is_looked_for_in_the_order_the_gateway_is_set_to():
     assert one(settings=by_team).use_case == "code_review"
 
 
+def test_a_team_is_mapped_by_its_id_or_by_the_name_that_people_know_it_by():
+    mapping = {"Customer Support": "by-name"}
+    by_name = FormatSettings(user_key=b"test", use_case_from=("team",), use_case_by_team=mapping)
+    by_both = FormatSettings(
+        user_key=b"test", use_case_from=("team",), use_case_by_team=mapping | {"team-support": "x"}
+    )
+
+    assert one(settings=by_name).use_case == "by-name"
+    assert one(settings=by_both).use_case == "x"
+
+
 def test_the_user_is_the_keys_or_the_end_user_and_never_an_address():
     assert one().user == "u-42"
     assert one(metadata__user_api_key_user_id=None, end_user="end-7").user == "end-7"
@@ -513,3 +524,55 @@ def test_an_address_or_a_key_is_in_no_event_wherever_it_was_put(secret):
     assert "example" not in encoded
     assert "sk-proj" not in encoded
     assert parsed.events[0].use_case.startswith("h:")
+
+
+# --- what newer and older proxies add ---
+
+
+@pytest.mark.parametrize(
+    ("said", "use_case"),
+    [
+        ({}, ""),
+        ({"requester_metadata": {"use_case": "a"}, "spend_logs_metadata": {"use_case": "b"}}, "a"),
+        ({"requester_metadata": {"use_case": " "}, "spend_logs_metadata": {"use_case": "b"}}, "b"),
+        ({"spend_logs_metadata": {"use_case": "b"}, "requester_custom_headers": {"x-use-case": "c"}}, "b"),
+        ({"spend_logs_metadata": "text", "requester_custom_headers": {"x-use-case": "c", "x-more": "d"}}, "c"),
+        ({"requester_custom_headers": {"x-use-case": ["c"]}}, ""),
+    ],
+)
+def test_the_client_may_say_its_use_case_in_its_metadata_for_spend_or_in_the_header_it_is_routed_by(said, use_case):
+    by_request = FormatSettings(user_key=b"test", use_case_from=("request",))
+
+    assert (
+        one(settings=by_request, **{f"metadata__{place}": value for place, value in said.items()}).use_case == use_case
+    )
+
+
+@pytest.mark.parametrize("call_type", ["call_mcp_tool", "list_mcp_tools"])
+def test_a_call_of_a_tool_is_no_use_of_a_model_and_left_out(call_type):
+    tool = changed(id="tool", call_type=call_type, model="MCP: search", prompt_tokens=0, completion_tokens=0)
+
+    assert parse([tool, CACHED]).events == parse([CACHED]).events
+    assert parse([tool]) == msgspec.structs.replace(parse([tool]), events=[], rejected=[])
+
+
+def test_a_total_that_does_not_fit_flags_the_event_and_one_that_holds_reasoning_twice_puts_the_output_right():
+    assert one(total_tokens=7).flags == ["meters-do-not-add-up"]
+    assert one(total_tokens=0).flags == one(total_tokens="many").flags == []
+    beside = one(completion_tokens=21, total_tokens=1285)  # 64 of reasoning
+    assert (beside.output_tokens, beside.reasoning_tokens, beside.flags) == (85, 64, [])
+
+
+def test_a_callback_of_ones_own_posts_the_same_record_and_what_it_lacks_is_named():
+    """The captures of such a callback hold only some fields of `standard_logging_object`: enough to see whose it is."""
+    seen = json.loads((PAYLOADS / "litellm_hooks" / "success_1795218171653.json").read_text())
+    told = json.loads((PAYLOADS / "litellm" / "34_custom_hook_rerouted_and_denied.json").read_text())
+    whole = next(record for record in told if record["id"] == seen["slo"]["id"])
+
+    assert whole | seen["slo"] == whole
+    assert [item.error for item in parse([seen, seen["slo"]]).rejected] == [
+        "id: required and missing",
+        "status: required and missing",
+    ]
+    (event,) = parse(whole).events
+    assert (event.use_case, event.rule, event.rules_version) == ("over_budget", "rule-7", 3)

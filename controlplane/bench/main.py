@@ -57,6 +57,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     )  # fmt: skip
     parser.add_argument("--rounds", type=int, default=3, help="rounds; the median counts")
     parser.add_argument("--only", choices=["ingest", "rating", "rules"], help="measure this alone")
+    parser.add_argument(
+        "--profile", action="store_true", help="show where the time of an event goes, and measure nothing"
+    )
     parser.add_argument("--out", type=Path, default=Path("bench.json"))
     options = parser.parse_args(argv)
 
@@ -71,6 +74,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         import django
 
         django.setup()
+        if options.profile:
+            _profile(options)
+            return 0
         figures, settings = _measure(options)
 
     _print(figures, settings)
@@ -104,6 +110,19 @@ def _measure(options: argparse.Namespace) -> tuple[list[Figure], dict[str, str]]
         settings: dict[str, str] = dict(cursor.fetchall())
     connection.close()
     return figures, settings
+
+
+def _profile(options: argparse.Namespace) -> None:
+    from django.core.management import call_command
+    from django.db import connection
+
+    from controlplane import memory
+    from controlplane.bench import profile
+
+    call_command("migrate", verbosity=0)
+    memory.settle()  # as the processes do that are profiled
+    profile.show(profile.measure(events=options.events))
+    connection.close()
 
 
 def _print(figures: list[Figure], settings: dict[str, Any]) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from django.utils import timezone
 
-from controlplane.bench import growth, main, rating
+from controlplane.bench import growth, main, profile, rating
 from controlplane.bench.main import Figure
 from tests.usage import checks, making
 from tests.usage.waiting import another_connection
@@ -95,3 +95,23 @@ def test_a_filled_ledger_is_a_year_of_entries_with_the_sums_and_keys_that_belong
         assert ledger.take_ids(cursor, 1)[0] > LedgerEntry.objects.order_by("-id")[0].id
     making.send(making.make_event(occurred_at=now), received_at=now)
     checks.assert_rollups_equal_ledger()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_profile_tells_of_every_stage_and_leaves_little_unnamed(capsys):
+    making.forget_everything()
+
+    edge, worker = profile.measure(events=2_000)
+
+    assert LedgerEntry.objects.count() == 12_000
+    for part, stages in ((edge, profile._EDGE), (worker, profile._WORKER)):
+        named = {name for _, _, name in stages if isinstance(name, str)}
+        assert named - part.stages.keys() == set(), "a stage is called no more: its function has another name by now"
+        assert all(spent.wall > 0 for spent in part.stages.values())
+    assert (worker.stages["COPY into the ledger"].database > 0) == Path("/proc/self/schedstat").exists()
+    whole = sum(spent.here for spent in worker.stages.values())
+    assert worker.stages[profile.REST].here < whole / 5
+
+    profile.show([edge, worker])
+    rows = [line for line in capsys.readouterr().out.splitlines() if line.startswith("|")]
+    assert len(rows) == len(edge.stages) + len(worker.stages) + 2 * 3

@@ -4,12 +4,22 @@ A format is a module with a `parse` as `contract.Format` describes it, and a lin
 name.
 """
 
-from usage.formats import litellm, native
+from usage.formats import cloudflare_logs, csv_events, litellm, native, spend_logs
 from usage.formats.contract import Format, FormatSettings
+from usage.formats.files import FileFormat
 
 FORMATS: dict[str, Format] = {
     "native": native.parse,
     "litellm": litellm.parse,
 }
 
-__all__ = ["FORMATS", "Format", "FormatSettings"]
+# Files of events: what is imported by a person, and has no gateway that sends it as it is.
+FILE_FORMATS: dict[str, FileFormat] = {
+    "spend_logs": spend_logs.FILE,
+    "cloudflare_logs": cloudflare_logs.FILE,
+    "csv": csv_events.FILE,
+    "native": FileFormat(title="Tollkeeper's own events", about="As POST usage/events takes them.", parse=native.parse),
+    "litellm": FileFormat(title="LiteLLM's callback", about="What its callbacks log.", parse=litellm.parse),
+}
+
+__all__ = ["FILE_FORMATS", "FORMATS", "FileFormat", "Format", "FormatSettings"]

@@ -9,6 +9,7 @@ from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitVie
 from controlplane import health
 from core.api import no_such_path
 from core.api_metrics import MetricsApi
+from usage.api_promptlayer import LogRequestApi
 
 urlpatterns = [
     path("healthz", health.healthz, name="healthz"),
@@ -19,6 +20,8 @@ urlpatterns = [
     path("api/schema/", SpectacularAPIView.as_view(), name="schema"),
     path("api/docs/", SpectacularSwaggerSplitView.as_view(template_name="core/api_docs.html"), name="api-docs"),
     re_path(r"^api(/.*)?$", no_such_path),
+    # Where other systems' SDKs send to, once they are told our address in place of their own.
+    path("log-request", LogRequestApi.as_view(), name="promptlayer-log-request"),
     path("accounts/", include("allauth.urls")),
     path("admin/", admin.site.urls),
 ]

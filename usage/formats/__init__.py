@@ -4,13 +4,14 @@ A format is a module with a `parse` as `contract.Format` describes it, and a lin
 name.
 """
 
-from usage.formats import cloudflare_logs, csv_events, litellm, native, spend_logs
+from usage.formats import cloudflare_logs, csv_events, litellm, native, promptlayer, spend_logs
 from usage.formats.contract import Format, FormatSettings
 from usage.formats.files import FileFormat
 
 FORMATS: dict[str, Format] = {
     "native": native.parse,
     "litellm": litellm.parse,
+    "promptlayer": promptlayer.parse,
 }
 
 # Files of events: what is imported by a person, and has no gateway that sends it as it is.

@@ -26,10 +26,10 @@ from typing import Any, get_args
 import msgspec
 
 from usage.events import Event, Parsed
-from usage.formats import usage_objects
+from usage.formats import tags, usage_objects
 from usage.formats.contract import MAX_AHEAD, NO_HEADERS, FormatSettings, NotJson, Refused
 from usage.formats.items import UNDECODABLE, Reader
-from usage.formats.labels import MAX_ID, MAX_KEY, MAX_KEYS, MAX_LABEL, MAX_VALUE, tidy, tidy_name
+from usage.formats.labels import MAX_ID, MAX_LABEL, tidy, tidy_name
 from usage.formats.native import service_tier
 from usage.formats.numbers import DO_NOT_ADD_UP, MAX_INT4, Count, disjoint, money
 
@@ -116,8 +116,6 @@ _response = msgspec.json.Decoder(_Response)
 _usage_object = msgspec.json.Decoder(dict[str, Any] | None)
 _STATUSES = frozenset(("success", "failure"))
 _NO_MODEL = frozenset(("call_mcp_tool", "list_mcp_tools"))  # tools of MCP servers: no model was used
-_RULE = re.compile(r"(?P<rule>.*?)(?:@v(?P<version>[0-9]{1,9}))?", re.DOTALL)
-_NOISE = ("user-agent:", "tollkeeper_")
 _UNKNOWN_COST = "reported-cost-unreadable"
 
 
@@ -172,7 +170,7 @@ def _event(record: _Record, latest: float, settings: FormatSettings) -> Event | 
 
     provider = tidy_name(record.custom_llm_provider, key)
     team = tidy(metadata.user_api_key_team_id or metadata.user_api_key_team_alias, MAX_LABEL, key)
-    tags, use_case, rule, rules_version = _tags(record.request_tags, key)
+    tagged = tags.read(record.request_tags, key)
     routing = metadata.routing_decision
     call = record.litellm_call_id or record.trace_id or ""
 
@@ -181,7 +179,7 @@ def _event(record: _Record, latest: float, settings: FormatSettings) -> Event | 
         # response id.
         event_id=_event_id(call, record),
         occurred_at=occurred_at,
-        use_case=_use_case(use_case, metadata, settings),
+        use_case=_use_case(tagged.use_case, metadata, settings),
         team=team,
         provider=provider,
         model=_bare(tidy_name(hidden.litellm_model_name or record.model, key), provider),
@@ -203,13 +201,13 @@ def _event(record: _Record, latest: float, settings: FormatSettings) -> Event | 
         reported_cost_usd=cost,
         latency_ms=latency,
         call_group=tidy(call, MAX_ID, key),
-        rules_version=rules_version,
-        rule=rule or (tidy(routing.router_model_name, MAX_LABEL, key) if routing else ""),
+        rules_version=tagged.rules_version,
+        rule=tagged.rule or (tidy(routing.router_model_name, MAX_LABEL, key) if routing else ""),
         route_reason=tidy(routing.cause, MAX_LABEL, key) if routing else "",
         fallback_index=_fallbacks(hidden),
         session=tidy(record.session_id, MAX_ID, key),
         user=tidy(metadata.user_api_key_user_id or record.end_user or metadata.user_api_key_end_user_id, MAX_ID, key),
-        tags=tags,
+        tags=tagged.tags,
         flags=flags,
     )
 
@@ -276,28 +274,6 @@ def _bare(model: str, provider: str) -> str:
 def _fallbacks(hidden: _Hidden) -> int:
     fallbacks = hidden.additional_headers.fallbacks if hidden.additional_headers else None
     return min(max(fallbacks or 0, 0), 1000)
-
-
-def _tags(given: list[str] | None, key: bytes) -> tuple[dict[str, str], str, str, int]:
-    """Return tags, use case, rule, rules version; of tags with one name the first (the request's) holds."""
-    tags: dict[str, str] = {}
-    use_case = rule = ""
-    version = 0
-    for tag in given or ():
-        head = tag[:32].lstrip().lower()
-        if head.startswith("use_case:"):
-            use_case = use_case or tidy(tag.lstrip()[len("use_case:") :], MAX_LABEL, key)
-        elif head.startswith("tollkeeper_rule:"):
-            found = _RULE.fullmatch(tag.strip()[len("tollkeeper_rule:") : 400])
-            if found and not rule:
-                rule = tidy(found["rule"], MAX_LABEL, key)
-                version = min(int(found["version"] or 0), MAX_INT4)
-        elif not head.startswith(_NOISE):
-            name, _, value = tag.partition(":")
-            name = tidy(name, MAX_KEY, key)
-            if name and name not in tags and len(tags) < MAX_KEYS:
-                tags[name] = tidy(value, MAX_VALUE, key)
-    return tags, use_case, rule, version
 
 
 def _use_case(tagged: str, metadata: _Metadata, settings: FormatSettings) -> str:

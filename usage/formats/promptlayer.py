@@ -28,6 +28,7 @@ Item: TypeAlias = dict[str, msgspec.Raw]
 T = TypeVar("T")
 
 _reader = Reader(Item, marker=b'"request_end_time"')
+_encoder = msgspec.json.Encoder(order="deterministic")
 _text = msgspec.json.Decoder(str | None)
 _count = msgspec.json.Decoder(Count | None)
 _price = msgspec.json.Decoder(Decimal | None)
@@ -96,8 +97,16 @@ def _event(item: Item, latest: datetime, settings: FormatSettings) -> Event:
 def _event_id(item: Item, parts: tuple[object, ...]) -> str:
     whole = hashlib.sha256()
     for field in sorted(item):
-        whole.update(field.encode() + b"\0" + bytes(item[field]) + b"\0")
+        whole.update(field.encode() + b"\0" + _canonical(item[field]) + b"\0")
     return hashlib.sha256("\0".join(map(str, (*parts, whole.hexdigest()))).encode()).hexdigest()
+
+
+def _canonical(value: msgspec.Raw) -> bytes:
+    """Return a value as it is written whatever client wrote it: some put blanks between its parts, some do not."""
+    try:
+        return _encoder.encode(msgspec.json.decode(value))
+    except UNDECODABLE:
+        return bytes(value)
 
 
 def _use_case(tagged: str, said: Mapping[str, str], settings: FormatSettings) -> str:

@@ -31,7 +31,7 @@ class Span(msgspec.Struct, array_like=True, kw_only=True, gc=False):
     started_at: datetime
 
 
-class Event(msgspec.Struct, array_like=True, kw_only=True):
+class Event(msgspec.Struct, array_like=True):
     """One attempt at one call. Fields are appended, never moved: receipts are kept as arrays of them.
 
     Text is trimmed and free of control characters. Empty text and a zero version say "not given". `counted` is false

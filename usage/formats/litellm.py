@@ -174,41 +174,44 @@ def _event(record: _Record, latest: float, settings: FormatSettings) -> Event | 
     routing = metadata.routing_decision
     call = record.litellm_call_id or record.trace_id or ""
 
+    # By position, in the order of the fields: by name, they take ten times as long.
     return Event(
         # The id alone repeats: a failed attempt and its fallback share a call id, a cached answer its
         # response id.
-        event_id=_event_id(call, record),
-        occurred_at=occurred_at,
-        use_case=_use_case(tagged.use_case, metadata, settings),
-        team=team,
-        provider=provider,
-        model=_bare(tidy_name(hidden.litellm_model_name or record.model, key), provider),
-        requested_model=tidy_name(record.model_group or record.model, key),
-        status=status,
-        counted=counted,
-        uncached_input_tokens=uncached,
-        cache_read_tokens=counts.cache_read_input_tokens or 0,
-        cache_write_5m_tokens=counts.cache_write_5m_input_tokens or 0,
-        cache_write_1h_tokens=counts.cache_write_1h_input_tokens or 0,
-        output_tokens=output,
-        audio_input_tokens=counts.audio_input_tokens or 0,
-        audio_output_tokens=counts.audio_output_tokens or 0,
-        image_input_tokens=counts.image_input_tokens or 0,
-        image_output_tokens=counts.image_output_tokens or 0,
-        web_searches=counts.web_searches or 0,
-        reasoning_tokens=counts.reasoning_tokens,
-        service_tier=_tier(record, counts, key),
-        reported_cost_usd=cost,
-        latency_ms=latency,
-        call_group=tidy(call, MAX_ID, key),
-        rules_version=tagged.rules_version,
-        rule=tagged.rule or (tidy(routing.router_model_name, MAX_LABEL, key) if routing else ""),
-        route_reason=tidy(routing.cause, MAX_LABEL, key) if routing else "",
-        fallback_index=_fallbacks(hidden),
-        session=tidy(record.session_id, MAX_ID, key),
-        user=tidy(metadata.user_api_key_user_id or record.end_user or metadata.user_api_key_end_user_id, MAX_ID, key),
-        tags=tagged.tags,
-        flags=flags,
+        _event_id(call, record),
+        occurred_at,
+        _use_case(tagged.use_case, metadata, settings),  # use_case
+        team,
+        provider,
+        _bare(tidy_name(hidden.litellm_model_name or record.model, key), provider),  # model
+        tidy_name(record.model_group or record.model, key),  # requested_model
+        status,
+        counted,
+        uncached,  # uncached_input_tokens
+        counts.cache_read_input_tokens or 0,  # cache_read_tokens
+        counts.cache_write_5m_input_tokens or 0,  # cache_write_5m_tokens
+        counts.cache_write_1h_input_tokens or 0,  # cache_write_1h_tokens
+        output,  # output_tokens
+        counts.audio_input_tokens or 0,  # audio_input_tokens
+        counts.audio_output_tokens or 0,  # audio_output_tokens
+        counts.image_input_tokens or 0,  # image_input_tokens
+        counts.image_output_tokens or 0,  # image_output_tokens
+        counts.web_searches or 0,  # web_searches
+        counts.reasoning_tokens,
+        _tier(record, counts, key),  # service_tier
+        cost,  # reported_cost_usd
+        latency,  # latency_ms
+        tidy(call, MAX_ID, key),  # call_group
+        tagged.rules_version,
+        0,  # state_revision
+        tagged.rule or (tidy(routing.router_model_name, MAX_LABEL, key) if routing else ""),  # rule
+        tidy(routing.cause, MAX_LABEL, key) if routing else "",  # route_reason
+        _fallbacks(hidden),  # fallback_index
+        tidy(record.session_id, MAX_ID, key),  # session
+        tidy(metadata.user_api_key_user_id or record.end_user or metadata.user_api_key_end_user_id, MAX_ID, key),
+        {},  # context
+        tagged.tags,
+        flags,
     )
 
 

@@ -221,42 +221,43 @@ def _event(record: _Record, latest: datetime, key: bytes, around: cloudevents.En
         if latency > MAX_INT4:
             raise Refused("latency_ms: more than three weeks")
 
+    # By position, in the order of the fields: by name, they take ten times as long.
     return Event(
-        event_id=event_id,
-        occurred_at=occurred_at,
-        use_case=use_case,
-        team=team,
-        provider=name("provider", record.provider) if record.provider else "",
-        model=model,
-        requested_model=name("requested_model", record.requested_model),
-        status=status,
-        counted=counted,
-        uncached_input_tokens=uncached,
-        cache_read_tokens=counts.cache_read_input_tokens or 0,
-        cache_write_5m_tokens=counts.cache_write_5m_input_tokens or 0,
-        cache_write_1h_tokens=counts.cache_write_1h_input_tokens or 0,
-        output_tokens=output,
-        audio_input_tokens=counts.audio_input_tokens or 0,
-        audio_output_tokens=counts.audio_output_tokens or 0,
-        image_input_tokens=counts.image_input_tokens or 0,
-        image_output_tokens=counts.image_output_tokens or 0,
-        web_searches=counts.web_searches or 0,
-        reasoning_tokens=counts.reasoning_tokens,
-        service_tier=service_tier(name("service_tier", tier)) if tier else "",
-        reported_cost_usd=None if cost is None else money("reported_cost_usd", cost),
-        latency_ms=latency,
-        call_group=group,
-        rules_version=record.rules_version or 0,
-        state_revision=record.state_revision or 0,
-        rule=rule,
-        route_reason=reason,
-        fallback_index=record.fallback_index or 0,
-        session=session,
-        user=user,
-        context=labels("context", record.context, key) if record.context else {},
-        tags=labels("tags", record.tags, key) if record.tags else {},
-        flags=[] if fits and adds_up else [DO_NOT_ADD_UP],
-        replaces=replaces,
+        event_id,
+        occurred_at,
+        use_case,
+        team,
+        name("provider", record.provider) if record.provider else "",  # provider
+        model,
+        name("requested_model", record.requested_model),  # requested_model
+        status,
+        counted,
+        uncached,  # uncached_input_tokens
+        counts.cache_read_input_tokens or 0,  # cache_read_tokens
+        counts.cache_write_5m_input_tokens or 0,  # cache_write_5m_tokens
+        counts.cache_write_1h_input_tokens or 0,  # cache_write_1h_tokens
+        output,  # output_tokens
+        counts.audio_input_tokens or 0,  # audio_input_tokens
+        counts.audio_output_tokens or 0,  # audio_output_tokens
+        counts.image_input_tokens or 0,  # image_input_tokens
+        counts.image_output_tokens or 0,  # image_output_tokens
+        counts.web_searches or 0,  # web_searches
+        counts.reasoning_tokens,
+        service_tier(name("service_tier", tier)) if tier else "",  # service_tier
+        None if cost is None else money("reported_cost_usd", cost),  # reported_cost_usd
+        latency,  # latency_ms
+        group,  # call_group
+        record.rules_version or 0,  # rules_version
+        record.state_revision or 0,  # state_revision
+        rule,
+        reason,  # route_reason
+        record.fallback_index or 0,  # fallback_index
+        session,
+        user,
+        labels("context", record.context, key) if record.context else {},  # context
+        labels("tags", record.tags, key) if record.tags else {},  # tags
+        [] if fits and adds_up else [DO_NOT_ADD_UP],  # flags
+        replaces,
     )
 
 

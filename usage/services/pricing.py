@@ -84,45 +84,47 @@ def _posting(line: Line, world: World, cards: dict[int, RateCard], context_id: i
     )  # fmt: skip
     cost, list_cost, avoided, card_key, unpriced = _cost(rated, status, cards)
     reported: Decimal | None = event.reported_cost_usd
+    # By position, in the order of the fields: by name, forty of them take ten times as long.
     return Posting(
-        use_case_id=line.use_case,
-        booked_at=line.booked_at,
-        id=line.id,
-        kind=USAGE,
-        occurred_at=event.occurred_at,
-        source_id=line.source.id,
-        gateway_id=line.source.gateway_id,
-        environment=line.receipt.environment,
-        team_id=line.team,
-        offering_id=line.offering,
-        tier=world.book.tier(line.offering, event.occurred_at),
-        status=status,
-        requested_model=event.requested_model[:193],
-        meters=meters,
-        reasoning_tokens=event.reasoning_tokens,
-        counted=event.counted,
-        service_tier=event.service_tier,
-        cost=cost,
-        list_cost=list_cost,
-        avoided=avoided,
-        reported=None if reported is None else atto(reported),
-        rate_id=card_key,
-        unpriced=unpriced,
-        latency_ms=event.latency_ms,
-        task=event.context.get("task", "")[:64],
-        context_id=context_id,
-        sticky_key=event.session,
-        user_key=event.user,
-        rules_version=event.rules_version,
-        state_revision=event.state_revision,
-        rule=event.rule,
-        reason=event.route_reason[:32],
-        fallback_index=event.fallback_index,
-        call_group=event.call_group,
-        tags=event.tags,
-        flags=event.flags,
-        event_id=event.event_id,
-        reported_model=f"{event.provider}/{event.model}"[:258],
-        receipt_id=line.receipt.id,
-        correction_of=line.correction_of,
+        line.use_case,  # use_case_id
+        line.booked_at,
+        line.id,
+        USAGE,  # kind
+        event.occurred_at,
+        line.source.id,  # source_id
+        line.source.gateway_id,
+        line.receipt.environment,
+        line.team,  # team_id
+        line.offering,  # offering_id
+        world.book.tier(line.offering, event.occurred_at),  # tier
+        status,
+        event.requested_model[:193],  # requested_model
+        meters,
+        event.reasoning_tokens,
+        event.counted,
+        event.service_tier,
+        cost,
+        list_cost,
+        avoided,
+        None if reported is None else atto(reported),  # reported
+        card_key,  # rate_id
+        unpriced,
+        event.latency_ms,
+        event.context.get("task", "")[:64],  # task
+        context_id,
+        event.session,  # sticky_key
+        event.user,  # user_key
+        event.rules_version,
+        event.state_revision,
+        event.rule,
+        event.route_reason[:32],  # reason
+        event.fallback_index,
+        event.call_group,
+        event.tags,
+        event.flags,
+        event.event_id,
+        f"{event.provider}/{event.model}"[:258],  # reported_model
+        line.receipt.id,  # receipt_id
+        None,  # corrects
+        line.correction_of,
     )

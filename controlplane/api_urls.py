@@ -16,10 +16,15 @@ from usage import api_attention as attention
 from usage import api_corrections as corrections
 from usage import api_intake as intake
 from usage import api_months as months
+from usage import api_otlp as otlp
+from usage import api_statements as statements
 
 urlpatterns = [
     path("usage/events", intake.UsageEventsApi.as_view(), name="api-usage-events"),
     path("usage/litellm", intake.UsageLiteLLMApi.as_view(), name="api-usage-litellm"),
+    path("usage/otlp/v1/traces", otlp.OtlpTracesApi.as_view(), name="api-usage-otlp-traces"),
+    path("usage/otlp/v1/metrics", otlp.OtlpMetricsApi.as_view(), name="api-usage-otlp-metrics"),
+    path("usage/otlp/v1/logs", otlp.OtlpLogsApi.as_view(), name="api-usage-otlp-logs"),
     path("usage/receipts/<int:receipt_id>", intake.ReceiptApi.as_view(), name="api-receipt"),
     path("spend", usage.SpendApi.as_view(), name="api-spend"),
     path("spend/queries/<int:pk>", usage.SpendQueryApi.as_view(), name="api-spend-query"),
@@ -52,6 +57,10 @@ urlpatterns = [
     path("months", months.MonthsApi.as_view(), name="api-months"),
     path("months/<str:month>", months.MonthApi.as_view(), name="api-month"),
     path("months/<str:month>/close", months.MonthCloseApi.as_view(), name="api-month-close"),
+    path("statements", statements.StatementsApi.as_view(), name="api-statements"),
+    path("statements/<int:pk>", statements.StatementApi.as_view(), name="api-statement"),
+    path("statements/<int:pk>/withdraw", statements.StatementWithdrawApi.as_view(), name="api-statement-withdraw"),
+    path("reconciliation", statements.ReconciliationApi.as_view(), name="api-reconciliation"),
     path("corrections", corrections.CorrectionsApi.as_view(), name="api-corrections"),
     path("corrections/preview", corrections.CorrectionPreviewApi.as_view(), name="api-correction-preview"),
     path("corrections/<str:key>", corrections.CorrectionApi.as_view(), name="api-correction"),

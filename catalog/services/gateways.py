@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from django.db import transaction
 
 from catalog.models import Gateway, GatewayKey
+from catalog.rules import gateway_settings
 from catalog.services.labels import checked_name
 from core.errors import Conflict, Invalid, NotFound
 from core.models import ApiKey
@@ -175,6 +176,41 @@ def revoke_key(*, key: ApiKey, by: str, at: datetime, reason: str) -> bool:
     if not reason.strip():
         raise Invalid("Say why the key is revoked.", [("reason", "This is needed.")])
     return keys.revoke(key=key, by=by, at=at, reason=reason.strip())
+
+
+@transaction.atomic
+def change_settings(*, gateway_id: int, given: Mapping[str, Any], by: str, reason: str = "") -> bool:
+    """Set what is given of a gateway's settings (`catalog.rules.gateway_settings`); says whether that changed any.
+
+    What is not given stays. The edges hear of it within five seconds; what came in before is not read again. Takes part
+    in the caller's transaction, if there is one.
+
+    Raises:
+        NotFound: there is no such gateway.
+        Conflict: the gateway is retired.
+        Invalid: something cannot be; all reasons at once, and nothing is changed.
+    """
+    audit.acting(by=by, reason=reason)
+    gateway = Gateway.objects.select_for_update().filter(pk=gateway_id).first()
+    if gateway is None:
+        raise NotFound(f"There is no gateway {gateway_id}.")
+    if gateway.retired_at is not None:
+        raise Conflict(f"The gateway {gateway.name} is retired: it sends nothing any more.")
+    problems = gateway_settings.problems(given)
+    if problems:
+        raise Invalid("The settings cannot be kept as they are.", problems)
+    tidied = {name: gateway_settings.tidied(name, value) for name, value in given.items()}
+    known = gateway_settings.read(gateway.settings)
+    changed = {name: value for name, value in tidied.items() if getattr(known, name) != value}
+    if not changed:
+        return False
+    gateway.settings = {**gateway.settings, **{name: _plain(value) for name, value in changed.items()}}
+    gateway.save(update_fields=["settings"])
+    return True
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
 
 
 @transaction.atomic

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import threading
 from datetime import timedelta
+from typing import get_args
 
 import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection
 
 from catalog.models import Gateway, GatewayKey
+from catalog.rules import gateway_settings
+from catalog.rules.gateway_settings import GatewaySettings
 from catalog.selectors import callers
 from catalog.services import gateways
 from core.errors import Conflict, Invalid, NotFound
 from core.models import SCOPES, ApiKey, AuditEntry
 from core.services import keys
 from tests.factories import NOON, make_key, make_user
+from usage.formats.contract import FormatSettings, UseCaseSource
 
 DAY = timedelta(days=1)
 
@@ -251,3 +255,120 @@ def test_a_key_is_revoked_once_with_a_reason_that_the_audit_trail_keeps():
 )
 def test_nobody_gives_a_key_what_she_may_not_do_herself(role, scopes):
     assert keys.grantable(make_user(role)) == scopes
+
+
+# --- settings ---
+
+
+def settings_of(name="edge"):
+    return gateway_settings.read(Gateway.objects.get(name=name).settings)
+
+
+@pytest.mark.django_db
+def test_settings_that_are_not_given_stay_and_what_nobody_said_has_its_default():
+    edge = gateways.create(name="edge", by="ann", at=NOON, settings={"use_case": "kept as it is"})
+
+    assert gateways.change_settings(gateway_id=edge.pk, given={"silent_after_minutes": 5}, by="ann")
+    assert gateways.change_settings(
+        gateway_id=edge.pk, given={"use_case_from": ["team", "tag"], "use_case_by_team": {" t-1 ": " Legal "}}, by="ann"
+    )
+
+    edge.refresh_from_db()
+    assert settings_of() == GatewaySettings(
+        use_case_from=("team", "tag"), use_case_by_team={"t-1": "Legal"}, silent_after_minutes=5
+    )
+    assert edge.settings["use_case"] == "kept as it is"
+    assert gateway_settings.read({}) == GatewaySettings()
+
+
+@pytest.mark.django_db
+def test_settings_are_in_the_audit_trail_and_the_same_again_is_no_change():
+    edge = gateways.create(name="edge", by="ann", at=NOON)
+    given = {"use_case_by_key_alias": {"support-bot": "support"}, "silent_after_minutes": 30}
+
+    changed = gateways.change_settings(gateway_id=edge.pk, given=given, by="ann", reason="keys have names now")
+    again = gateways.change_settings(gateway_id=edge.pk, given=given, by="bob", reason="the same")
+
+    entry = AuditEntry.objects.get(table="catalog_gateway", operation="update")
+    assert (changed, again) == (True, False)
+    assert (entry.actor, entry.reason) == ("ann", "keys have names now")
+    assert entry.after["settings"]["use_case_by_key_alias"] == {"support-bot": "support"}
+
+
+@pytest.mark.django_db
+def test_everything_that_is_wrong_with_settings_is_told_at_once_and_nothing_is_kept():
+    edge = gateways.create(name="edge", by="ann", at=NOON)
+    wrong = {
+        "use_case_from": ["tag", "tag", "header"],
+        "use_case_by_key_alias": {"": "x", "bot": "\x07"},
+        "use_case_by_team": ["t"],
+        "silent_after_minutes": -1,
+        "colour": "red",
+    }
+
+    with pytest.raises(Invalid) as refused:
+        gateways.change_settings(gateway_id=edge.pk, given=wrong, by="ann")
+
+    told = [name for name, _ in refused.value.problems]
+    assert sorted(told) == sorted([*wrong, "use_case_from", "use_case_by_key_alias"])
+    edge.refresh_from_db()
+    assert edge.settings == {}
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"use_case_from": []},
+        {"use_case_from": "tag"},
+        {"use_case_from": [["tag"]]},
+        {"silent_after_minutes": True},
+        {"silent_after_minutes": 1.5},
+        {"silent_after_minutes": "60"},
+        {"silent_after_minutes": 10_081},
+        {"use_case_by_team": {str(n): "x" for n in range(1001)}},
+        {"use_case_by_team": {"t": "x" * 129}},
+        {"use_case_by_team": {"t": 7}},
+        {"use_case_by_team": {"t": "a", " t": "b"}},
+    ],
+)
+def test_settings_that_could_mean_nothing_are_refused(given):
+    assert gateway_settings.problems(given)
+    assert gateway_settings.read(given) == GatewaySettings()  # and count as not said where they got in all the same
+
+
+@pytest.mark.django_db
+def test_a_retired_gateway_and_one_that_never_was_have_no_settings_to_change():
+    edge = gateways.create(name="edge", by="ann", at=NOON)
+    gateways.retire(gateway=edge, by="ann", at=NOON)
+
+    with pytest.raises(Conflict, match="retired"):
+        gateways.change_settings(gateway_id=edge.pk, given={"silent_after_minutes": 5}, by="ann")
+    with pytest.raises(NotFound):
+        gateways.change_settings(gateway_id=edge.pk + 1, given={"silent_after_minutes": 5}, by="ann")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_who_change_different_settings_at_once_both_have_their_way():
+    edge = gateways.create(name="edge", by="ann", at=NOON)
+    ready = threading.Barrier(2)
+
+    def change(given):
+        ready.wait()
+        gateways.change_settings(gateway_id=edge.pk, given=given, by="ann")
+        connection.close()
+
+    threads = [
+        threading.Thread(target=change, args=[given])
+        for given in ({"silent_after_minutes": 5}, {"use_case_by_team": {"t": "legal"}})
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert settings_of() == GatewaySettings(silent_after_minutes=5, use_case_by_team={"t": "legal"})
+
+
+def test_the_places_of_a_use_case_are_those_that_the_wire_formats_look_at():
+    assert set(get_args(UseCaseSource)) == set(gateway_settings.USE_CASE_PLACES)
+    assert FormatSettings(user_key=b"").use_case_from == gateway_settings.USE_CASE_PLACES

@@ -246,7 +246,12 @@ CELERY_RESULT_BACKEND = None
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_DEFAULT_QUEUE = "background"
 CELERY_TASK_QUEUES = [Queue("intake"), Queue("alerts"), Queue("background")]
-CELERY_TASK_ROUTES = {"usage.tasks.book_pending": {"queue": "intake"}, "alerts.tasks.*": {"queue": "alerts"}}
+CELERY_TASK_ROUTES = {
+    "usage.tasks.book_pending": {"queue": "intake"},
+    "alerts.tasks.*": {"queue": "alerts"},
+    # Short, and told late behind a long job of the background.
+    "usage.tasks.look_for_silence": {"queue": "alerts"},
+}
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_TRANSPORT_OPTIONS = {"socket_timeout": 5, "socket_connect_timeout": 2, "max_retries": 1}
@@ -260,6 +265,7 @@ CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
     "sweep-deliveries": {"task": "alerts.tasks.deliver_due", "schedule": 2.0, "options": {"expires": 2}},
     "sweep-jobs": {"task": "usage.tasks.run_jobs", "schedule": 5.0, "options": {"expires": 5}},
     "look-at-budgets": {"task": "budgets.tasks.look_at_time", "schedule": 30.0, "options": {"expires": 30}},
+    "look-for-silence": {"task": "usage.tasks.look_for_silence", "schedule": 60.0, "options": {"expires": 60}},
     "keep-house": {"task": "usage.tasks.keep_house", "schedule": 3600.0, "options": {"expires": 3600}},
 }
 

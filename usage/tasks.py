@@ -7,10 +7,12 @@ from django.db import InterfaceError, OperationalError
 from django.utils import timezone
 
 from alerts.models import Delivery, DeliveryState
+from alerts.tasks import DELIVER_DUE
+from alerts.tasks import QUEUE as ALERTS
 from budgets.services import building
 from core import nudges
 from usage.selectors import drivers
-from usage.services import booking, housekeeping, jobs, rerating
+from usage.services import booking, housekeeping, jobs, rerating, silence
 from usage.services.restating import running
 
 BOOK = "usage.tasks.book_pending"
@@ -29,7 +31,7 @@ def book_pending() -> None:
     while done := booking.book_pending(at=timezone.now()):
         booked += done
     if booked and Delivery.objects.filter(state=DeliveryState.WAITING, due_at__lte=timezone.now()).exists():
-        nudges.nudge("alerts.tasks.deliver_due", queue="alerts")
+        nudges.nudge(DELIVER_DUE, queue=ALERTS)
 
 
 @shared_task(name=JOBS, autoretry_for=_GONE, retry_backoff=True, max_retries=3)
@@ -54,3 +56,10 @@ def _look_for_prices() -> None:
 @shared_task(name="usage.tasks.keep_house", autoretry_for=_GONE, retry_backoff=True)
 def keep_house() -> None:
     housekeeping.keep(at=timezone.now())
+
+
+@shared_task(name="usage.tasks.look_for_silence", autoretry_for=_GONE, retry_backoff=True, max_retries=1)
+def look_for_silence() -> None:
+    """Tell of gateways that went silent, and take it back where they are heard again."""
+    if silence.look(at=timezone.now()).raised:
+        nudges.nudge(DELIVER_DUE, queue=ALERTS)

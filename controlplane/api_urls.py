@@ -17,11 +17,15 @@ from usage import api_corrections as corrections
 from usage import api_intake as intake
 from usage import api_months as months
 from usage import api_otlp as otlp
+from usage import api_otlp as otlp
 from usage import api_statements as statements
 
 urlpatterns = [
     path("usage/events", intake.UsageEventsApi.as_view(), name="api-usage-events"),
     path("usage/litellm", intake.UsageLiteLLMApi.as_view(), name="api-usage-litellm"),
+    path("usage/otlp/v1/traces", otlp.OtlpTracesApi.as_view(), name="api-usage-otlp-traces"),
+    path("usage/otlp/v1/metrics", otlp.OtlpMetricsApi.as_view(), name="api-usage-otlp-metrics"),
+    path("usage/otlp/v1/logs", otlp.OtlpLogsApi.as_view(), name="api-usage-otlp-logs"),
     path("usage/otlp/v1/traces", otlp.OtlpTracesApi.as_view(), name="api-usage-otlp-traces"),
     path("usage/otlp/v1/metrics", otlp.OtlpMetricsApi.as_view(), name="api-usage-otlp-metrics"),
     path("usage/otlp/v1/logs", otlp.OtlpLogsApi.as_view(), name="api-usage-otlp-logs"),

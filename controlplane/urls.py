@@ -9,6 +9,7 @@ from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitVie
 from controlplane import health
 from core.api import no_such_path
 from core.api_metrics import MetricsApi
+from usage import api_otlp as otlp
 from usage.api_promptlayer import LogRequestApi
 
 urlpatterns = [
@@ -21,6 +22,9 @@ urlpatterns = [
     path("api/docs/", SpectacularSwaggerSplitView.as_view(template_name="core/api_docs.html"), name="api-docs"),
     re_path(r"^api(/.*)?$", no_such_path),
     # Where other systems' SDKs send to, once they are told our address in place of their own.
+    path("v1/traces", otlp.OtlpTracesApi.as_view(schema=None), name="otlp-traces"),
+    path("v1/metrics", otlp.OtlpMetricsApi.as_view(schema=None), name="otlp-metrics"),
+    path("v1/logs", otlp.OtlpLogsApi.as_view(schema=None), name="otlp-logs"),
     path("log-request", LogRequestApi.as_view(), name="promptlayer-log-request"),
     path("accounts/", include("allauth.urls")),
     path("admin/", admin.site.urls),

@@ -90,9 +90,9 @@ def _schema(summary: str, description: str) -> Any:
 
 
 class Kept(NamedTuple):
-    """A body that is committed: the receipt's id, and what the format made of it."""
+    """A body that is committed: its receipt's id, None where nothing was in it, and what the format made of it."""
 
-    receipt_id: int
+    receipt_id: int | None
     parsed: Parsed
 
 
@@ -130,6 +130,8 @@ class IntakeApi(APIView):
             raise TooLarge(str(error)) from error
         except UnreadableBody as error:
             raise Unreadable(str(error)) from error
+        if not (parsed.events or parsed.rejected):
+            return Kept(None, parsed)  # traces without a call of a model come all day long
         receipt_id = intake.take(
             source_id=intake.live_source(gateway_id=caller.gateway_id, at=received_at),
             environment=caller.environment,

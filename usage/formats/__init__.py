@@ -4,13 +4,14 @@ A format is a module with a `parse` as `contract.Format` describes it, and a lin
 name.
 """
 
-from usage.formats import cloudflare_logs, csv_events, litellm, native, promptlayer, spend_logs
+from usage.formats import cloudflare_logs, csv_events, litellm, native, otlp, promptlayer, spend_logs
 from usage.formats.contract import Format, FormatSettings
 from usage.formats.files import FileFormat
 
 FORMATS: dict[str, Format] = {
     "native": native.parse,
     "litellm": litellm.parse,
+    "otlp": otlp.parse,
     "promptlayer": promptlayer.parse,
 }
 

@@ -1,0 +1,466 @@
+"""From spans to events: which spans are calls, what was used, who asked.
+
+# Note [What is counted inside what]
+OpenTelemetry wants `input_tokens` to hold cache reads and writes, and every capture here does as it says. Older
+instrumentations of Anthropic passed that provider's own figures on, which stand beside each other. A span shows it by
+its total, which is then the sum of all four, or by cached tokens that do not fit into its input. Anything else that
+does not add up is kept as stated, and flagged.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import re
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal, InvalidOperation
+from typing import Any, NamedTuple
+
+import msgspec
+
+from usage.events import Event, Span
+from usage.formats import tags, usage_objects
+from usage.formats.contract import FormatSettings, Refused
+from usage.formats.items import UNDECODABLE
+from usage.formats.labels import MAX_ID, MAX_KEY, MAX_KEYS, MAX_LABEL, MAX_VALUE, tidy, tidy_name
+from usage.formats.native import service_tier
+from usage.formats.numbers import DO_NOT_ADD_UP, MAX_COUNT, MAX_INT4, disjoint, money
+from usage.formats.otlp import words
+from usage.formats.otlp.wire import INTERNAL, SERVER, Facts, Seen, Value
+
+_CALLS = frozenset((
+    "chat", "generate_content", "text_completion", "embeddings",
+    # as LiteLLM and OpenLLMetry call them
+    "completion", "acompletion", "atext_completion", "embedding", "aembedding", "responses", "aresponses",
+    "anthropic_messages", "agenerate_content", "rerank", "arerank", "image_generation", "aimage_generation",
+    "transcription", "atranscription", "speech", "aspeech",
+))  # fmt: skip
+_NO_CALLS = frozenset((
+    "invoke_agent", "create_agent", "invoke_workflow", "execute_tool", "retrieval", "agent_step", "plan",
+))  # fmt: skip
+_AI_CALLS = (".doGenerate", ".doStream", ".doEmbed")
+_OPENINFERENCE_CALLS = frozenset(("LLM", "EMBEDDING"))
+# Turns of an agent, whose calls are reported beside them.
+_SUMS = frozenset(("openclaw.model.usage",))
+
+# Vercel's names of providers end with the API that was called.
+_API = re.compile(r"\.(chat|responses|completions?|messages|embeddings?|generative-ai|image|speech|transcription)\Z")
+_BLOCKED = re.compile(r"guardrail|content_?filter|content_?policy|budget_?exceeded|blocked", re.I)
+_SDKS = ("com.anthropic.sdk", "com.openai.sdk")  # who made the call knows best what it was
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_UNKNOWN_COST = "reported-cost-unreadable"
+_LONGEST_OBJECT = 20_000  # of text that holds an object
+
+
+class Place(NamedTuple):
+    """Where a span lies in its body: the spans above it, the nearest first, and those below it that are no calls."""
+
+    above: Sequence[Seen]
+    above_ids: list[str]
+    below_ids: list[str]
+
+
+class _Hidden(msgspec.Struct, gc=False):
+    class Headers(msgspec.Struct, gc=False):
+        fallbacks: int | None = msgspec.field(default=None, name="x-litellm-attempted-fallbacks")
+
+    response_cost: Decimal | None = None
+    additional_headers: Headers | None = None
+
+
+class _Invocation(msgspec.Struct, gc=False):
+    model: str | None = None
+    model_name: str | None = None
+
+
+_hidden = msgspec.json.Decoder(_Hidden)
+_invocation = msgspec.json.Decoder(_Invocation)
+
+
+def is_call(span: Seen) -> bool:
+    """Say whether a span is one call of a model, or stands for one: never an agent, a tool or an application's span.
+
+    Some that are will give way to others of the same call; see `usage.rules.traces`.
+    """
+    facts = span.facts
+    if not facts or span.name in _SUMS:
+        return False
+    ai = facts.get(words.AI_OPERATION)
+    if ai is not None:
+        return str(ai).endswith(_AI_CALLS)
+    if words.OPENCLAW_UNIT in facts or span.name == "openclaw.model.call":
+        return True
+    kind = facts.get(words.OPENINFERENCE_KIND)
+    if kind is not None:
+        return str(kind).upper() in _OPENINFERENCE_CALLS
+    if words.TRACELOOP_KIND in facts:
+        return False
+    operation = _first(facts, words.OPERATION)
+    if operation in _NO_CALLS:
+        return False
+    if _some(facts, words.INPUT) or _some(facts, words.OUTPUT):
+        return True
+    failed = span.failed or _first(facts, words.ERROR_TYPE) is not None
+    if operation in _CALLS:
+        # Without usage a wrapper looks like a call; a stream that told no usage is a client's.
+        client = span.kind not in (INTERNAL, SERVER) or span.name == "litellm_request"
+        return client or (failed and span.kind != SERVER)
+    return (
+        failed
+        and operation is None
+        and span.kind not in (INTERNAL, SERVER)
+        and _first(facts, words.REQUESTED) is not None
+        and _first(facts, words.PROVIDER) is not None
+    )
+
+
+def event_of(span: Seen, place: Place, latest: datetime, settings: FormatSettings) -> Event:
+    """Read a span that is a call.
+
+    Raises:
+        Refused: it has no id, no time, no model, or a count that is none.
+    """
+    key = settings.user_key
+    facts = span.facts
+    levels = (facts, *(one.facts for one in place.above), span.resource)
+    flags: list[str] = []
+
+    if not span.trace or not span.span:
+        raise Refused("traceId, spanId: not 16 and 8 bytes in hexadecimal")
+    started_at, ended_at = _times(span, latest)
+    hidden = _hidden_params(facts)
+
+    counts = _counts(facts, flags)
+    provider, model, requested = _models(span, key)
+    _inclusive(counts, facts)
+    uncached, output, fits = disjoint(counts)
+    if not fits:
+        flags.append(DO_NOT_ADD_UP)
+    used = bool(counts.input_tokens or counts.output_tokens) or not fits
+    status = _status(span, used)
+    counted = status != "usage_missing"
+    if not model and status not in ("error", "blocked"):
+        raise Refused("gen_ai.request.model: required and missing, as is gen_ai.response.model")
+
+    stated = _first(facts, words.COST)
+    cost = _cost(hidden.response_cost if stated is None else stated, flags)
+    if not cost and status != "cache_hit" and (used or not counted):
+        cost = None  # 0 is said where a gateway has no price, and where it saw no usage
+
+    call = _text(facts, words.CALL)
+    requester = _object(facts.get(words.REQUESTER))
+    tagged = _tags(levels, requester, key)
+    team = tidy(_found(levels, words.TEAM), MAX_LABEL, key)
+    rule = _found(levels[:-1], words.RULE)
+    ruled = tags.read([f"tollkeeper_rule:{rule}"], key) if rule else tagged
+    # A cached answer tells the id of the first; and LiteLLM tells its call's where the provider told none.
+    response = _text(facts, words.RESPONSE)
+    if status == "cache_hit" or response == call:
+        response = ""
+    seconds = (ended_at - started_at).total_seconds()
+
+    return Event(
+        # By span, not by answer: which of several spans of one answer counts is settled with their trace.
+        event_id=hashlib.sha256("\0".join(("otlp", span.trace, span.span)).encode()).hexdigest(),
+        occurred_at=ended_at,
+        use_case=_use_case(levels, requester, tagged.use_case, team, settings),
+        team=team,
+        provider=provider,
+        model=model,
+        requested_model=requested,
+        status=status,
+        counted=counted,
+        uncached_input_tokens=uncached,
+        cache_read_tokens=counts.cache_read_input_tokens or 0,
+        cache_write_5m_tokens=counts.cache_write_5m_input_tokens or 0,
+        cache_write_1h_tokens=counts.cache_write_1h_input_tokens or 0,
+        output_tokens=output,
+        audio_input_tokens=counts.audio_input_tokens or 0,
+        audio_output_tokens=counts.audio_output_tokens or 0,
+        image_input_tokens=counts.image_input_tokens or 0,
+        image_output_tokens=counts.image_output_tokens or 0,
+        web_searches=counts.web_searches or 0,
+        reasoning_tokens=counts.reasoning_tokens,
+        service_tier=service_tier(tidy_name(_text(facts, words.SERVICE_TIER) or counts.service_tier, key)),
+        reported_cost_usd=cost,
+        latency_ms=round(seconds * 1000) if seconds <= MAX_INT4 // 1000 else None,
+        # LiteLLM's first instrumentation gives each attempt a trace of its own, and a trace may hold many calls.
+        call_group=tidy(call, MAX_ID, key) or span.trace,
+        rules_version=ruled.rules_version or _small(_found(levels[:-1], words.RULES_VERSION), MAX_INT4),
+        rule=ruled.rule,
+        fallback_index=_fallbacks(facts, hidden),
+        session=tidy(_found(levels, words.SESSION), MAX_ID, key),
+        user=tidy(_found(levels, words.USER), MAX_ID, key),
+        tags=tagged.tags,
+        flags=flags,
+        span=Span(
+            trace=span.trace,
+            span=span.span,
+            above=place.above_ids,
+            below=place.below_ids,
+            response=tidy(response, MAX_LABEL, key),
+            scope=tidy(span.scope, MAX_KEY, key),
+            rank=int(span.scope.startswith(_SDKS)),
+            started_at=started_at,
+        ),
+    )
+
+
+# --- times and status ---
+
+
+def _times(span: Seen, latest: datetime) -> tuple[datetime, datetime]:
+    if not span.ended:
+        raise Refused("endTimeUnixNano: required and missing, or no time")
+    started = span.started if 0 < span.started <= span.ended else span.ended
+    try:
+        started_at, ended_at = (_EPOCH + timedelta(microseconds=one // 1000) for one in (started, span.ended))
+    except OverflowError:
+        raise Refused("endTimeUnixNano: outside the calendar") from None
+    if ended_at > latest:
+        raise Refused("endTimeUnixNano: more than a day ahead of its arrival")
+    return started_at, ended_at
+
+
+def _status(span: Seen, used: bool) -> str:
+    error = _text(span.facts, words.ERROR_TYPE)
+    if span.failed or error:
+        return "blocked" if _BLOCKED.search(error) else "error"
+    if str(_first(span.facts, words.CACHE_HIT)).lower() in ("true", "hit", "1"):
+        return "cache_hit"
+    return "ok" if used else "usage_missing"
+
+
+# --- what was used ---
+
+
+def _counts(facts: Facts, flags: list[str]) -> usage_objects.Usage:
+    counts = _usage_object(facts, flags)
+    counts.input_tokens = _count(facts, words.INPUT) or counts.input_tokens
+    counts.output_tokens = _count(facts, words.OUTPUT) or counts.output_tokens
+    counts.cache_read_input_tokens = _count(facts, words.CACHE_READ) or counts.cache_read_input_tokens
+    written, write_5m, write_1h = (
+        _count(facts, keys) for keys in (words.CACHE_WRITE, words.CACHE_WRITE_5M, words.CACHE_WRITE_1H)
+    )
+    if written or write_5m or write_1h:
+        # What is not told apart is of five minutes, every provider's default.
+        counts.cache_write_5m_input_tokens = max(write_5m or 0, (written or 0) - (write_1h or 0))
+        counts.cache_write_1h_input_tokens = write_1h
+    reasoning = _count(facts, words.REASONING)
+    if reasoning is not None:
+        counts.reasoning_tokens = reasoning
+    counts.audio_input_tokens = _count(facts, words.AUDIO_INPUT) or counts.audio_input_tokens
+    counts.audio_output_tokens = _count(facts, words.AUDIO_OUTPUT) or counts.audio_output_tokens
+    counts.image_input_tokens = _count(facts, words.IMAGE_INPUT) or counts.image_input_tokens
+    counts.image_output_tokens = _count(facts, words.IMAGE_OUTPUT) or counts.image_output_tokens
+    return counts
+
+
+def _usage_object(facts: Facts, flags: list[str]) -> usage_objects.Usage:
+    """Return what LiteLLM's first instrumentation tells of the parts: only its copy of the answer's usage has them."""
+    given = _object(facts.get(words.USAGE_OBJECT))
+    if given:
+        try:
+            return usage_objects.openai_chat(given)
+        except Refused:
+            flags.append("usage-object-unreadable")
+    return usage_objects.Usage()
+
+
+def _inclusive(counts: usage_objects.Usage, facts: Facts) -> None:
+    """Bring figures that stand beside each other into the input. See Note [What is counted inside what]."""
+    cached = (
+        (counts.cache_read_input_tokens or 0)
+        + (counts.cache_write_5m_input_tokens or 0)
+        + (counts.cache_write_1h_input_tokens or 0)
+    )
+    if not cached:
+        return
+    given = counts.input_tokens or 0
+    beside = given + cached
+    total = _count(facts, words.TOTAL)
+    anthropic = "anthropic" in _text(facts, words.PROVIDER).lower() or "claude" in _text(facts, words.SERVED).lower()
+    if total == beside + (counts.output_tokens or 0) or (given < cached and anthropic):
+        counts.input_tokens = beside
+
+
+def _count(facts: Facts, keys: tuple[str, ...]) -> int | None:
+    """Return the first count that says something; a 0 says less than a figure, as some report both.
+
+    Raises:
+        Refused: it is none.
+    """
+    zero = None
+    for key in keys:
+        value = facts.get(key)
+        if value is None:
+            continue
+        count = _whole(value)
+        if count is None or not 0 <= count <= MAX_COUNT:
+            raise Refused(f"{key}: not a whole number from 0 to 10**10")
+        if count:
+            return count
+        zero = 0
+    return zero
+
+
+def _whole(value: Value) -> int | None:
+    if type(value) is int:
+        return value
+    if type(value) is float and value.is_integer():  # JavaScript's and PHP's whole numbers
+        return int(value)
+    if type(value) is str and value.isascii() and value.isdigit() and len(value) < 20:
+        return int(value)
+    return None
+
+
+def _some(facts: Facts, keys: tuple[str, ...]) -> bool:
+    """Say whether a figure is given that is not 0; one that cannot be read is for the reading to refuse."""
+    return any(facts.get(key) not in (None, 0, "0", "") for key in keys)
+
+
+def _cost(given: Value | Decimal | None, flags: list[str]) -> Decimal | None:
+    if given is None or given == "":
+        return None
+    try:
+        # Of a binary float its shortest digits are meant, never its bits.
+        amount = given if isinstance(given, Decimal) else Decimal(str(given)[:64])
+        return money("cost", amount)
+    except (Refused, InvalidOperation, ValueError, OverflowError):
+        flags.append(_UNKNOWN_COST)
+        return None
+
+
+def _hidden_params(facts: Facts) -> _Hidden:
+    given = facts.get(words.HIDDEN)
+    if isinstance(given, str) and len(given) <= _LONGEST_OBJECT:
+        try:
+            return _hidden.decode(given)
+        except UNDECODABLE:
+            pass
+    return _Hidden()
+
+
+def _fallbacks(facts: Facts, hidden: _Hidden) -> int:
+    index = _first(facts, words.FALLBACK)
+    if index is None and hidden.additional_headers:
+        index = hidden.additional_headers.fallbacks
+    return _small(index, 1000)
+
+
+def _small(value: Value | None, most: int) -> int:
+    number = _whole(value) if value is not None else None
+    return min(max(number or 0, 0), most)
+
+
+# --- what served it ---
+
+
+def _models(span: Seen, key: bytes) -> tuple[str, str, str]:
+    """Return provider, model and requested model."""
+    facts = span.facts
+    requested = _text(facts, words.REQUESTED) or _asked(facts) or _text(facts, words.SERVED)
+    served = _text(facts, words.SERVED) or requested
+    provider = _API.sub("", _text(facts, words.PROVIDER))
+    if span.resource.get("service.name") == "openrouter":
+        # Broadcast tells the author of the model as its provider, but OpenRouter is who serves and bills.
+        provider = "openrouter"
+    if not provider and words.SERVED[0] in facts:
+        provider = served.partition("/")[0] if "/" in served else ""  # LiteLLM's names begin with it
+    provider = tidy_name(provider, key)
+    served = tidy_name(served, key)
+    # Without its provider's prefix, not another's: OpenRouter's `anthropic/x` stays.
+    return provider, served.removeprefix(provider + "/") if provider else served, tidy_name(requested, key)
+
+
+def _asked(facts: Facts) -> str:
+    given = facts.get(words.INVOCATION)
+    if isinstance(given, str) and len(given) <= _LONGEST_OBJECT:
+        try:
+            asked = _invocation.decode(given)
+        except UNDECODABLE:
+            return ""
+        return asked.model or asked.model_name or ""
+    return ""
+
+
+# --- who asked ---
+
+
+def _use_case(
+    levels: Sequence[Facts], requester: dict[str, Any], tagged: str, team: str, settings: FormatSettings
+) -> str:
+    for source in settings.use_case_from:
+        found: Any = ""
+        if source == "tag":
+            found = tagged
+        elif source == "request":
+            found = _found(levels, words.USE_CASE) or requester.get("use_case") or _found(levels, words.FUNCTION)
+        elif source == "key":
+            found = _object(levels[0].get(words.KEY_METADATA)).get("use_case")
+        elif source == "key-alias":
+            found = settings.use_case_by_key_alias.get(_found(levels, words.KEY_ALIAS))
+        elif source == "team":
+            found = settings.use_case_by_team.get(team)
+        label = tidy(found, MAX_LABEL, settings.user_key) if isinstance(found, str) else ""
+        if label:
+            return label
+    return ""
+
+
+def _object(text: Value | None) -> dict[str, Any]:
+    """Return the mapping that a text shows as Python's `repr` does; LiteLLM's first instrumentation writes such."""
+    if not isinstance(text, str) or not text.startswith("{") or len(text) > _LONGEST_OBJECT or text == "{}":
+        return {}
+    try:
+        found = ast.literal_eval(text)
+    except (ValueError, SyntaxError, MemoryError, RecursionError, TypeError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _tags(levels: Sequence[Facts], requester: dict[str, Any], key: bytes) -> tags.Tagged:
+    """Return tags, with the use case and the rule that LiteLLM's name; of one name the nearest span's holds."""
+    given = requester.get("tags")
+    read = tags.read((one for one in given if isinstance(one, str)) if isinstance(given, list) else None, key)
+    for facts in levels[:-1]:
+        bare = "gen_ai.model.provider" in facts
+        for attribute, fact in facts.items():
+            name = words.tag_name(attribute)
+            if name and (bare or "." in attribute):
+                value = _shown(fact)
+                name = tidy(name, MAX_KEY, key)
+                # What is longer than a label may be is not one, and may be a prompt.
+                if name and name not in read.tags and len(read.tags) < MAX_KEYS and len(value) <= MAX_VALUE:
+                    read.tags[name] = tidy(value, MAX_VALUE, key)
+    return read
+
+
+def _shown(value: Value) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+# --- looking things up ---
+
+
+def _first(facts: Facts, keys: tuple[str, ...]) -> Value | None:
+    for key in keys:
+        value = facts.get(key)
+        if value is not None and value != "":
+            return value
+    return None
+
+
+def _text(facts: Facts, keys: tuple[str, ...]) -> str:
+    value = _first(facts, keys)
+    return value if isinstance(value, str) else "" if value is None else _shown(value)
+
+
+def _found(levels: Sequence[Facts], keys: tuple[str, ...]) -> str:
+    for facts in levels:
+        value = _text(facts, keys)
+        if value:
+            return value
+    return ""

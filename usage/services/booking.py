@@ -110,6 +110,7 @@ def _book(*, ids: Sequence[int], at: datetime) -> int:
             "SELECT id, source_id, environment, format, received_at, events, event_count FROM receipt "
             "WHERE id = ANY(%s) AND state = 'pending' ORDER BY id FOR UPDATE SKIP LOCKED",
             [list(ids)],
+            binary=True,  # as text, the events would be twice as much, and decoded digit by digit
         )
         claimed = [Claimed(*row) for row in cursor.fetchall()]
         if not claimed:

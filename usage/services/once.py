@@ -41,7 +41,7 @@ def keep_new(batch: Batch, cursor: psycopg.Cursor[Any]) -> None:
         "substring(%b::bytea FROM (16 * t.i - 15)::int FOR 16), t.use_case_id, t.booked_at, t.entry_id, r.received_at "
         "FROM unnest(%s::bigint[], %s::bigint[], %s::timestamptz[], %s::bigint[], %s::bigint[]) WITH ORDINALITY "
         "AS t(source_id, use_case_id, booked_at, entry_id, receipt_id, i) JOIN receipt r ON r.id = t.receipt_id "
-        "ORDER BY t.i ON CONFLICT DO NOTHING RETURNING source_id, digest",
+        "ORDER BY t.i ON CONFLICT DO NOTHING",
         [
             b"".join([digest for _, digest in keys]),
             b"".join([REPLACED if key in absent else first[key].content for key in keys]),
@@ -53,12 +53,11 @@ def keep_new(batch: Batch, cursor: psycopg.Cursor[Any]) -> None:
         ],
     )
     if cursor.rowcount < len(ordered):
-        fresh = {(source, bytes(digest)) for source, digest in cursor.fetchall()}
-        repeats += [line for key, line in first.items() if key not in fresh]
-        kept = [line for key, line in first.items() if key in fresh]
+        known = _known(cursor, keys, ordered)
+        repeats += [line for key, line in first.items() if key in known]
+        kept = [line for key, line in first.items() if key not in known]
     else:
-        fresh = set(keys) if absent else set()
-        kept = list(first.values())
+        known, kept = {}, list(first.values())
     for line in kept:
         outcome = batch.outcomes[line.receipt.id]
         if line.shadow:
@@ -66,10 +65,12 @@ def keep_new(batch: Batch, cursor: psycopg.Cursor[Any]) -> None:
         else:
             outcome.booked += 1
     if repeats:
-        _tell_repeats_from_conflicts(batch, cursor, repeats)
+        # Of an event that comes twice in one batch the first is new, and what the others are held against.
+        contents = {key: line.content for key, line in first.items()} | known
+        _tell_repeats_from_conflicts(batch, cursor, repeats, contents)
     batch.lines = kept
     if absent:
-        batch.never_came = {key for key in absent if key in fresh}
+        batch.never_came = absent.keys() - known.keys()
         replacing = {_key(line) for line in (*kept, *batch.passed_on)}
         _let_go(cursor, [key for key in batch.never_came if _key(absent[key]) not in replacing])
 
@@ -100,13 +101,24 @@ def _let_go(cursor: psycopg.Cursor[Any], keys: Sequence[Key]) -> None:
         )
 
 
-def _tell_repeats_from_conflicts(batch: Batch, cursor: psycopg.Cursor[Any], repeats: Sequence[Line]) -> None:
+def _known(cursor: psycopg.Cursor[Any], keys: Sequence[Key], ordered: Sequence[Line]) -> dict[Key, bytes]:
+    """Return the contents of those keys that were there before: they name another entry than ours."""
     cursor.execute(
-        "SELECT k.source_id, k.digest, k.content FROM event_key k "
-        "JOIN unnest(%s::bigint[], %b::bytea[]) AS t(source_id, digest) USING (source_id, digest)",
-        [numbers([line.source.id for line in repeats]), [line.digest for line in repeats]],
+        "SELECT k.source_id, k.digest, k.content FROM unnest(%s::bigint[], %s::bigint[]) WITH ORDINALITY "
+        "AS t(source_id, entry_id, i) JOIN event_key k ON k.source_id = t.source_id "
+        "AND k.digest = substring(%b::bytea FROM (16 * t.i - 15)::int FOR 16) AND k.entry_id <> t.entry_id",
+        [
+            numbers([source for source, _ in keys]),
+            numbers([line.id for line in ordered]),
+            b"".join([digest for _, digest in keys]),
+        ],
     )
-    contents = {(source, bytes(digest)): bytes(content) for source, digest, content in cursor.fetchall()}
+    return {(source, bytes(digest)): bytes(content) for source, digest, content in cursor.fetchall()}
+
+
+def _tell_repeats_from_conflicts(
+    batch: Batch, cursor: psycopg.Cursor[Any], repeats: Sequence[Line], contents: dict[Key, bytes]
+) -> None:
     came: list[Line] = []
     for line in repeats:
         outcome = batch.outcomes[line.receipt.id]

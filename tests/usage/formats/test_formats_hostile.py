@@ -75,14 +75,14 @@ def check(name, body):
     assert b"\\u0000" not in encoded
 
 
-@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("name", BODIES)
 @given(body=st.binary(max_size=300) | st.text(max_size=300).map(str.encode))
 @settings(max_examples=400, deadline=None)
 def test_any_bytes_are_read_or_unreadable(name, body):
     check(name, body)
 
 
-@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("name", BODIES)
 @pytest.mark.parametrize("odd", ODD, ids=lambda odd: repr(odd[:20]))
 def test_odd_bytes_alone_in_an_array_and_on_a_line_are_read_or_unreadable(name, odd):
     good = BODIES[name][1].split(b"\n")[0]
@@ -105,7 +105,7 @@ def mutated(draw, bodies):
     return body
 
 
-@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("name", BODIES)
 @given(data=st.data())
 @settings(max_examples=400, deadline=None)
 def test_a_valid_body_with_anything_in_it_is_read_or_unreadable(name, data):
@@ -119,7 +119,7 @@ JSON = st.recursive(
 )
 
 
-@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("name", BODIES)
 @given(data=st.data())
 @settings(max_examples=400, deadline=None)
 def test_any_value_in_any_field_leaves_the_other_event_alone(name, data):

@@ -36,6 +36,9 @@ ACTIONS: dict[str, Grant] = {
     "view": _grant("see spend, budgets, alerts and the catalogue", EVERY_ROLE, {"read", "write"}),
     "usage.send": _grant("send usage", {PLATFORM}, {"usage:write"}),
     "receipts.read": _grant("see what became of a body that was sent", EVERY_ROLE, {"usage:write", "read", "write"}),
+    "intake.settle": _grant(
+        "try bodies again, give them up, settle what was held", {FINANCE, ENGINEER, PLATFORM}, {"write"}
+    ),
     "rules.read": _grant("fetch the rules in force", EVERY_ROLE, {"rules:read", "read", "write"}),
     "metrics.read": _grant("scrape /metrics", {PLATFORM}, {"read", "write"}),
     "budgets.edit": _grant("change and retire budgets", {FINANCE, ENGINEER, PLATFORM}, {"write"}),

@@ -52,6 +52,10 @@ def test_of_nested_spans_the_innermost_counts():
     assert in_any_order(call("outer"), call("middle", "outer"), call("inner", "middle")) == {"inner"}
 
 
+def test_neither_rank_nor_time_makes_a_wrapper_count():
+    assert in_any_order(call("a", response="r", rank=1, starts=1), call("b", "a", response="r")) == {"b"}
+
+
 def test_a_wrapper_gives_way_to_all_that_is_in_it():
     assert in_any_order(call("outer"), call("one", "outer"), call("two", "outer")) == {"one", "two"}
 
@@ -83,6 +87,12 @@ def test_a_step_between_a_wrapper_and_its_call_is_known_when_it_comes_with_one_o
     assert in_any_order(*with_wrapper) == in_any_order(*with_call) == {"inner"}
 
 
+def test_what_lay_below_an_attempt_lies_below_what_it_gave_way_to():
+    attempt = call("attempt", "record", below=["step"], used=False)
+
+    assert counting([call("record")], [attempt], [call("inner", "step", used=False)]) == {"record"}
+
+
 def test_a_step_that_comes_in_a_body_of_its_own_is_not_seen():
     assert in_any_order(call("outer"), call("inner", "step")) == {"outer", "inner"}
 
@@ -103,7 +113,7 @@ def test_of_two_that_tell_one_answer_the_one_with_usage_counts_then_the_one_of_t
     used = call("used", "root", response="r-1")
 
     assert in_any_order(used, call("unused", "root", response="r-1", rank=1, used=False)) == {"used"}
-    assert in_any_order(used, call("sdk", "root", response="r-1", rank=1)) == {"sdk"}
+    assert in_any_order(used, call("z-sdk", "root", response="r-1", rank=1)) == {"z-sdk"}
 
 
 def test_of_two_alike_that_tell_one_answer_the_one_that_began_last_counts():

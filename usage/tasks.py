@@ -11,8 +11,10 @@ from alerts.tasks import DELIVER_DUE
 from alerts.tasks import QUEUE as ALERTS
 from budgets.services import building
 from core import nudges
+from usage.models import Receipt, ReceiptState
 from usage.selectors import drivers
 from usage.services import booking, housekeeping, jobs, rerating, silence
+from usage.services.imports import running as importing
 from usage.services.restating import running
 
 BOOK = "usage.tasks.book_pending"
@@ -32,6 +34,8 @@ def book_pending() -> None:
         booked += done
     if booked and Delivery.objects.filter(state=DeliveryState.WAITING, due_at__lte=timezone.now()).exists():
         nudges.nudge(DELIVER_DUE, queue=ALERTS)
+    if booked and importing.feeds():
+        nudges.nudge(JOBS, queue="background")
 
 
 @shared_task(name=JOBS, autoretry_for=_GONE, retry_backoff=True, max_retries=3)
@@ -43,6 +47,8 @@ def run_jobs() -> None:
     _look_for_prices()
     while jobs.run_next(clock=timezone.now):
         pass
+    if Receipt.objects.filter(state=ReceiptState.PENDING).exists():
+        nudges.nudge(BOOK, queue="intake")  # an import's, put in line just now
 
 
 def _look_for_prices() -> None:

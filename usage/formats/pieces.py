@@ -50,12 +50,19 @@ class Piece(NamedTuple):
 
 
 def cut(
-    file: BinaryIO, *, table: bool = False, start: int = 0, most_items: int = MOST_ITEMS, most_bytes: int = MOST_BYTES
+    file: BinaryIO,
+    *,
+    table: bool = False,
+    whole: bool = False,
+    start: int = 0,
+    most_items: int = MOST_ITEMS,
+    most_bytes: int = MOST_BYTES,
 ) -> Iterator[Piece]:
     """Cut a file (plain, gzip or zstd) into pieces from `start` on, which is 0 or the end of an earlier piece.
 
-    `table` says that what does not begin like JSON is CSV. A piece of CSV begins with the head of the file. The file
-    is read at its beginning, for its shape, and has to be seekable.
+    `table` says that what does not begin like JSON is CSV. A piece of CSV begins with the head of the file.
+    `whole` says that each item is a body, and gets a piece of its own as it stands. The file is read at its
+    beginning, for its shape, and has to be seekable.
 
     Raises:
         UnreadableFile: it is empty, cut off, broken, a bomb, or not text in UTF-8.
@@ -66,7 +73,8 @@ def cut(
         return
     feed = _Feed(file, start or begin)
     found = _lines(feed) if shape == "lines" else _values(feed, shape)
-    first, last, separator = (b"", b"", b"\n") if shape == "lines" else (b"[", b"]", b",")
+    first, last, separator = (b"", b"", b"\n") if whole or shape == "lines" else (b"[", b"]", b",")
+    most_items = 1 if whole else most_items
     items: list[bytes] = []
     too_long: list[int] = []
     size = end = 0

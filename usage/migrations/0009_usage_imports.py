@@ -24,6 +24,7 @@ class Migration(migrations.Migration):
                 ('sha256', models.BinaryField(max_length=32)),
                 ('state', models.CharField(choices=[('reading', 'Reading'), ('ready', 'Ready'), ('booking', 'Booking'), ('done', 'Done'), ('failed', 'Failed'), ('dropped', 'Dropped')], default='reading', max_length=8)),
                 ('position', models.BigIntegerField(default=0)),
+                ('items', models.BigIntegerField(default=0)),
                 ('events', models.BigIntegerField(default=0)),
                 ('rejected', models.BigIntegerField(default=0)),
                 ('first_at', models.DateTimeField(null=True)),
@@ -37,6 +38,7 @@ class Migration(migrations.Migration):
                 ('confirmed_at', models.DateTimeField(null=True)),
                 ('confirmed_by', models.CharField(blank=True, max_length=254)),
                 ('finished_at', models.DateTimeField(null=True)),
+                ('dropped_by', models.CharField(blank=True, max_length=254)),
                 ('error', models.TextField(blank=True)),
                 ('job_id', models.BigIntegerField(null=True)),
                 ('gateway', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='imports', to='catalog.gateway')),
@@ -72,6 +74,10 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name='usageimport',
             constraint=models.CheckConstraint(condition=models.Q(('first_at__isnull', True), ('first_at__lte', models.F('last_at')), _connector='OR'), name='usage_import_times_ordered'),
+        ),
+        migrations.AddConstraint(
+            model_name='usageimport',
+            constraint=models.CheckConstraint(condition=models.Q(models.Q(('state', 'dropped'), _negated=True), ('source__isnull', True), _connector='OR'), name='usage_import_dropped_before_booking'),
         ),
         migrations.AddConstraint(
             model_name='usageimport',

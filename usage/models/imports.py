@@ -31,6 +31,7 @@ class UsageImport(models.Model):
     sha256 = models.BinaryField(max_length=32)  # of the file as it was given: the same file is the same import
     state = models.CharField(max_length=8, choices=ImportState.choices, default=ImportState.READING)
     position = models.BigIntegerField(default=0)  # bytes of the (decompressed) file that were read
+    items = models.BigIntegerField(default=0)  # of the file that were read: lines, rows, elements
     events = models.BigIntegerField(default=0)
     rejected = models.BigIntegerField(default=0)  # items that cannot become events; the first are on the parts
     first_at = models.DateTimeField(null=True)  # of its events
@@ -44,6 +45,7 @@ class UsageImport(models.Model):
     confirmed_at = models.DateTimeField(null=True)
     confirmed_by = models.CharField(max_length=254, blank=True)
     finished_at = models.DateTimeField(null=True)
+    dropped_by = models.CharField(max_length=254, blank=True)
     error = models.TextField(blank=True)
     job_id = models.BigIntegerField(null=True)
 
@@ -58,6 +60,10 @@ class UsageImport(models.Model):
             ),
             models.CheckConstraint(
                 name="usage_import_times_ordered", condition=Q(first_at__isnull=True) | Q(first_at__lte=F("last_at"))
+            ),
+            models.CheckConstraint(
+                name="usage_import_dropped_before_booking",
+                condition=~Q(state=ImportState.DROPPED) | Q(source__isnull=True),
             ),
             # The same file twice for one gateway is one import, unless the first was given up.
             models.UniqueConstraint(

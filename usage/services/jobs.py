@@ -15,6 +15,7 @@ from django.db.models import F, Q
 from core.models import Job, JobState
 from usage.selectors import spend_query
 from usage.services import rerating
+from usage.services.imports import running as importing
 from usage.services.restating import running
 
 log = structlog.get_logger(__name__)
@@ -36,6 +37,7 @@ KINDS: dict[str, Callable[..., bool]] = {
     rerating.KIND: rerating.run,
     running.KIND: running.run,
     "spend_query": _answer_spend,
+    importing.KIND: importing.run,
 }
 
 

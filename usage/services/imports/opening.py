@@ -34,28 +34,49 @@ def open_import(
         Invalid: the range is empty or not in whole instants of a zone.
         RangeIsCounted: nothing changed.
     """
+    make_room(covers)
+    with transaction.atomic(durable=True):
+        hold_still(by=by, reason=note)
+        return open_held(gateway_id=gateway_id, covers=covers, at=at, audit_only=audit_only, note=note)
+
+
+def make_room(covers: tuple[datetime, datetime]) -> None:
+    """Make the partitions that a range needs: outside of the transaction that opens it.
+
+    Raises:
+        Invalid: the range is empty.
+    """
     starts_at, ends_at = covers
     if starts_at >= ends_at:
         raise Invalid("The range ends before it starts.", [("covers", "Give a start before the end.")])
     partitions.make(first=starts_at.astimezone(UTC).date(), last=ends_at.astimezone(UTC).date())
-    with transaction.atomic(durable=True):
-        # No booking may be under way: it could count a live event inside the range after we looked.
-        barrier.hold_exclusive()
-        audit.acting(by=by, reason=note)
-        if not audit_only and _is_counted(gateway_id=gateway_id, starts_at=starts_at, ends_at=ends_at):
-            raise RangeIsCounted("The ledger already holds counted entries of this gateway in that range.")
-        try:
-            with transaction.atomic():
-                return Source.objects.create(
-                    gateway_id=gateway_id,
-                    kind=SourceKind.IMPORT,
-                    covers=DateTimeTZRange(starts_at, ends_at),
-                    audit=audit_only,
-                    note=note,
-                    created_at=at,
-                )
-        except IntegrityError as error:
-            raise RangeIsCounted("Another counted import of this gateway overlaps the range.") from error
+
+
+def hold_still(*, by: str, reason: str) -> None:
+    """Keep bookings out for the rest of the transaction: one could count a live event of a range after we looked."""
+    barrier.hold_exclusive()
+    audit.acting(by=by, reason=reason)
+
+
+def open_held(
+    *, gateway_id: int, covers: tuple[datetime, datetime], at: datetime, audit_only: bool, note: str
+) -> Source:
+    """Make the source while bookings are held out. See `open_import`."""
+    starts_at, ends_at = covers
+    if not audit_only and _is_counted(gateway_id=gateway_id, starts_at=starts_at, ends_at=ends_at):
+        raise RangeIsCounted("The ledger already holds counted entries of this gateway in that range.")
+    try:
+        with transaction.atomic():
+            return Source.objects.create(
+                gateway_id=gateway_id,
+                kind=SourceKind.IMPORT,
+                covers=DateTimeTZRange(starts_at, ends_at),
+                audit=audit_only,
+                note=note,
+                created_at=at,
+            )
+    except IntegrityError as error:
+        raise RangeIsCounted("Another counted import of this gateway overlaps the range.") from error
 
 
 def _is_counted(*, gateway_id: int, starts_at: datetime, ends_at: datetime) -> bool:

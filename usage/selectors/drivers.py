@@ -93,15 +93,32 @@ def explain(definition: Definition, period: Period) -> Explanation:
 
 
 def sum_so_far(ask: BudgetScopeAsk) -> Summed:
-    """Sum what was booked for a scope, and name the snapshot it was read in: one statement, so that both agree.
+    """Sum what was booked for a scope, and name the snapshot it was read in: one statement, so that both agree."""
+    sql, values = sum_statement(ask)
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT s.used, s.unclassified, pg_current_snapshot()::text FROM ({sql}) AS s", values)
+        row = cursor.fetchone()
+    if row is None:
+        raise RuntimeError("an aggregate gave no row")
+    return Summed(used=Decimal(row[0]), unclassified=Decimal(row[1]), snapshot=str(row[2]))
 
-    From the quarter-hour rollups, which periods of every zone are made of; from the ledger where the scope names tags.
+
+def sum_statement(ask: BudgetScopeAsk, *, from_ledger: bool = False) -> tuple[str, list[Any]]:
+    """Return SQL, with its values, that gives `used` and `unclassified` of a scope in one row.
+
+    From the quarter-hour rollups, which periods of every zone are made of; from the ledger where the scope names tags,
+    or where that is asked for.
     """
     tags = {name[4:]: sorted(values) for name, values in ask.scope.items() if name.startswith("tag:")}
-    table, time = ("ledger", "occurred_at") if tags else ("rollup_15min", "bucket")
+    from_ledger = from_ledger or bool(tags)
+    table, time = ("ledger", "occurred_at") if from_ledger else ("rollup_15min", "bucket")
     conditions = [f"r.{time} >= %s", f"r.{time} < %s"]
     values: list[Any] = [ask.period.starts_at, ask.period.ends_at]
-    conditions.append("r.correction_of IS NULL" if tags else "r.correction_of = 0")
+    if from_ledger:  # what corrects no closed month was booked when it happened, and partitions go by that
+        conditions += ["r.correction_of IS NULL", "r.booked_at >= %s", "r.booked_at < %s"]
+        values += [ask.period.starts_at, ask.period.ends_at]
+    else:
+        conditions.append("r.correction_of = 0")
     columns = {
         "use_case": "u.name", "team": "t.name", "model": "m.name", "offering": "o.name", "provider": "p.name",
         "gateway": "g.name",
@@ -124,16 +141,11 @@ def sum_so_far(ask: BudgetScopeAsk) -> Summed:
     frontier = ask.unit == FRONTIER_TOKENS
     used_where = f" FILTER (WHERE r.tier = {Tier.FRONTIER.value})" if frontier else ""
     beside = f"sum({tokens}) FILTER (WHERE r.tier = {Tier.UNCLASSIFIED.value})" if frontier else "0"
-    with connection.cursor() as cursor:
-        cursor.execute(
-            f"SELECT coalesce(sum({measure}){used_where}, 0), coalesce({beside}, 0), pg_current_snapshot()::text "
-            f"FROM {table} r JOIN catalog_usecase u ON u.id = r.use_case_id JOIN catalog_team t ON t.id = r.team_id "
-            "JOIN catalog_offering o ON o.id = r.offering_id JOIN catalog_model m ON m.id = o.model_id "
-            "JOIN catalog_provider p ON p.id = o.provider_id JOIN catalog_gateway g ON g.id = r.gateway_id "
-            f"WHERE {' AND '.join(conditions)}",
-            values,
-        )
-        row = cursor.fetchone()
-    if row is None:
-        raise RuntimeError("an aggregate gave no row")
-    return Summed(used=Decimal(row[0]), unclassified=Decimal(row[1]), snapshot=str(row[2]))
+    sql = (
+        f"SELECT coalesce(sum({measure}){used_where}, 0) AS used, coalesce({beside}, 0) AS unclassified "
+        f"FROM {table} r JOIN catalog_usecase u ON u.id = r.use_case_id JOIN catalog_team t ON t.id = r.team_id "
+        "JOIN catalog_offering o ON o.id = r.offering_id JOIN catalog_model m ON m.id = o.model_id "
+        "JOIN catalog_provider p ON p.id = o.provider_id JOIN catalog_gateway g ON g.id = r.gateway_id "
+        f"WHERE {' AND '.join(conditions)}"
+    )
+    return sql, values

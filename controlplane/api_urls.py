@@ -14,10 +14,11 @@ from routing import api_serving as serving
 from usage import api as usage
 from usage import api_attention as attention
 from usage import api_corrections as corrections
+from usage import api_gateways as gateways
 from usage import api_intake as intake
 from usage import api_months as months
 from usage import api_otlp as otlp
-from usage import api_otlp as otlp
+from usage import api_receipts as receipts
 from usage import api_statements as statements
 
 urlpatterns = [
@@ -26,15 +27,18 @@ urlpatterns = [
     path("usage/otlp/v1/traces", otlp.OtlpTracesApi.as_view(), name="api-usage-otlp-traces"),
     path("usage/otlp/v1/metrics", otlp.OtlpMetricsApi.as_view(), name="api-usage-otlp-metrics"),
     path("usage/otlp/v1/logs", otlp.OtlpLogsApi.as_view(), name="api-usage-otlp-logs"),
-    path("usage/otlp/v1/traces", otlp.OtlpTracesApi.as_view(), name="api-usage-otlp-traces"),
-    path("usage/otlp/v1/metrics", otlp.OtlpMetricsApi.as_view(), name="api-usage-otlp-metrics"),
-    path("usage/otlp/v1/logs", otlp.OtlpLogsApi.as_view(), name="api-usage-otlp-logs"),
     path("usage/receipts/<int:receipt_id>", intake.ReceiptApi.as_view(), name="api-receipt"),
+    path("usage/receipts", receipts.ReceiptsApi.as_view(), name="api-receipts"),
+    path("usage/receipts/<int:receipt_id>/retry", receipts.ReceiptRetryApi.as_view(), name="api-receipt-retry"),
+    path("usage/receipts/<int:receipt_id>/give-up", receipts.ReceiptGiveUpApi.as_view(), name="api-receipt-give-up"),
+    path("usage/held", receipts.HeldApi.as_view(), name="api-held"),
+    path("usage/held/<int:pk>/settle", receipts.HeldSettleApi.as_view(), name="api-held-settle"),
     path("spend", usage.SpendApi.as_view(), name="api-spend"),
     path("spend/queries/<int:pk>", usage.SpendQueryApi.as_view(), name="api-spend-query"),
     path("reported-costs", attention.ReportedCostsApi.as_view(), name="api-reported-costs"),
     path("attention", attention.AttentionApi.as_view(), name="api-attention"),
-    path("gateways", usage.GatewaysApi.as_view(), name="api-gateways"),
+    path("gateways", gateways.GatewaysApi.as_view(), name="api-gateways"),
+    path("gateways/<int:pk>", gateways.GatewayApi.as_view(), name="api-gateway"),
     path("budgets", budgets.BudgetsApi.as_view(), name="api-budgets"),
     path("budgets/<int:pk>", budgets.BudgetApi.as_view(), name="api-budget"),
     path("budgets/<int:pk>/limits", budgets.BudgetLimitsApi.as_view(), name="api-budget-limits"),

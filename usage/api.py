@@ -1,4 +1,4 @@
-"""REST for what was spent, and for the gateways that report it."""
+"""REST for what was spent."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.reverse import reverse
 
-from catalog.models import Gateway, Tier
+from catalog.models import Tier
 from core import nudges, periods
 from core.api import (
     FIRST_YEAR,
@@ -23,11 +23,7 @@ from core.api import (
     BadQuery,
     InstantField,
     MoneyField,
-    PageQuery,
     acting_as,
-    page_of,
-    paged,
-    read_cursor,
 )
 from core.api_views import Api
 from core.models import JobState, Organisation
@@ -230,65 +226,3 @@ def _instant(name: str, text: str, zone: str) -> datetime:
 def _unreadable(name: str, text: str) -> BadQuery:
     sentence = f"{text!r} is neither a day such as 2026-11-20 nor an instant such as 2026-11-20T12:00:00Z."
     return BadQuery(sentence, [(name, sentence)])
-
-
-# --- gateways ---
-
-
-class GatewayOutput(serializers.Serializer):
-    id = serializers.IntegerField()
-    name = serializers.CharField()
-    kind = serializers.CharField()
-    created_at = InstantField()
-    retired_at = InstantField(allow_null=True)
-    last_received_at = InstantField(allow_null=True, help_text="Of its last body; null where there was none.")
-    oldest_waiting_at = InstantField(allow_null=True, help_text="Of the oldest body still to be booked.")
-    waiting_events = serializers.IntegerField()
-    set_aside = serializers.IntegerField(help_text="Bodies that could not be booked and wait for a look.")
-
-
-class GatewaysApi(Api):
-    """Gateways, and how far their usage has come. Keys make them: `manage.py create_key`, or the console."""
-
-    actions: ClassVar[dict[str, str]] = {"GET": "view"}
-
-    class QuerySerializer(PageQuery):
-        retired = serializers.BooleanField(required=False, default=False, help_text="Retired ones too.")
-
-    @extend_schema(
-        summary="Gateways",
-        operation_id="gateways_list",
-        tags=["usage"],
-        responses=page_of(GatewayOutput, "GatewayPage"),
-    )
-    def get(self, request: Request) -> Response:
-        limit, cursor = self.query["limit"], read_cursor(self.query.get("after"), (int,))
-        rows = _gateways(
-            at=timezone.now(), after=cursor[0] if cursor else 0, most=limit + 1, retired=self.query["retired"]
-        )
-        page = paged(request, rows, limit=limit, key=lambda row: (row["id"],))
-        return Response(page | {"results": GatewayOutput(page["results"], many=True).data})
-
-
-def _gateways(*, at: datetime, after: int, most: int, retired: bool) -> list[dict[str, Any]]:
-    found = Gateway.objects.filter(id__gt=after).order_by("id")
-    if not retired:
-        found = found.filter(retired_at__isnull=True)
-    heard = {row.gateway_id: row for row in freshness.gateways(at=at)}
-    rows = []
-    for gateway in found[:most]:
-        row = heard.get(gateway.pk)
-        rows.append(
-            {
-                "id": gateway.pk,
-                "name": gateway.name,
-                "kind": gateway.kind,
-                "created_at": gateway.created_at,
-                "retired_at": gateway.retired_at,
-                "last_received_at": row.last_received_at if row else None,
-                "oldest_waiting_at": row.oldest_waiting_at if row else None,
-                "waiting_events": row.waiting_events if row else 0,
-                "set_aside": row.set_aside if row else 0,
-            }
-        )
-    return rows

@@ -14,7 +14,7 @@ from django.db.models import F, Q
 
 from core.models import Job, JobState
 from usage.selectors import spend_query
-from usage.services import rerating
+from usage.services import rebuilding, reconciling, rerating
 from usage.services.imports import running as importing
 from usage.services.restating import running
 
@@ -38,6 +38,8 @@ KINDS: dict[str, Callable[..., bool]] = {
     running.KIND: running.run,
     "spend_query": _answer_spend,
     importing.KIND: importing.run,
+    reconciling.KIND: reconciling.run,
+    rebuilding.KIND: rebuilding.run,
 }
 
 

@@ -26,6 +26,7 @@ from usage.selectors.statements import COST, MEASURES, TOKENS, Coverage, Figure,
 from usage.statements import FORMATS
 
 MOST_DAYS = 366
+FIRST_YEAR, LAST_YEAR = 2000, 2200
 USUAL_TOLERANCE = Decimal(1)  # per cent
 CENT = Decimal("0.01")
 AGREES, APART, THEIRS_ONLY, OURS_ONLY, NOT_COMPARED = "agrees", "apart", "theirs-only", "ours-only", "not-compared"
@@ -151,7 +152,8 @@ def reconcile(
 ) -> Reconciliation:
     """Compare UTC days, both included, by model or by day; of one provider and one model where those are given.
 
-    `model` is as rows have it. Seven queries, four more for each provider with exports of these days.
+    `model` is as rows have it. Six queries, three more for each provider with exports of these days (four where it is
+    bound to gateways), and one where names are not in the catalogue.
 
     Raises:
         Invalid: the days are none or too many, or a word means nothing.
@@ -199,7 +201,9 @@ def reconcile(
 
 def _check(first: date, last: date, by: str, tolerance: Decimal) -> None:
     problems = []
-    if last < first:
+    if not all(FIRST_YEAR <= day.year <= LAST_YEAR for day in (first, last)):
+        problems.append(("from", "These days are in no year that anything could be known of."))
+    elif last < first:
         problems.append(("to", "The last day lies before the first."))
     elif (last - first).days >= MOST_DAYS:
         problems.append(("to", f"A range has {MOST_DAYS} days at most."))
@@ -405,8 +409,8 @@ def _told(cells: _Cells, covered: Sequence[Coverage]) -> dict[tuple[str, bool], 
         whole, of_models = found.setdefault((one.provider, False), set()), found.setdefault((one.provider, True), set())
         for (provider, model, _), cell in cells.items():
             if provider == one.provider:
-                whole |= cell.theirs.keys()
-                of_models |= cell.theirs.keys() if model else set()
+                whole.update(cell.theirs)
+                of_models.update(cell.theirs if model else ())
         if one.usage_days and not whole.intersection(TOKENS):
             whole |= {"input_tokens", "output_tokens"}
             of_models |= {"input_tokens", "output_tokens"}

@@ -2,8 +2,8 @@
 
 PostgreSQL stores no NUL, a console shows no control characters, and an index wants an end. A sender that
 speaks our own format is told (`label`, `name`); one that does not know us, and would lose the usage, is put
-right (`tidy`, `tidy_name`). Either way a label that holds an e-mail address becomes a keyed hash: stable
-within an installation, and nobody's address.
+right (`tidy`, `tidy_name`). Either way a label that holds an e-mail address or a key becomes a keyed hash: stable
+within an installation, and nobody's address or key.
 """
 
 from __future__ import annotations
@@ -24,9 +24,13 @@ _NAME = re.compile(r"[A-Za-z0-9._:/@-]{1,128}")
 _NOT_IN_A_NAME = re.compile(r"[^A-Za-z0-9._:/@-]+")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _EMAIL = re.compile(r"[^\s@<>,;]@[^\s@<>,;]+\.[^\W\d_]{2,}")
-# A provider's or LiteLLM's API key that strayed into a label. With a digit, so that `sk-learn-...` stays what
-# it is.
-_SECRET = re.compile(r"\bsk-(?=[A-Za-z_-]*\d)[A-Za-z0-9_-]{12,}")
+# Keys that strayed into a label: of providers, LiteLLM, GitHub, Slack and AWS, ours, and tokens that are JSON inside.
+# Mostly with a digit, so that `sk-learn-...` stays what it is.
+_SECRET = re.compile(
+    r"\b(?:sk-|tk_|gsk_|xai-|hf_|pplx-|ghp_|github_pat_|xox[a-z]-)(?=[A-Za-z_-]*\d)[A-Za-z0-9_-]{12,}"
+    r"|\bAIza[A-Za-z0-9_-]{30,}|\bAKIA[A-Z0-9]{12,}|\beyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}"
+)
+_MARKS = ("@", "sk-", "tk_", "gsk_", "xai-", "hf_", "pplx-", "ghp_", "github_pat_", "xox", "AIza", "AKIA", "eyJ")
 
 
 def pseudonym(text: str, key: bytes) -> str:
@@ -39,6 +43,24 @@ def holds_an_email_address(text: str) -> bool:
     return "@" in text and _EMAIL.search(text) is not None
 
 
+def is_plain(text: str) -> bool:
+    """Say whether labels, put together as `text`, are surely fit to be kept as they are. Quick, and for the usual."""
+    if " " in text or not text.isprintable():  # of printable characters only the space could be trimmed
+        return False
+    # A generator would cost more than what it asks.
+    for mark in _MARKS:  # noqa: SIM110
+        if mark in text:
+            return False
+    return True
+
+
+_is_usual = lru_cache(maxsize=4096)(is_plain)  # of tags and contexts, of which gateways send few, again and again
+
+
+def _is_private(text: str) -> bool:
+    return holds_an_email_address(text) or _SECRET.search(text) is not None
+
+
 def holds_control_characters(text: str) -> bool:
     """Say whether `text` holds what no console shows and no column of text keeps."""
     return not text.isprintable() and _CONTROL.search(text) is not None
@@ -47,11 +69,11 @@ def holds_control_characters(text: str) -> bool:
 @lru_cache(maxsize=4096)  # models, providers and tiers are few, and the pattern costs more than the look-up
 def is_name(text: str) -> bool:
     """Say whether `text` can name a model, provider or offering."""
-    return _NAME.fullmatch(text) is not None
+    return _NAME.fullmatch(text) is not None and _SECRET.search(text) is None
 
 
 def label(field: str, text: str | None, limit: int, user_key: bytes) -> str:
-    """Return the trimmed label, pseudonymous if it holds an e-mail address; empty where none was given.
+    """Return the trimmed label, pseudonymous if it holds an e-mail address or a key; empty where none was given.
 
     Raises:
         Refused: it is too long or holds control characters.
@@ -63,9 +85,7 @@ def label(field: str, text: str | None, limit: int, user_key: bytes) -> str:
         raise Refused(f"{field}: longer than {limit} characters")
     if holds_control_characters(text):
         raise Refused(f"{field}: holds control characters")
-    if "@" in text and holds_an_email_address(text):
-        return pseudonym(text, user_key)
-    return text
+    return pseudonym(text, user_key) if _is_private(text) else text
 
 
 def name(field: str, text: str | None) -> str:
@@ -90,9 +110,7 @@ def labels(field: str, given: dict[str, str], user_key: bytes) -> dict[str, str]
     """
     if len(given) > MAX_KEYS:
         raise Refused(f"{field}: more than {MAX_KEYS} keys")
-    # The usual labels, in one look: of printable characters only the space could be trimmed.
-    text = "".join((*given, *given.values()))
-    if text.isprintable() and " " not in text and "@" not in text:
+    if _is_usual("".join((*given, *given.values()))):
         return given
     kept: dict[str, str] = {}
     for key, value in given.items():
@@ -111,15 +129,13 @@ def tidy(text: str | None, limit: int, user_key: bytes) -> str:
     if not text.isprintable():
         text = _CONTROL.sub(" ", text)
     text = text.strip()
-    if ("@" in text and holds_an_email_address(text)) or ("sk-" in text and _SECRET.search(text)):
-        return pseudonym(text, user_key)
-    return text[:limit].strip()
+    return pseudonym(text, user_key) if _is_private(text) else text[:limit].strip()
 
 
 def tidy_name(text: str | None, user_key: bytes) -> str:
     """Return `text` as a name, with an underscore where a character cannot be in one."""
     if not text:
         return ""
-    if is_name(text) and "@" not in text and "sk-" not in text:
+    if is_name(text) and "@" not in text:
         return text
     return _NOT_IN_A_NAME.sub("_", tidy(text, MAX_LABEL, user_key))

@@ -33,6 +33,7 @@ from usage.formats.labels import (
     MAX_VALUE,
     holds_control_characters,
     is_name,
+    is_plain,
     label,
     labels,
     name,
@@ -204,9 +205,7 @@ def _event(record: _Record, latest: datetime, key: bytes, around: cloudevents.En
     use_case, team, rule = record.use_case or "", record.team or "", record.rule_id or ""
     reason, group = record.route_reason or "", record.call_group or ""
     session, user = record.session or "", record.user or ""
-    # The usual labels, in one look: of printable characters only the space could be trimmed.
-    text = f"{use_case}{team}{rule}{reason}{group}{session}{user}"
-    if " " in text or "@" in text or not text.isprintable():
+    if not is_plain(f"{use_case}{team}{rule}{reason}{group}{session}{user}"):
         use_case = label("use_case", use_case, MAX_LABEL, key)
         team = label("team", team, MAX_LABEL, key)
         rule = label("rule_id", rule, MAX_LABEL, key)

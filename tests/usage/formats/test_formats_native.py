@@ -425,6 +425,26 @@ def test_a_users_address_becomes_a_stable_keyed_hash_wherever_it_stands():
     assert one(user="ann@localhost", model="claude-opus-4.7@anthropic").user == "ann@localhost"
 
 
+@pytest.mark.parametrize(
+    "secret",
+    [
+        "sk-proj-4f9ab8c7d6e5f4a3",
+        "tk_4f9ab8c7d6e5f4a3b2c1d0",
+        "gsk_4f9ab8c7d6e5f4a3b2c1d0",
+        "AIzaSyD4f9ab8c7d6e5f4a3b2c1d04f9ab8c7d6",
+        "AKIAIOSFODNN7EXAMPLE",
+        "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.c2lnbmF0dXJl",
+        "Bearer sk-ant-api03-4f9ab8c7d6e5f4a3",
+    ],
+)
+def test_a_key_that_strayed_into_a_label_becomes_a_hash_and_is_no_name(secret):
+    event = one(session=secret, tags={"a": secret, "b": "risk-assessment-2026"}, use_case=f"desk {secret}")
+
+    assert secret not in msgspec.json.encode(event).decode()
+    assert (event.session[:2], event.tags["a"], event.tags["b"]) == ("h:", event.session, "risk-assessment-2026")
+    assert " " in secret or refusal(model=secret[:128]).startswith("model: not a name")
+
+
 def test_labels_are_trimmed():
     event = one(use_case=" Support Routing\t", tags={" env ": " prod "})
 

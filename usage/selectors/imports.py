@@ -157,6 +157,16 @@ def failed_bodies(*, import_id: int, most: int = 20) -> list[FailedBody]:
         return [FailedBody(receipt_id=id_, events=events, error=error) for id_, events, error in cursor.fetchall()]
 
 
+def groups_of(summary: Mapping[str, Any]) -> list[Group]:
+    """Return the groups of a summary, those with most tokens first."""
+    return [Group(**{**group, "cost_usd": Decimal(group["cost_usd"])}) for group in summary.get("groups", ())]
+
+
+def reasons_of(summary: Mapping[str, Any]) -> list[tuple[str, int]]:
+    """Return why items were rejected, the most frequent reason first."""
+    return sorted(summary.get("reasons", {}).items(), key=lambda reason: (-reason[1], reason[0]))
+
+
 def _rows(where: str, **values: Any) -> list[ImportRow]:
     with connection.cursor() as cursor:
         cursor.execute(f"{_SQL} {where}", values)
@@ -181,7 +191,7 @@ def _row(row: Sequence[Any]) -> ImportRow:
         finished_at=finished_at, dropped_by=dropped_by, error=(job_error or error) if stopped else error,
         stopped=stopped, handled=handled, booked=booked, duplicates=duplicates, conflicts=conflicts,
         shadowed=shadowed, superseded=superseded, quarantined=quarantined, bodies_failed=bodies_failed,
-        groups=[Group(**{**group, "cost_usd": Decimal(group["cost_usd"])}) for group in said.get("groups", ())],
+        groups=groups_of(said),
         unknown=said.get("unknown", {}),
-        reasons=sorted(said.get("reasons", {}).items(), key=lambda reason: (-reason[1], reason[0])),
+        reasons=reasons_of(said),
     )  # fmt: skip

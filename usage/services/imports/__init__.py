@@ -9,7 +9,7 @@ transaction with the part's own mark, and the intake workers book those like any
 """
 
 from usage.services.imports.opening import RangeIsCounted, open_import
-from usage.services.imports.reading import GivenUp, OtherReading, OtherWay, Progress, Unreadable, take_file
+from usage.services.imports.reading import GivenUp, OtherReading, OtherWay, Progress, Seen, Unreadable, look, take_file
 from usage.services.imports.settling import NotFailed, Settled, again, confirm, drop, usual_range
 
 __all__ = [
@@ -19,11 +19,13 @@ __all__ = [
     "OtherWay",
     "Progress",
     "RangeIsCounted",
+    "Seen",
     "Settled",
     "Unreadable",
     "again",
     "confirm",
     "drop",
+    "look",
     "open_import",
     "take_file",
     "usual_range",

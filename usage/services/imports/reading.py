@@ -55,6 +55,18 @@ class Progress:
     rejected: int
 
 
+@dataclass(frozen=True, kw_only=True)
+class Seen:
+    """What a file holds that was looked at and not kept."""
+
+    events: int
+    rejected: int
+    rejections: Sequence[Rejected]  # the first of them
+    first_at: datetime | None
+    last_at: datetime | None
+    summary: Mapping[str, Any]
+
+
 def _untold(progress: Progress) -> None:
     pass
 
@@ -88,9 +100,7 @@ def take_file(
         OtherWay, OtherReading, GivenUp: see there.
         TooLarge: what was read is kept, and the same file given to `manage.py import_usage` goes on.
     """
-    known = FILE_FORMATS.get(format)
-    if known is None:
-        raise Invalid(f"There is no format {format!r}.", [("format", f"One of {', '.join(FILE_FORMATS)}.")])
+    known = _format(format)
     environment = checked_name(environment, field="environment", length=64)
     try:
         chosen = _options(known, file, options)
@@ -103,6 +113,48 @@ def take_file(
     except UnreadableFile as error:
         raise Unreadable(f"The file cannot be read: {error}.") from error
     return found.pk
+
+
+def look(
+    *,
+    file: BinaryIO,
+    format: str,
+    gateway_id: int,
+    options: Mapping[str, Any],
+    settings: FormatSettings,
+    clock: Clock,
+) -> Seen:
+    """Read a file to its end and say what it holds, and keep nothing. `take_file` tells of the arguments.
+
+    Raises:
+        Invalid, Unreadable: see `take_file`.
+    """
+    known = _format(format)
+    summary = Summary({}, gateway_id=gateway_id)
+    events = rejected = items = 0
+    first: list[Rejected] = []
+    try:
+        parse = known.reads(_options(known, file, options))
+        for piece in cut(file, table=known.table, whole=known.whole):
+            parsed = _parsed(parse, piece, first=not items, at=clock(), settings=settings)
+            summary.add(parsed.events, worlds.current().book)
+            summary.refuse(parsed.rejected)
+            room = max(0, MOST_REJECTIONS - len(first))
+            first += [Rejected(index=items + one.index, error=one.error) for one in parsed.rejected[:room]]
+            events, rejected, items = events + len(parsed.events), rejected + len(parsed.rejected), items + piece.items
+    except UnreadableFile as error:
+        raise Unreadable(f"The file cannot be read: {error}.") from error
+    return Seen(
+        events=events, rejected=rejected, rejections=tuple(first), first_at=summary.first_at, last_at=summary.last_at,
+        summary=summary.kept(),
+    )  # fmt: skip
+
+
+def _format(name: str) -> FileFormat:
+    known = FILE_FORMATS.get(name)
+    if known is None:
+        raise Invalid(f"There is no format {name!r}.", [("format", f"One of {', '.join(FILE_FORMATS)}.")])
+    return known
 
 
 def _options(known: FileFormat, file: BinaryIO, given: Mapping[str, Any]) -> dict[str, Any]:

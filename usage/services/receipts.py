@@ -33,6 +33,7 @@ def try_again(*, receipt_id: int, by: str, at: datetime, reason: str = "") -> No
         NoSuchReceipt, NotSetAside: nothing changed.
     """
     audit.acting(by=by, reason=reason)
+    _hold(receipt_id)
     given_up = Receipt.objects.filter(pk=receipt_id, state=ReceiptState.FAILED, given_up_at__isnull=False)
     given_up.update(given_up_at=None, given_up_by="", given_up_because="")
     if not intake.retry(receipt_id=receipt_id, at=at):
@@ -65,10 +66,16 @@ def give_up(*, receipt_id: int, reason: str, by: str, at: datetime) -> None:
     if not reason or len(reason) > REASON_CHARACTERS:
         raise Invalid("Say why it is given up.", [("reason", f"1 to {REASON_CHARACTERS} characters.")])
     audit.acting(by=by, reason=reason)
+    _hold(receipt_id)
     set_aside = Receipt.objects.filter(pk=receipt_id, state=ReceiptState.FAILED)
     open_ones = set_aside.filter(given_up_at__isnull=True)
     if not open_ones.update(given_up_at=at, given_up_by=by, given_up_because=reason) and not set_aside.exists():
         raise _why_not(receipt_id)
+
+
+def _hold(receipt_id: int) -> None:
+    """Lock the receipt, so that what is decided about it in two steps is decided at once."""
+    list(Receipt.objects.filter(pk=receipt_id).select_for_update().values_list("id"))
 
 
 def _why_not(receipt_id: int) -> Exception:

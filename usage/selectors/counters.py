@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -12,13 +12,14 @@ from django.db import connection
 from django.db.models import Max
 
 from budgets.models import Budget, CounterState
-from budgets.rules import COUNTED, FRONTIER_TOKENS, Definition
+from budgets.rules import AHEAD, COUNTED, FRONTIER_TOKENS, Definition
 from budgets.selectors import definitions
 from budgets.services.building import BudgetScopeAsk
 from core.money import plain
 from core.periods import Period
 from usage.models import Month
 from usage.selectors import corrections, drivers
+from usage.selectors.kept import Span
 
 WHAT = "budgets_counter"
 _BEFORE = timedelta(microseconds=1)
@@ -54,8 +55,16 @@ class Counted:
         }
 
 
-def compare(*, at: datetime, sure: Callable[[Period], bool], kept: Callable[[Period], bool]) -> list[Counted]:
-    """Compare the counters of the running and the last period of every budget that is not retired.
+def compare(
+    *,
+    at: datetime,
+    sure: Callable[[Period], bool],
+    kept: Callable[[Period], bool],
+    within: Span | None = None,
+) -> list[Counted]:
+    """Compare the counters of every budget that is not retired, of the running and the last period.
+
+    Where `within` is given, of all periods that touch it.
 
     Counter and recount are read in one statement, one query per counter. Where quarter hours of a period are `sure`
     (just compared with the ledger), their sums are the ledger's; else the ledger itself is read, if it is `kept`, or
@@ -67,8 +76,7 @@ def compare(*, at: datetime, sure: Callable[[Period], bool], kept: Callable[[Per
     scopes = {budget.pk: budget.scope for budget in Budget.objects.filter(retired_at__isnull=True)}
     closed_until = Month.objects.aggregate(until=Max("ends_at"))["until"]
     for definition in definitions.current().by_id.values():
-        running = definition.period_of(at)
-        for period in (definition.period_of(running.starts_at - _BEFORE), running):
+        for period in _periods(definition, at, within):
             if not definition.counts(period):
                 continue
             if _renamed(definition, scopes) and (
@@ -84,6 +92,19 @@ def compare(*, at: datetime, sure: Callable[[Period], bool], kept: Callable[[Per
             if counted is not None:
                 found.append(counted)
     return found
+
+
+def _periods(definition: Definition, at: datetime, within: Span | None) -> Iterator[Period]:
+    if within is None:
+        running = definition.period_of(at)
+        yield definition.period_of(running.starts_at - _BEFORE)
+        yield running
+        return
+    starts_at, ends_at = within
+    while starts_at < min(ends_at, at + AHEAD):
+        period = definition.period_of(starts_at)
+        yield period
+        starts_at = period.ends_at
 
 
 def _renamed(definition: Definition, scopes: dict[int, dict[str, list[str]]]) -> bool:

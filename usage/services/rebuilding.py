@@ -195,20 +195,21 @@ def _add(rebuild: Rebuild, day: str, mended: dict[str, int]) -> None:
 
 
 def _counters(rebuild: Rebuild, *, at: datetime) -> dict[str, dict[str, int]]:
-    """Have counters that differ from the ledger summed anew, where their period touches the days; by its first day."""
+    """Have counters of periods that touch the days summed anew where they differ; by the first day of their period."""
     calendar = kept.current()
     lost = calendar.lost_days()
+    starts_at, ends_at = calendar.spans(rebuild.first_day)[0][0], calendar.spans(rebuild.last_day)[-1][1]
     found: dict[str, dict[str, int]] = {}
     for one in counters.compare(
         at=at,
-        sure=lambda period: False,
+        sure=lambda period: starts_at <= period.starts_at and period.ends_at <= ends_at,  # their days are right by now
         kept=lambda period: not lost or period.starts_at >= calendar.spans(lost[-1])[-1][1],
+        within=(starts_at, ends_at),
     ):
-        starts_at, ends_at = calendar.spans(rebuild.first_day)[0][0], calendar.spans(rebuild.last_day)[-1][1]
-        if one.differs and one.period.starts_at < ends_at and one.period.ends_at > starts_at:
+        if one.differs:
             building.start_again(budget_id=one.definition.id, period=one.period)
-            name = one.period.first_day.isoformat()
-            found.setdefault(name, {counters.WHAT: 0})[counters.WHAT] += 1
+            tables = found.setdefault(one.period.first_day.isoformat(), {counters.WHAT: 0})
+            tables[counters.WHAT] += 1
     for counter_id in building.waiting_to_build() if found else []:
         building.build(counter_id=counter_id, summed=drivers.sum_so_far, at=at, explain=drivers.explain)
     return found

@@ -165,9 +165,8 @@ def _finish(found: Reconciliation, calendar: Kept, *, at: datetime) -> None:
     def whole(period: Period) -> bool:
         return lost_until is None or period.starts_at >= lost_until
 
-    for one in counters.compare(at=at, sure=sure, kept=whole):
-        if one.period.starts_at >= ends_at or one.period.ends_at <= starts_at:
-            continue
+    within = None if found.full else (starts_at, ends_at)
+    for one in counters.compare(at=at, sure=sure, kept=whole, within=within):
         found.rows += 1
         if one.differs:
             _note(found, one.period.first_day, {counters.WHAT: 1}, [one.difference()])

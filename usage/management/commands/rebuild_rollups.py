@@ -42,9 +42,12 @@ class Command(BaseCommand):
         except TollkeeperError as error:
             raise CommandError(str(error)) from error
         rows = sum(sum(tables.values()) for tables in rebuild.mended.values())
-        self.stdout.write(
-            f"{rows:,} rows were wrong and are made anew." if rows else "Every sum was what the ledger says."
-        )
+        if rows:
+            self.stdout.write(
+                f"{rows:,} {'row was wrong and is' if rows == 1 else 'rows were wrong and are'} made anew."
+            )
+        else:
+            self.stdout.write("Every sum was what the ledger says.")
 
     def _told(self, day: date, mended: dict[str, int]) -> None:
         if mended:

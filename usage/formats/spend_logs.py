@@ -24,7 +24,7 @@ from usage.formats.contract import NO_HEADERS, FormatSettings, Refused
 from usage.formats.csv_events import read_table, whole_number
 from usage.formats.files import FileFormat
 from usage.formats.items import UNDECODABLE, Reader
-from usage.formats.labels import MAX_ID
+from usage.formats.labels import MAX_ID, holds_control_characters
 from usage.formats.moments import moment
 
 _UTC = ZoneInfo("UTC")
@@ -99,6 +99,8 @@ def _event(row: _Row, *, received_at: datetime, settings: FormatSettings) -> Eve
     request_id = row.request_id.strip()
     if not request_id:
         raise Refused("request_id: empty")
+    if holds_control_characters(request_id):
+        raise Refused("request_id: holds control characters")
     metadata = _json(row.metadata)
     metadata = metadata if isinstance(metadata, dict) else {}
     usage = {**_dict(metadata, "additional_usage_values"), **_dict(metadata, "usage_object")}

@@ -15,6 +15,7 @@ from usage import api as usage
 from usage import api_attention as attention
 from usage import api_corrections as corrections
 from usage import api_gateways as gateways
+from usage import api_imports as imports
 from usage import api_intake as intake
 from usage import api_months as months
 from usage import api_otlp as otlp
@@ -33,6 +34,11 @@ urlpatterns = [
     path("usage/receipts/<int:receipt_id>/give-up", receipts.ReceiptGiveUpApi.as_view(), name="api-receipt-give-up"),
     path("usage/held", receipts.HeldApi.as_view(), name="api-held"),
     path("usage/held/<int:pk>/settle", receipts.HeldSettleApi.as_view(), name="api-held-settle"),
+    path("usage/imports", imports.UsageImportsApi.as_view(), name="api-usage-imports"),
+    path("usage/imports/<int:pk>", imports.UsageImportApi.as_view(), name="api-usage-import"),
+    path("usage/imports/<int:pk>/confirm", imports.UsageImportConfirmApi.as_view(), name="api-usage-import-confirm"),
+    path("usage/imports/<int:pk>/drop", imports.UsageImportDropApi.as_view(), name="api-usage-import-drop"),
+    path("usage/imports/<int:pk>/again", imports.UsageImportAgainApi.as_view(), name="api-usage-import-again"),
     path("spend", usage.SpendApi.as_view(), name="api-spend"),
     path("spend/queries/<int:pk>", usage.SpendQueryApi.as_view(), name="api-spend-query"),
     path("reported-costs", attention.ReportedCostsApi.as_view(), name="api-reported-costs"),

@@ -23,6 +23,8 @@ from tests.usage.checks import (
     assert_rollups_equal_ledger,
     everything_in_the_database,
 )
+from tests.usage.importing import NOON, lines, row
+from tests.usage.importing import work as work_at
 from usage.formats.contract import FormatSettings
 from usage.models import ImportPart, ImportState, LedgerEntry, Receipt, Source, UnsummedEntry, UsageImport
 from usage.selectors import freshness
@@ -32,29 +34,10 @@ from usage.services.imports import running, summing
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-NOON = datetime(2026, 6, 15, 12, tzinfo=UTC)
 NOW = NOON + timedelta(days=10)
 HOUR = timedelta(hours=1)
 SETTINGS = FormatSettings(user_key=b"k", max_events=20_000)
 BY = "platform@example.com"
-
-
-def row(number: int, **overrides):
-    """Make a native event of a file: 1000 tokens of input and 100 of output, a minute after the one before."""
-    given = {
-        "id": f"call-{number}",
-        "time": (NOON + timedelta(minutes=number)).isoformat(),
-        "use_case": "support-routing",
-        "provider": "openai",
-        "model": "gpt-5.5",
-        "input_tokens": 1000,
-        "output_tokens": 100,
-    }
-    return {**given, **overrides}
-
-
-def lines(*rows) -> bytes:
-    return b"\n".join(json.dumps(one).encode() for one in rows)
 
 
 def take(content: bytes, *, name: str = "calls.jsonl", format: str = "native", gateway: str = "edge", **more) -> int:
@@ -77,13 +60,7 @@ def confirm(import_id: int, **more) -> None:
 
 
 def work(at: datetime = NOW) -> None:
-    """Do what the workers do, until no job and no receipt is left."""
-    for step in range(200):
-        now = at + step * timedelta(seconds=1)
-        busy = jobs.run_next(clock=lambda now=now: now)
-        if not booking.book_pending(at=now) and not busy and not running.feeds():
-            return
-    raise AssertionError("it does not come to an end")
+    work_at(at)
 
 
 def found(import_id: int) -> selected.ImportRow:

@@ -19,22 +19,19 @@ from django.utils import timezone
 
 from tests.usage import making
 from tests.usage.checks import assert_each_counts_once, assert_rollups_equal_ledger
+from tests.usage.importing import NOON, work
+from tests.usage.importing import row as row_at
 from tests.usage.waiting import another_connection, until, until_somebody_waits_for_a_lock
 from usage.models import ImportPart, LedgerEntry, Receipt, Source, UsageImport
-from usage.services import booking, jobs
+from usage.services import jobs
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 ROOT = Path(__file__).parents[2]
-NOON = datetime(2026, 6, 15, 12, tzinfo=UTC)
 
 
 def row(number: int, **overrides):
-    given = {
-        "id": f"call-{number}", "time": (NOON + timedelta(seconds=number)).isoformat(), "use_case": "support-routing",
-        "provider": "openai", "model": "gpt-5.5", "input_tokens": 1000, "output_tokens": 100,
-    }  # fmt: skip
-    return {**given, **overrides}
+    return row_at(number, **{"time": (NOON + timedelta(seconds=number)).isoformat(), **overrides})
 
 
 @pytest.fixture
@@ -53,11 +50,6 @@ def run(path: str, *options: str, format: str = "native", gateway: str = "edge")
     out = StringIO()
     call_command("import_usage", path, "--format", format, "--gateway", gateway, *options, stdout=out)
     return out.getvalue()
-
-
-def work() -> None:
-    while jobs.run_next(clock=timezone.now) or booking.book_pending(at=timezone.now()):
-        pass
 
 
 def test_a_file_is_read_and_told_and_nothing_is_booked(file):

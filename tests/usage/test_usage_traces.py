@@ -118,6 +118,23 @@ def test_a_wrapper_without_usage_gives_way_and_one_with_usage_takes_back_what_ha
     assert tokens_by_event() == {"0af7-call": (1000, 1)}
 
 
+def test_calls_that_turn_out_to_lie_inside_each_other_are_settled_when_a_third_shows_it():
+    make_priced_offering()
+    send(
+        span("outer", uncached_input_tokens=2400),
+        span("inner", above=["step"], uncached_input_tokens=1200),
+        format="otlp",
+    )
+    assert counted() == {"outer", "inner"}
+
+    none = {"uncached_input_tokens": 0, "output_tokens": 0, "counted": False, "status": "usage_missing"}
+    receipt = send(span("middle", above=["outer"], below=["step"], **none), format="otlp")
+
+    assert outcome(receipt) == {"superseded": 1}
+    assert tokens_by_event() == {"0af7-inner": (1200, 1)}
+    assert_rollups_equal_ledger()
+
+
 def test_spans_of_a_second_format_are_kept_aside_as_they_are():
     make_priced_offering()
     send(make_event(event_id="x"), format="native")

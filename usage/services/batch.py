@@ -68,5 +68,7 @@ class Batch:
     outcomes: dict[int, Outcome] = field(default_factory=dict)
     held: list[tuple[Line, str]] = field(default_factory=list)
     other_formats: dict[tuple[int, str], SourceFacts] = field(default_factory=dict)  # by source and format
+    # Events that give way to others booked before, by their ids, and the line that showed it.
+    withdrawn: list[tuple[Line, str]] = field(default_factory=list)
     never_came: set[Key] = field(default_factory=set)  # events that lines replace and that nobody has seen yet
     passed_on: list[Line] = field(default_factory=list)  # superseded ones that replace others in their turn

@@ -120,7 +120,7 @@ def _book(*, ids: Sequence[int], at: datetime) -> int:
         for receipt in claimed:
             _read(batch, receipt)
         traces.settle(batch, cursor)
-        if any(line.takes_back for line in batch.lines):
+        if batch.withdrawn or any(line.takes_back for line in batch.lines):
             ledger.hold_corrections(cursor)
         partitions.require([world.open_from(at), *(line.event.occurred_at for line in batch.lines)])
         naming.name(batch)

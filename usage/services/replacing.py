@@ -31,38 +31,45 @@ def take_back(batch: Batch, cursor: psycopg.Cursor[Any], *, booked: Sequence[Pos
     `booked` are the batch's own postings, which the ledger does not hold yet. No statement where nothing is replaced.
     """
     wanted = [
-        (line, (line.source.id, once.digest_of(event_id)))
-        for line in (*batch.lines, *batch.passed_on)
-        if not line.shadow
-        for event_id in line.takes_back
+        (line, event_id) for line in (*batch.lines, *batch.passed_on) if not line.shadow for event_id in line.takes_back
     ]
+    wanted += batch.withdrawn
     if not wanted:
         return []
     own = {posting.id: posting for posting in booked}
     stands: dict[Key, Place] = {(line.source.id, line.digest): _place(line) for line in batch.lines}
-    asked = [key for _, key in wanted if key not in batch.never_came]
+    asked = [_key(line, event_id) for line, event_id in wanted]
     asked += [(line.source.id, line.digest) for line in batch.passed_on]
-    stands |= _keys(cursor, [key for key in asked if key not in stands])
+    stands |= _keys(cursor, [key for key in asked if key not in stands and key not in batch.never_came])
     ids = iter(ledger.take_ids(cursor, len(wanted)))
     gone: set[int] = set()
     reversals: list[Posting] = []
-    for line, key in wanted:
-        # What a superseded event replaces gives way to whatever counts in its own place.
-        now = stands[line.source.id, line.digest]
+    for line, event_id in wanted:
+        key, own_key = _key(line, event_id), (line.source.id, line.digest)
+        # A line that counts takes the place itself. What a superseded one replaces gives way to what counts in its own
+        # place; and where nothing takes the place, the reversal stands there.
+        now = stands.get(own_key)
+        leaves = bool(line.event.voids) or now is None
         for entry in _standing(cursor, stands.get(key), own):
             if entry.id in gone:
                 continue
             gone.add(entry.id)
             taken = _reversal(batch, line, entry, ids)
             reversals.append(taken)
-            if line.event.voids:
+            if leaves:
                 now = (taken.use_case_id, taken.booked_at, taken.id)
-            stands[entry.source_id, once.digest_of(entry.event_id)] = now
-        stands[key] = now
-        if line.event.voids:
-            stands[line.source.id, line.digest] = now
+            if now is not None:
+                stands[entry.source_id, once.digest_of(entry.event_id)] = now
+        if now is not None:
+            stands[key] = now
+            if line.event.voids:
+                stands[own_key] = now
     _move(cursor, stands)
     return reversals
+
+
+def _key(line: Line, event_id: str) -> Key:
+    return line.source.id, once.digest_of(event_id)
 
 
 def _place(line: Line) -> Place:

@@ -25,7 +25,7 @@ Key = tuple[int, str]
 
 
 def settle(batch: Batch, cursor: psycopg.Cursor[Any]) -> None:
-    """Leave in the batch what counts once; note on lines which events of before they take back.
+    """Leave in the batch what counts once; note which events of before give way, to its lines or to each other.
 
     Two statements where the batch has spans, else none. Shadow lines are left as they are: nothing sums them.
     """
@@ -43,6 +43,7 @@ def settle(batch: Batch, cursor: psycopg.Cursor[Any]) -> None:
         known = _unpack(before) if before else []
         settled = rules.settle(known, [rules.call_of(line.event, line.event.span) for line in spans if line.event.span])
         takes_back = {call.event_id: ids for call, ids in settled.counting}
+        batch.withdrawn += [(spans[-1], event_id) for event_id in settled.withdrawn]
         for line in spans:
             ids = takes_back.get(line.event.event_id)
             if ids is None:

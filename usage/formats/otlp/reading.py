@@ -362,7 +362,7 @@ def _models(span: Seen, key: bytes) -> tuple[str, str, str]:
     """Return provider, model and requested model."""
     facts = span.facts
     requested = _text(facts, words.REQUESTED) or _asked(facts) or _text(facts, words.SERVED)
-    served = _text(facts, words.SERVED) or requested
+    served = _text(facts, words.SERVED) or _text(facts, words.ASKED) or requested
     provider = _API.sub("", _text(facts, words.PROVIDER))
     if span.resource.get("service.name") == "openrouter":
         # Broadcast tells the author of the model as its provider, but OpenRouter is who serves and bills.

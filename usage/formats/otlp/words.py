@@ -99,10 +99,8 @@ PROVIDER: Final = (
     "gen_ai.provider.name", "gen_ai.system", "gen_ai.model.provider", "ai.model.provider", "llm.provider",
     "openclaw.provider", "llm.system",
 )  # fmt: skip
-REQUESTED: Final = (
-    "litellm.model_group", "bifrost.alias", "gen_ai.request.model", "ai.model.id", "llm.request.model",
-    "openclaw.model",
-)  # fmt: skip
+ASKED: Final = ("gen_ai.request.model", "ai.model.id", "llm.request.model", "openclaw.model")
+REQUESTED: Final = ("litellm.model_group", "bifrost.alias", *ASKED)  # a group or an alias is no model that could serve
 SERVED: Final = (
     "litellm.provider.model", "gen_ai.response.model", "ai.response.model", "llm.response.model", "llm.model_name",
 )  # fmt: skip

@@ -11,7 +11,6 @@ from django.utils import timezone
 from controlplane.bench import growth, main, profile, rating
 from controlplane.bench.main import Figure
 from tests.usage import checks, making
-from tests.usage.waiting import another_connection
 from usage.models import EventKey, LedgerEntry, Receipt
 from usage.services import ledger
 from usage.services.raw import raw_cursor
@@ -77,10 +76,8 @@ def test_a_filled_ledger_is_a_year_of_entries_with_the_sums_and_keys_that_belong
         received_at=now,
     )  # fmt: skip
     before = LedgerEntry.objects.count()
-    with another_connection() as connection:
-        url = connection.info.dsn + f" password={connection.info.password}"
 
-    growth.fill(database_url=url, entries=5_000, at=now)
+    growth.fill(entries=5_000, at=now)
 
     checks.assert_rollups_equal_ledger()
     booked = LedgerEntry.objects.order_by("booked_at").values_list("booked_at", flat=True)

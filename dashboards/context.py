@@ -23,6 +23,7 @@ PAGES = (
     ("Prices", "prices", "coins"),
     ("Restatements", "restatements", "balance"),
     ("Months", "months", "calendar"),
+    ("Reconciliation", "reconciliation", "bank"),
     ("Gateways", "gateways", "gateways"),
 )
 

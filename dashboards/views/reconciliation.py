@@ -1,0 +1,469 @@
+"""What providers say beside what the ledger says: by model, by day, and as a file."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import date, datetime
+from decimal import Decimal, InvalidOperation
+from typing import Any
+from urllib.parse import urlencode
+
+from django.http import HttpRequest, HttpResponse, QueryDict
+from django.shortcuts import render
+from django.urls import reverse
+from django.utils import timezone
+
+from core import money, periods
+from core.errors import Invalid
+from dashboards.templatetags.figures import exact, percent, tokens, usd
+from dashboards.views import days
+from dashboards.views.access import page
+from dashboards.views.catalog import offering_url
+from dashboards.views.links import Link
+from dashboards.views.spend_file import _cell as written
+from usage.selectors import freshness, statements
+from usage.selectors.reconciling import (
+    AGREES,
+    APART,
+    NOT_COMPARED,
+    OURS_ONLY,
+    THEIRS_ONLY,
+    USUAL_TOLERANCE,
+    Pair,
+    Reason,
+    Reconciliation,
+    Row,
+    reconcile,
+)
+from usage.selectors.statements import COST, MEASURES, Coverage, KeyLine
+from usage.statements import FORMATS
+
+TITLES = {
+    "input_tokens": "Input",
+    "cache_read_tokens": "of it read from cache",
+    "cache_write_tokens": "of it written to cache",
+    "output_tokens": "Output",
+    "requests": "Requests",
+    COST: "Cost",
+}
+STATES = {
+    AGREES: ("ok", "agrees"),
+    APART: ("warning", "apart"),
+    THEIRS_ONLY: ("danger", "not here"),
+    OURS_ONLY: ("warning", "not in the statement"),
+    NOT_COMPARED: ("neutral", "not compared"),
+}
+MOST_KEYS = 100
+PROVIDERS = sorted({one.provider for one in FORMATS.values()})
+_KNOWN = ("from", "to", "provider", "tolerance")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What an address says. Days are UTC days, both included; None leaves them to the page."""
+
+    first: date | None = None
+    last: date | None = None
+    provider: str = ""
+    tolerance: Decimal = USUAL_TOLERANCE
+
+    def query(self, **changes: Any) -> str:
+        state = replace(self, **changes)
+        pairs = [("from", state.first.isoformat())] if state.first else []
+        pairs += [("to", state.last.isoformat())] if state.last else []
+        pairs += [("provider", state.provider)] if state.provider else []
+        pairs += [("tolerance", money.plain(state.tolerance))] if state.tolerance != USUAL_TOLERANCE else []
+        return urlencode(pairs)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """A measure of both sides in words: the provider's, ours, the difference and its tone."""
+
+    title: str
+    theirs: str
+    ours: str
+    difference: str
+    share: str
+    tone: str
+    exact: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Told:
+    """A reason with what to do about it."""
+
+    text: str
+    provider: str = ""
+    url: str = ""
+    action: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    row: Row
+    cells: Sequence[Cell]
+    tone: str
+    state: str
+    reasons: Sequence[Told]
+    url: str
+
+
+@page("view")
+def reconciliation(request: HttpRequest) -> HttpResponse:
+    now = timezone.now()
+    newest = statements.latest_day()
+    asked, first, last, problems = _asked(request.GET, now=now, newest=newest)
+    found = _found(problems, first=first, last=last, at=now, provider=asked.provider, tolerance=asked.tolerance)
+    shown = replace(asked, first=first, last=last)
+    context = {
+        **_days(request, asked, first, last, now),
+        "problems": problems,
+        "found": found,
+        "lines": [line_of(row, shown) for row in found.rows] if found else [],
+        "total": _cells(found.total, asked.tolerance) if found else [],
+        "stats": _stats(found) if found else [],
+        "state": STATES[found.state] if found else None,
+        "reasons": [told(one, shown) for one in found.reasons] if found else [],
+        "covered": [covered_words(one, found, shown) for one in found.coverage] if found else [],
+        "titles": [TITLES[name] for name in MEASURES],
+        "csv_url": f"{reverse('reconciliation-csv')}?{shown.query()}",
+        "spend_url": _spend_url(shown),
+        "formats": FORMATS,
+        "newest": newest,
+        "newest_url": _month_url(asked, newest) if newest else "",
+        "may_import": request.user.has_perm("prices.edit"),
+        "complete_through": freshness.complete_through(at=now),
+    }
+    return render(request, "dashboards/reconciliation.html", context, status=400 if problems else 200)
+
+
+@page("view")
+def of_model(request: HttpRequest) -> HttpResponse:
+    """Show one model of a provider, or all of the provider's, day by day and by key."""
+    now = timezone.now()
+    asked, first, last, problems = _asked(
+        request.GET, now=now, newest=statements.latest_day(), known=(*_KNOWN, "model")
+    )
+    model = request.GET.get("model")
+    if not asked.provider and not problems:
+        problems.append("Name a provider.")
+    by_day = _found(
+        problems,
+        first=first,
+        last=last,
+        at=now,
+        provider=asked.provider,
+        tolerance=asked.tolerance,
+        model=model,
+        by="day",
+    )
+    by_model = _found(
+        problems, first=first, last=last, at=now, provider=asked.provider, tolerance=asked.tolerance, model=model
+    )
+    shown = replace(asked, first=first, last=last)
+    row = by_model.rows[0] if by_model and model is not None and len(by_model.rows) == 1 else None
+    keys: Sequence[KeyLine] = ()
+    if by_model and by_model.coverage:
+        names = {name for one in by_model.rows for name in one.names or ("",)} | ({""} if model is None else set())
+        keys = statements.keys(by_model.coverage[0], models=sorted(names), most=MOST_KEYS + 1)
+    context = {
+        **_days(request, asked, first, last, now, model=model),
+        "problems": problems,
+        "provider": asked.provider,
+        "model": model,
+        "row": row,
+        "name": model or (f"Costs of no model at {asked.provider}" if model is not None else asked.provider),
+        "lines": [line_of(one, shown) for one in reversed(by_day.rows)] if by_day else [],
+        "total": _cells(by_day.total, asked.tolerance) if by_day else [],
+        "stats": _stats(by_day) if by_day else [],
+        "state": STATES[by_day.state] if by_day else None,
+        "reasons": [
+            told(one, shown)
+            for one in (*(by_model.rows[0].reasons if row and by_model else ()), *(by_day.reasons if by_day else ()))
+        ],
+        "titles": [TITLES[name] for name in MEASURES],
+        "keys": [_key_words(one) for one in keys[:MOST_KEYS]],
+        "more_keys": len(keys) > MOST_KEYS,
+        "back_url": f"{reverse('reconciliation')}?{shown.query()}",
+        "csv_url": f"{reverse('reconciliation-csv')}?{shown.query()}&by=day{_model_query(model)}",
+        "spend_url": _spend_url(shown, model=model or ""),
+        "offering_url": offering_url(row.offering) if row and row.offering else "",
+        "complete_through": freshness.complete_through(at=now),
+    }  # fmt: skip
+    return render(request, "dashboards/reconciliation_model.html", context, status=400 if problems else 200)
+
+
+@page("view")
+def download(request: HttpRequest) -> HttpResponse:
+    """Send what the page shows as CSV: a row per model, or with `by=day` per day. Every digit."""
+    now = timezone.now()
+    asked, first, last, problems = _asked(
+        request.GET, now=now, newest=statements.latest_day(), known=(*_KNOWN, "model", "by")
+    )
+    by = request.GET.get("by") or "model"
+    found = _found(
+        problems, first=first, last=last, at=now, provider=asked.provider, tolerance=asked.tolerance, by=by,
+        model=request.GET.get("model"),
+    )  # fmt: skip
+    if found is None:
+        return HttpResponse(" ".join(problems), status=400, content_type="text/plain; charset=utf-8")
+    text = io.StringIO()
+    writer = csv.writer(text)
+    for row in _table(found):
+        writer.writerow([written(value) for value in row])
+    name = f"reconciliation-by-{by}-{first}-{last}.csv"
+    return HttpResponse(
+        text.getvalue(),
+        content_type="text/csv; charset=utf-8",
+        headers={"Content-Disposition": f'attachment; filename="{name}"'},
+    )
+
+
+def _table(found: Reconciliation) -> Iterator[list[Any]]:
+    sides = [f"{name}_{side}" for name in MEASURES for side in ("provider", "ours", "difference")]
+    yield ["from", "to", "provider", "model", "day", "named", *sides, "list_cost_usd_ours", "state", "reasons"]
+    for row in found.rows:
+        yield [
+            found.first, found.last, row.provider, row.model, row.day, " ".join(row.names), *_sides(row.figures),
+            row.list_cost_usd, row.state, " ".join(one.text for one in row.reasons),
+        ]  # fmt: skip
+    yield [
+        found.first, found.last, "TOTAL", None, None, None, *_sides(found.total), None, found.state,
+        " ".join(one.text for one in found.reasons),
+    ]  # fmt: skip
+
+
+def _sides(figures: Mapping[str, Pair]) -> list[Any]:
+    return [
+        value for name in MEASURES for value in (figures[name].theirs, figures[name].ours, figures[name].difference)
+    ]
+
+
+# --- what is asked ---
+
+
+def _asked(
+    query: QueryDict, *, now: datetime, newest: date | None, known: Sequence[str] = _KNOWN
+) -> tuple[Asked, date, date, list[str]]:
+    """Return what an address says, the days that are meant, and a sentence for all that means nothing.
+
+    Without days it is the month of `newest`, the last day that a statement holds, or the last month.
+    """
+    problems = [f"There is no {name!r} here: {', '.join(known)}." for name in query if name not in known]
+    first, last = days.read_day(query, "from", problems), days.read_day(query, "to", problems)
+    provider, tolerance = query.get("provider", ""), query.get("tolerance", "").strip()
+    if provider and provider not in PROVIDERS:
+        problems.append(f"No export of {provider!r} can be read: {', '.join(PROVIDERS)}.")
+        provider = ""
+    if "\0" in query.get("model", ""):
+        problems.append("Nothing is called that.")
+    allowed = USUAL_TOLERANCE
+    if tolerance:
+        try:
+            allowed = Decimal(tolerance)
+        except InvalidOperation:
+            allowed = Decimal(-1)
+        if not (allowed.is_finite() and 0 <= allowed <= 100):
+            problems.append("A tolerance is a per cent from 0 to 100.")
+            allowed = USUAL_TOLERANCE
+    asked = Asked(first=first, last=last, provider=provider, tolerance=allowed)
+    month = (newest or periods.add_months(now.date().replace(day=1), -1)).replace(day=1)
+    month_ends = periods.add_months(month, 1) - days.ONE_DAY
+    if first and not last:
+        return asked, first, max(first, now.date()), problems
+    if last and not first:
+        return asked, last.replace(day=1), last, problems
+    return asked, first or month, last or month_ends, problems
+
+
+def _found(problems: list[str], **asked: Any) -> Reconciliation | None:
+    if problems:
+        return None
+    try:
+        return reconcile(**asked)
+    except Invalid as error:
+        problems += [sentence for _, sentence in error.problems] or [str(error)]
+        return None
+
+
+def _days(
+    request: HttpRequest, asked: Asked, first: date, last: date, now: datetime, *, model: str | None = None
+) -> dict[str, Any]:
+    """Return what the card with days, provider and tolerance needs."""
+    more = _model_query(model)
+    return {
+        "path": request.path,
+        "asked": asked,
+        "first": first,
+        "last": last,
+        "range_words": f"{days.range_words(first, last)}. Days are UTC days, as providers bill.",
+        "presets": [
+            Link(
+                id=f"range-{name.lower().replace(' ', '-')}",
+                title=name,
+                url=f"{request.path}?{asked.query(first=begins, last=ends)}{more}",
+                current=(begins, ends) == (first, last),
+            )
+            for name, (begins, ends) in days.presets(now.date()).items()
+        ],
+        "providers": [
+            Link(
+                id=f"provider-{name or 'all'}",
+                title=name or "All",
+                url=f"{request.path}?{asked.query(provider=name)}",
+                current=name == asked.provider,
+            )
+            for name in ("", *PROVIDERS)
+        ] if model is None and request.path == reverse("reconciliation") else [],
+        "asked_model": model,
+        "asked_tolerance": money.plain(asked.tolerance),
+    }  # fmt: skip
+
+
+def _model_query(model: str | None) -> str:
+    return "" if model is None else f"&{urlencode({'model': model})}"
+
+
+def _month_url(asked: Asked, day: date) -> str:
+    first = day.replace(day=1)
+    last = periods.add_months(first, 1) - days.ONE_DAY
+    return f"{reverse('reconciliation')}?{replace(asked, first=first, last=last).query()}"
+
+
+def _spend_url(asked: Asked, *, model: str = "") -> str:
+    pairs = [("from", str(asked.first)), ("to", str(asked.last)), ("by", "model")]
+    pairs += [("provider", asked.provider)] if asked.provider else []
+    pairs += [("model", model)] if model else []
+    return f"{reverse('spend')}?{urlencode(pairs)}"
+
+
+# --- in words ---
+
+
+def line_of(row: Row, asked: Asked) -> Line:
+    tone, state = STATES[row.state]
+    place = asked.query(provider=row.provider)
+    if row.day is None:
+        url = f"{reverse('reconciliation-model')}?{place}&{urlencode({'model': row.model})}"
+    else:
+        url = _spend_url(replace(asked, provider=row.provider, first=row.day, last=row.day), model=row.model)
+    return Line(
+        row=row,
+        cells=_cells(row.figures, asked.tolerance),
+        tone=tone,
+        state=state,
+        reasons=[told(one, asked, row) for one in row.reasons],
+        url=url,
+    )
+
+
+def _cells(figures: Mapping[str, Pair], tolerance: Decimal) -> list[Cell]:
+    return [_cell(name, figures[name], tolerance) for name in MEASURES]
+
+
+def _cell(name: str, pair: Pair, tolerance: Decimal) -> Cell:
+    short = usd if name == COST else tokens
+    sign = "$" if name == COST else ""
+    said = [("provider", pair.theirs), ("we", pair.ours), ("difference", pair.difference)]
+    exactly = [f"{who} {sign}{exact(value)}" for who, value in said if value is not None]
+    tone = "neutral" if pair.difference is None else "bad" if pair.apart(tolerance) else "good"
+    return Cell(
+        title=TITLES[name],
+        theirs=short(pair.theirs),
+        ours=short(pair.ours),
+        difference=_signed(short(pair.difference), pair),
+        share=share_words(pair),
+        tone=tone,
+        exact=", ".join(exactly),
+    )
+
+
+def _signed(text: str, pair: Pair) -> str:
+    return f"+{text}" if pair.difference and pair.difference > 0 else text
+
+
+def share_words(pair: Pair) -> str:
+    """Return the difference as a share of what the provider says, with its sign."""
+    if pair.difference is None:
+        return ""
+    if not pair.difference:
+        return "no difference"
+    if pair.share is None:
+        return "the provider says 0"
+    return f"{'+' if pair.share > 0 else '-'}{percent(abs(pair.share))}"
+
+
+def _stats(found: Reconciliation) -> list[tuple[str, Cell]]:
+    both = Pair(
+        theirs=_sum(found.total["input_tokens"].theirs, found.total["output_tokens"].theirs),
+        ours=_sum(found.total["input_tokens"].ours, found.total["output_tokens"].ours),
+    )
+    return [
+        ("Cost", _cell(COST, found.total[COST], found.tolerance)),
+        ("Tokens", replace(_cell("input_tokens", both, found.tolerance), title="Tokens")),
+        ("Requests", _cell("requests", found.total["requests"], found.tolerance)),
+    ]
+
+
+def _sum(*values: Any) -> Any:
+    return None if None in values else sum(values)
+
+
+_ACTIONS = {
+    "unpriced": ("attention", "Used without a price"),
+    "uncounted": ("attention", "Not counted by gateways"),
+    "theirs-only": ("gateways", "Gateways"),
+    "not-reported": ("gateways", "Gateways"),
+    "kept-out": ("gateways", "Gateways"),
+    "corrected-later": ("months", "Months"),
+    "corrections-booked-here": ("months", "Months"),
+    "list-price": ("prices-contracts", "Contracts"),
+    "no-usage-statement": ("reconciliation-files", "Import one"),
+    "no-cost-statement": ("reconciliation-files", "Import one"),
+    "days-missing": ("reconciliation-files", "Statements"),
+}
+
+
+def told(reason: Reason, asked: Asked, row: Row | None = None) -> Told:
+    """Return a reason with the page on which somebody can do something about it."""
+    name, action = _ACTIONS.get(reason.code, ("", ""))
+    url = reverse(name) if name else ""
+    if name == "attention":
+        url += f"?{urlencode({'list': reason.code})}"
+    if reason.code == "no-offering" and row is not None:
+        if row.suggestion and offering_url(row.suggestion):
+            since = {"name": f"{row.provider}/{row.model}", "since": str(asked.first)}
+            url = f"{reverse('offering-name', args=[row.suggestion])}?{urlencode(since)}"
+            action = "Let it mean that"
+        else:
+            url = f"{reverse('offering-new')}?{urlencode({'model': row.model, 'provider': row.provider})}"
+            action = "Add it"
+    return Told(text=reason.text, provider="" if row is not None else reason.provider, url=url, action=action)
+
+
+def covered_words(one: Coverage, found: Reconciliation, asked: Asked) -> tuple[str, str, str, str]:
+    """Return a provider, how many of the days its exports of usage and of costs hold, and where it stands by day."""
+    of = (found.last - found.first).days + 1
+    return (
+        one.provider,
+        f"{len(one.usage_days):,} of {of:,} days" if one.usage_days else "none",
+        f"{len(one.cost_days):,} of {of:,} days" if one.cost_days else "none",
+        f"{reverse('reconciliation-model')}?{asked.query(provider=one.provider)}",
+    )
+
+
+def _key_words(line: KeyLine) -> dict[str, Any]:
+    return {
+        "key": line.key,
+        "project": line.project,
+        "service_tier": line.service_tier,
+        "item": line.item,
+        "figures": [
+            (TITLES[name], (usd if name == COST else tokens)(line.figures.get(name)), exact(line.figures.get(name)))
+            for name in MEASURES
+        ],
+    }

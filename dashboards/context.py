@@ -25,6 +25,7 @@ PAGES = (
     ("Months", "months", "calendar"),
     ("Reconciliation", "reconciliation", "bank"),
     ("Gateways", "gateways", "gateways"),
+    ("Intake", "intake", "download"),
 )
 
 

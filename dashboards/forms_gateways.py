@@ -99,6 +99,17 @@ class ReasonForm(Told):
     reason = forms.CharField(required=False, label="Reason", help_text="Kept in the audit trail")
 
 
+class SettleForm(Told):
+    """What was found out about held events. Not called `reason`: that is why they are held, by which one filters."""
+
+    ids = "settle_%s"
+    at_field = {"reason": "found"}
+
+    found = forms.CharField(
+        required=False, label="What you found", help_text="Optional; kept with them and in the audit trail"
+    )
+
+
 class RotateForm(Expiring):
     """Why a key is replaced, and until when the new one works."""
 

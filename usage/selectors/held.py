@@ -8,7 +8,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 
 from catalog.models import UNASSIGNED_ID
 from catalog.rules import fold
@@ -63,7 +63,27 @@ def listed(
     only: Sequence[int] | None = None,
 ) -> list[HeldRow]:
     """Return held events, the newest first; `settled` None is both. At most three queries."""
-    found = HeldEvent.objects.select_related("source__gateway", "receipt").defer("receipt__events", "receipt__rejected")
+    found = _found(reason=reason, gateway_id=gateway_id, receipt_id=receipt_id, settled=settled)
+    found = found.select_related("source__gateway", "receipt").defer("receipt__events", "receipt__rejected")
+    if only is not None:
+        found = found.filter(pk__in=only)
+    if before is not None:
+        found = found.filter(pk__lt=before)
+    rows = list(found.order_by("-id")[:most])
+    counted = _counted(rows)
+    return [_row(held, counted.get(_key(held))) for held in rows]
+
+
+def open_ids(
+    *, upto: int, reason: str = "", gateway_id: int | None = None, receipt_id: int | None = None, most: int = 1000
+) -> list[int]:
+    """Return held events that nobody settled, none newer than `upto`, the newest first. One query."""
+    found = _found(reason=reason, gateway_id=gateway_id, receipt_id=receipt_id, settled=False)
+    return list(found.filter(pk__lte=upto).order_by("-id").values_list("id", flat=True)[:most])
+
+
+def _found(*, reason: str, gateway_id: int | None, receipt_id: int | None, settled: bool | None) -> QuerySet[HeldEvent]:
+    found = HeldEvent.objects.all()
     if settled is not None:
         found = found.filter(settled_at__isnull=not settled)
     if reason:
@@ -72,13 +92,7 @@ def listed(
         found = found.filter(source__gateway=gateway_id)
     if receipt_id is not None:
         found = found.filter(receipt=receipt_id)
-    if only is not None:
-        found = found.filter(pk__in=only)
-    if before is not None:
-        found = found.filter(pk__lt=before)
-    rows = list(found.order_by("-id")[:most])
-    counted = _counted(rows)
-    return [_row(held, counted.get(_key(held))) for held in rows]
+    return found
 
 
 _Key = tuple[int, datetime, int]

@@ -17,7 +17,7 @@ from budgets.models import Budget
 from budgets.services import budgets, building
 from catalog.models import Gateway, Meter, Offering, Price, Team, Tier, UseCase
 from catalog.services import aliases, gateways, offerings, prices, standard, teams, use_cases
-from controlplane.seed import book, company, rules, story
+from controlplane.seed import book, company, rules, statements, story
 from controlplane.seed.story import Plan
 from core import periods
 from core.errors import Conflict
@@ -89,6 +89,7 @@ def fill(*, now: datetime, progress: Progress, events: int = 200_000) -> None:
     for counter_id in building.waiting_to_build():
         building.build(counter_id=counter_id, summed=drivers.sum_so_far, at=now, explain=drivers.explain)
     book.amend(plan)
+    statements.bring(plan)
     rules.propose(plan)
     _finish(now)
 

@@ -100,6 +100,32 @@ def verify(answered: list[str]) -> None:
     assert Receipt.objects.filter(duplicates__gt=0).exists()
 
 
+def furnish(names: list[str]) -> dict[str, str]:
+    """Make the catalogue, budgets and these gateways, and return a key of each gateway."""
+    from django.utils import timezone
+
+    from catalog.services import gateways, standard
+    from tests.factories import make_budget
+
+    at = timezone.now()
+    standard.load(by="tests", at=at)
+    made = {
+        name: gateways.create_key(name=name, gateway=name, scopes=["usage:write"], by="tests", at=at) for name in names
+    }
+    plenty = Decimal(10**15)
+    for unit, scope in (("tokens", {}), ("usd", {"tier": ["frontier"]}), ("requests", {"gateway": names[:1]})):
+        make_budget(name=unit, unit=unit, scope=scope, amount=plenty, at=at)
+    return made
+
+
+def verify_sums(_: object) -> None:
+    """Check that every sum equals a recount of the ledger."""
+    from tests.usage import checks
+
+    checks.assert_rollups_equal_ledger()
+    checks.assert_counters_equal_ledger()
+
+
 def key(scopes: list[str]) -> str:
     """Make a key of the gateway with these scopes and return it."""
     from django.utils import timezone
@@ -142,7 +168,7 @@ def polls(_: object) -> list[list[Any]]:
 
 
 COMMANDS: dict[str, Callable[[Any], Any]] = {
-    "prepare": prepare, "book": book, "verify": verify,
+    "prepare": prepare, "book": book, "verify": verify, "furnish": furnish, "verify_sums": verify_sums,
     "key": key, "publish": publish, "revoke": revoke, "polls": polls,
 }  # fmt: skip
 

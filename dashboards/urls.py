@@ -31,6 +31,7 @@ from dashboards.views import (
     search,
     spend,
     spend_file,
+    usage_imports,
 )
 
 register_converter(catalog.OfferingConverter, "offering")
@@ -122,6 +123,13 @@ urlpatterns = [
     path("intake/held/settle/", intake.settle, name="held-settle"),
     path("gateways/", gateways.gateways_page, name="gateways"),
     path("gateways/new/", gateways.connect, name="gateway-new"),
+    path("gateways/imports/", usage_imports.imports_page, name="usage-imports"),
+    path("gateways/imports/upload/", usage_imports.upload, name="usage-imports-upload"),
+    path("gateways/imports/columns/", usage_imports.columns, name="usage-imports-columns"),
+    path("gateways/imports/<int:pk>/", usage_imports.one_import, name="usage-import"),
+    path("gateways/imports/<int:pk>/confirm/", usage_imports.confirm, name="usage-import-confirm"),
+    path("gateways/imports/<int:pk>/drop/", usage_imports.drop, name="usage-import-drop"),
+    path("gateways/imports/<int:pk>/again/", usage_imports.again, name="usage-import-again"),
     path("gateways/<int:pk>/", gateways.gateway, name="gateway"),
     path("gateways/<int:pk>/keys/", gateways.make_key, name="gateway-key-new"),
     path("gateways/<int:pk>/retire/", gateways.retire, name="gateway-retire"),

@@ -335,7 +335,7 @@ def amount(field: str, text: str) -> Decimal:
 def _zone(name: object) -> ZoneInfo | None:
     try:
         return ZoneInfo(name if isinstance(name, str) and name else DEFAULT_ZONE)
-    except (ValueError, OSError):  # not found is one of them, and a name may be that of a directory
+    except (KeyError, ValueError, OSError):  # unknown, no name at all, or that of a directory
         return None
 
 

@@ -149,6 +149,13 @@ def test_failures_without_a_parent_are_several():
     assert in_any_order(failure("a", "", scope="x"), failure("b", "", scope="y")) == {"a", "b"}
 
 
+def test_a_failures_parent_stays_its_parent_whatever_else_it_is_known_to_lie_in():
+    (inner,) = settle([call("outer", used=False, below=["inner"])], [failure("inner", "parent", scope="x")]).known
+
+    assert inner.above == ["parent", "outer"]
+    assert counting([inner], [failure("twin", "parent", scope="y", starts=0.5)]) == {"twin"}
+
+
 # --- what comes again ---
 
 

@@ -94,16 +94,12 @@ def settle(counted: Sequence[Call], new: Iterable[Call]) -> Settled:
     A span that is known already counts as before, and takes nothing back: that it came again is for whoever keeps
     event ids to see. The time grows with the number of spans, not with its square.
     """
-    booked = {call.event_id for call in counted}
-    calls = {call.event_id: call for call in counted}
+    booked = {call.event_id: call for call in counted}
     arrived: dict[str, Call] = {}
     for call in new:
-        arrived.setdefault(call.event_id, call)
-        calls.setdefault(call.event_id, call)
-    if len(calls) == 1:  # the usual body of a trace of one call
-        return Settled([(call, []) for call in arrived.values()], [], list(calls.values()), [])
-
-    trace = _Trace(list(calls.values()))
+        arrived.setdefault(call.event_id, booked.get(call.event_id, call))
+    fresh = [call for id_, call in arrived.items() if id_ not in booked]
+    trace = _Trace([*_concerned(counted, fresh), *fresh])
     counts = trace.choose()
     takes_back: dict[str, list[str]] = {}
     withdrawn: list[str] = []
@@ -115,12 +111,45 @@ def settle(counted: Sequence[Call], new: Iterable[Call]) -> Settled:
                 withdrawn.append(loser)
             else:
                 takes_back.setdefault(winner, []).append(loser)
+    lost = trace.gave_way_to.keys()
     return Settled(
-        counting=[(call, takes_back.get(id_, [])) for id_, call in arrived.items() if id_ in counts],
-        giving_way=[call for id_, call in arrived.items() if id_ not in counts],
-        known=[trace.enriched(calls[id_]) for id_ in calls if id_ in counts],
+        counting=[(call, takes_back.get(id_, [])) for id_, call in arrived.items() if id_ not in lost],
+        giving_way=[call for id_, call in arrived.items() if id_ in lost],
+        known=[
+            trace.enriched(call) if call.event_id in counts else call
+            for call in (*counted, *fresh)
+            if call.event_id not in lost
+        ],
         withdrawn=withdrawn,
     )
+
+
+def _concerned(counted: Sequence[Call], fresh: Sequence[Call]) -> list[Call]:
+    """Return those that count already and may be one call with new ones, or shown by new ones to be one call.
+
+    The others are settled among themselves: an agent's trace has thousands of calls, and they come one by one.
+    """
+    own = {span for call in fresh for span in (call.span, *call.below)}
+    outer = {span for call in fresh for span in call.above}
+    answers = {call.response for call in fresh if call.response}
+    failures = {(call.above[0], call.model) for call in fresh if call.failed and call.above}
+    wrappers = {
+        call.event_id
+        for call in counted
+        if call.span in outer or (call.below and not (own.isdisjoint(call.below) and outer.isdisjoint(call.below)))
+    }
+    wrapped = bool(wrappers) or not outer.isdisjoint(call.span for call in fresh)
+    return [
+        call
+        for call in counted
+        if call.event_id in wrappers
+        or not own.isdisjoint(call.above)
+        or call.span in own
+        or call.response in answers
+        or (call.failed and call.above and (call.above[0], call.model) in failures)
+        # What is new lies in something that is a call, and may show what else lies in it.
+        or (wrapped and not outer.isdisjoint(call.above))
+    ]
 
 
 class _Trace:
@@ -137,6 +166,7 @@ class _Trace:
             for outer in call.above[:MOST_ABOVE]:
                 up.setdefault(inner, []).append(outer)
                 inner = outer
+        for call in calls:  # now, so that a parent stays the nearest
             for inner in call.below[:MOST_BELOW]:
                 up.setdefault(inner, []).append(call.span)
         self._above = {call.event_id: _closure(call.span, up) for call in calls}

@@ -6,8 +6,9 @@ opposite sign. Sums are made from postings alone, so rollups cannot say anything
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_left
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import date, datetime
 from typing import NamedTuple
 
@@ -86,42 +87,46 @@ class Posting(msgspec.Struct, gc=False):
     restatement_id: int | None = None
 
 
-# One `%` over a tuple writes a line in a third of the time that an f-string with calls in it takes.
-_LINE = "\t".join(["%s"] * len(COLUMNS)) + "\n"
-_NULL = "\\N"
-_TEXTS = (
-    "environment", "requested_model", "service_tier", "task", "sticky_key", "user_key", "rule", "reason", "call_group",
-    "event_id", "reported_model",
-)  # fmt: skip
-_ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
+# What COPY is told of `copy_lines`. Its CSV is what an encoder of JSON writes of a list, without the brackets: text in
+# quotes, all else bare, and a backslash before a quote or another backslash. That takes a third of the time that
+# formatting takes in Python.
+COPY_AS = "FORMAT csv, NULL 'null', ESCAPE '\\'"
 _encode_json = msgspec.json.Encoder().encode
+# JSON writes control characters with a backslash, and CSV as they are. (Also found in a backslash of its own before one
+# of these letters, which is nothing wrong.)
+_CONTROL = re.compile(rb"\\[bfnrtu]")
 
 
-def _escape(value: str) -> str:
-    """Escape a value for COPY's text format."""
-    return value if value.isprintable() and "\\" not in value else value.translate(_ESCAPES)
+def copy_lines(postings: Sequence[Posting]) -> bytes:
+    """Return the postings as lines of COPY's CSV (`COPY_AS`), columns as in `COLUMNS`."""
+    lines = b"\n".join([_encode_json(_fields(p))[1:-1] for p in postings])
+    if _CONTROL.search(lines):
+        lines = "\n".join([",".join(map(_written, _fields(p))) for p in postings]).encode()
+    return lines + b"\n" if lines else b""
+
+
+def _written(value: object) -> str:
+    """Write a field as JSON does, control characters as they are."""
+    if isinstance(value, str):
+        return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    return _encode_json(value).decode()
 
 
 def _array(values: list[str]) -> str:
     return "{" + ",".join('"' + v.replace("\\", "\\\\").replace('"', '\\"') + '"' for v in values) + "}"
 
 
-def copy_line(p: Posting) -> str:
-    """Return the posting as a line of COPY's text format, columns as in `COLUMNS`."""
-    texts = (
-        p.environment + p.requested_model + p.service_tier + p.task + p.sticky_key + p.user_key + p.rule + p.reason
-        + p.call_group + p.event_id + p.reported_model
-    )  # fmt: skip
-    if "\\" in texts or not texts.isprintable():  # looked at as one: nearly no line needs escapes
-        p = msgspec.structs.replace(p, **{name: _escape(getattr(p, name)) for name in _TEXTS})
-    occurred = p.occurred_at.isoformat()
-    corrects = p.corrects
-    return _LINE % (
+_NOWHERE = (None, None, None)
+
+
+def _fields(p: Posting) -> tuple[object, ...]:
+    cost, list_cost = p.cost, p.list_cost
+    return (
         p.use_case_id,
-        occurred if p.booked_at is p.occurred_at else p.booked_at.isoformat(),
+        p.booked_at,
         p.id,
         p.kind,
-        occurred,
+        p.occurred_at,
         p.source_id,
         p.gateway_id,
         p.environment,
@@ -131,18 +136,18 @@ def copy_line(p: Posting) -> str:
         p.status,
         p.requested_model,
         *p.meters,
-        _NULL if p.reasoning_tokens is None else p.reasoning_tokens,
-        "t" if p.counted else "f",
+        p.reasoning_tokens,
+        p.counted,
         p.service_tier,
-        _NULL if p.cost is None else f"{p.cost}e-18",
-        _NULL if p.list_cost is None else f"{p.list_cost}e-18",
-        f"{p.avoided}e-18",
-        _NULL if p.reported is None else f"{p.reported}e-18",
-        _NULL if p.rate_id is None else p.rate_id,
+        None if cost is None else f"{cost}e-18",
+        None if list_cost is None else f"{list_cost}e-18",
+        f"{p.avoided}e-18" if p.avoided else 0,
+        None if p.reported is None else f"{p.reported}e-18",
+        p.rate_id,
         p.unpriced,
-        _NULL if p.latency_ms is None else p.latency_ms,
+        p.latency_ms,
         p.task,
-        _NULL if p.context_id is None else p.context_id,
+        p.context_id,
         p.sticky_key,
         p.user_key,
         p.rules_version,
@@ -151,16 +156,14 @@ def copy_line(p: Posting) -> str:
         p.reason,
         p.fallback_index,
         p.call_group,
-        _escape(_encode_json(p.tags).decode()) if p.tags else _NULL,
-        _escape(_array(p.flags)) if p.flags else _NULL,
+        _encode_json(p.tags).decode() if p.tags else None,
+        _array(p.flags) if p.flags else None,
         p.event_id,
         p.reported_model,
-        _NULL if p.receipt_id is None else p.receipt_id,
-        _NULL if corrects is None else corrects[0],
-        _NULL if corrects is None else corrects[1].isoformat(),
-        _NULL if corrects is None else corrects[2],
-        _NULL if p.correction_of is None else p.correction_of.isoformat(),
-        _NULL if p.restatement_id is None else p.restatement_id,
+        p.receipt_id,
+        *(p.corrects or _NOWHERE),
+        p.correction_of,
+        p.restatement_id,
     )
 
 
@@ -264,14 +267,15 @@ def month_number(correction_of: date | None) -> int:
 def add(groups: Groups, p: Posting) -> None:
     """Add a posting to the sums of its group."""
     bucket = int(p.booked_at.timestamp()) // QUARTER_HOUR_S * QUARTER_HOUR_S
-    key = GroupKey(
+    # A plain tuple finds the group as well, and is made in a fourth of the time.
+    key = (
         p.use_case_id, bucket, p.offering_id, p.team_id, p.gateway_id, p.tier, p.status, p.rules_version,
         0 if p.correction_of is None else month_number(p.correction_of), p.environment, p.rule, p.reason, p.task,
         p.requested_model,
     )  # fmt: skip
-    sums = groups.get(key)
+    sums = groups.get(key)  # type: ignore[call-overload]
     if sums is None:
-        sums = groups[key] = _ZEROS.copy()
+        sums = groups[GroupKey._make(key)] = _ZEROS.copy()
     meters = p.meters
     requests = meters[_REQUESTS]
     for index, count in enumerate(meters):

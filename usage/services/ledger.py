@@ -72,9 +72,9 @@ def post_unsummed(cursor: psycopg.Cursor[Any], *, postings: Sequence[Posting]) -
         _copy(cursor, "ledger_unsummed", postings)
 
 
-def _copy(cursor: psycopg.Cursor[Any], table: str, postings: Iterable[Posting]) -> None:
-    with cursor.copy(f"COPY {table} ({', '.join(COLUMNS)}) FROM STDIN") as copy:
-        copy.write("".join(map(rules.copy_line, postings)).encode())
+def _copy(cursor: psycopg.Cursor[Any], table: str, postings: Sequence[Posting]) -> None:
+    with cursor.copy(f"COPY {table} ({', '.join(COLUMNS)}) FROM STDIN ({rules.COPY_AS})") as copy:
+        copy.write(rules.copy_lines(postings))
 
 
 _KEY = (

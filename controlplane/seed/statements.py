@@ -18,7 +18,7 @@ from core import periods
 from usage.selectors.spend import SpendAsk, SpendRow, Sums, spends
 from usage.services import statements
 
-BROKEN_OFF = 250  # one call in so many
+BROKEN_OFF = 150  # one call in so many
 PAST_THE_GATEWAYS = "gpt-4.1-mini"
 EMBEDDING = "text-embedding-3-small"
 _BY = f"finance@{company.DOMAIN}"
@@ -72,9 +72,13 @@ def _by_day(rows: Iterable[SpendRow], first: date, last: date) -> _Days:
     return found
 
 
+def _lost(sums: Sums) -> int:
+    return (sums.requests + BROKEN_OFF // 2) // BROKEN_OFF
+
+
 def _charged(sums: Sums) -> Mapping[str, int]:
     """Return what was used, with the calls that broke off: input was read, and half of an answer was written."""
-    lost = sums.requests // BROKEN_OFF
+    lost = _lost(sums)
     per_call = max(1, sums.requests)
     return {
         "requests": sums.requests + lost,
@@ -126,7 +130,7 @@ def _cost(provider: str, sums: Sums) -> Decimal:
     """Return what the provider charges: at list prices where the contract's have not reached it."""
     cost = sums.list_cost_usd if provider == company.CONTRACT_PROVIDER else sums.cost_usd
     whole = cost or Decimal(0)
-    return (whole + whole * (sums.requests // BROKEN_OFF) / max(1, sums.requests)).quantize(_CENT_OF_A_CENT)
+    return (whole + whole * _lost(sums) / max(1, sums.requests)).quantize(_CENT_OF_A_CENT)
 
 
 def _openai_costs(day: date, models: list[tuple[str, Sums]]) -> list[dict[str, Any]]:

@@ -43,8 +43,8 @@ from usage.statements import FORMATS
 
 TITLES = {
     "input_tokens": "Input",
-    "cache_read_tokens": "of it read from cache",
-    "cache_write_tokens": "of it written to cache",
+    "cache_read_tokens": "Cache read",
+    "cache_write_tokens": "Cache write",
     "output_tokens": "Output",
     "requests": "Requests",
     COST: "Cost",
@@ -52,11 +52,12 @@ TITLES = {
 STATES = {
     AGREES: ("ok", "agrees"),
     APART: ("warning", "apart"),
-    THEIRS_ONLY: ("danger", "not here"),
+    THEIRS_ONLY: ("danger", "not in the ledger"),
     OURS_ONLY: ("warning", "not in the statement"),
     NOT_COMPARED: ("neutral", "not compared"),
 }
 MOST_KEYS = 100
+_LEAST = Decimal("0.001")
 PROVIDERS = sorted({one.provider for one in FORMATS.values()})
 _KNOWN = ("from", "to", "provider", "tolerance")
 
@@ -356,7 +357,7 @@ def line_of(row: Row, asked: Asked) -> Line:
         cells=_cells(row.figures, asked.tolerance),
         tone=tone,
         state=state,
-        reasons=[told(one, asked, row) for one in row.reasons],
+        reasons=[told(one, asked, row) for one in row.reasons] if row.state != AGREES else [],
         url=url,
     )
 
@@ -391,9 +392,11 @@ def share_words(pair: Pair) -> str:
     if pair.difference is None:
         return ""
     if not pair.difference:
-        return "no difference"
+        return "same"
     if pair.share is None:
-        return "the provider says 0"
+        return "statement says 0"
+    if abs(pair.share) < _LEAST:
+        return f"under {percent(_LEAST)}"
     return f"{'+' if pair.share > 0 else '-'}{percent(abs(pair.share))}"
 
 

@@ -79,6 +79,16 @@ def test_a_difference_past_the_tolerance_is_apart_and_one_within_agrees():
     assert round(row.figures["input_tokens"].share, 9) == Decimal("-0.008919722")
 
 
+def test_a_request_more_or_less_does_not_part_what_agrees_in_tokens_and_cost():
+    make_priced_offering()
+    called()
+    bring(openai_usage({D1: [{"num_model_requests": 2}]}), at=NOW)
+
+    found = compared()
+
+    assert (found.rows[0].figures["requests"].difference, found.rows[0].state, found.state) == (-1, "agrees", "agrees")
+
+
 def test_days_are_utc_days_whatever_the_organisation_s_zone():
     Organisation.objects.filter(pk=1).update(zone="Asia/Tokyo")
     make_priced_offering()
@@ -185,7 +195,9 @@ def test_what_an_export_does_not_tell_is_not_held_against_it():
 
     row, unnamed = found.rows
     assert (row.model, row.names) == ("claude-sonnet-4.5", ["claude-sonnet-4-5-20250929"])
-    assert figures(row, "requests", "cost_usd", "input_tokens") == [(None, 0), (Decimal("1.2345"), 0), (303_200, 0)]
+    assert figures(row, "requests", "cost_usd", "input_tokens") == [
+        (None, None), (Decimal("1.2345"), 0), (303_200, 0),
+    ]  # fmt: skip
     assert (row.state, unnamed.model, unnamed.figures["cost_usd"].theirs) == ("theirs-only", "", Decimal("0.1"))
     assert {"theirs-only", "not-by-model", "not-reported"} <= codes(found)
 

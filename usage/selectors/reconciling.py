@@ -32,6 +32,9 @@ CENT = Decimal("0.01")
 AGREES, APART, THEIRS_ONLY, OURS_ONLY, NOT_COMPARED = "agrees", "apart", "theirs-only", "ours-only", "not-compared"
 STATES = (AGREES, APART, THEIRS_ONLY, OURS_ONLY, NOT_COMPARED)
 BY = ("model", "day")
+# What a state is judged by. Requests that failed are counted by some providers and not by others; what was cached is a
+# part of input, and of cost.
+JUDGED = ("input_tokens", "output_tokens", COST)
 
 _REACHED = tuple(str(status.label) for status in (Status.OK, Status.ERROR, Status.USAGE_MISSING))
 _ONE_DAY = timedelta(days=1)
@@ -73,6 +76,9 @@ class Pair:
             if isinstance(difference, Decimal) and abs(difference) <= CENT:
                 return False
             return abs(Decimal(difference)) * 100 > tolerance * abs(Decimal(self.theirs))
+
+
+_NOT_TOLD = Pair(theirs=None, ours=None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,14 +177,14 @@ def reconcile(
         cell.offering = cell.offering or offering
         cell.theirs = _plus(cell.theirs, line.figures)
     told = _told(cells, covered)
-    reasons: list[Reason] = [*_missing(covered)]
+    reasons: list[Reason] = [*_missing(covered, at)]
     asks = {one.provider: _asks(one, first, last, at, book) for one in covered}
     answers = iter(spends(asks=[ask for pair in asks.values() for ask in pair]) if any(asks.values()) else [])
     for one in covered:
         if asks[one.provider]:
             in_range, later = next(answers), next(answers)
             _fill(cells, one, in_range.rows)
-            reasons += _corrections(one, in_range, later)
+            reasons += _corrections(one, in_range, later, model)
     if model is not None:
         cells = {key: cell for key, cell in cells.items() if key[1] == model}
     reasons += _silent_days(cells, covered, model or "")
@@ -194,7 +200,7 @@ def reconcile(
         coverage=covered,
         rows=rows,
         total=total,
-        state=_state(total.values(), tolerance),
+        state=_state(total, tolerance),
         reasons=reasons,
     )
 
@@ -286,7 +292,7 @@ def _asks(covered: Coverage, first: date, last: date, at: datetime, book: Book) 
             starts_at=_midnight(first),
             ends_at=until,
             zone="UTC",
-            group_by=("correction_of",),
+            group_by=("model", "correction_of"),
             filters={**filters, "correction_of": tuple(months)},
         ),
     ]
@@ -365,9 +371,10 @@ def _rows(
     rows = []
     for (provider, name, on), group in groups.items():
         theirs, ours = _summed(cell.theirs for cell in group), _summed(cell.ours for cell in group)
-        tells = told[provider, bool(name)]
         figures = {
-            measure: _pair(measure, theirs, ours, told=measure in tells, day=on, of=of[provider])
+            measure: _pair(measure, theirs, ours, told=measure in told[provider, bool(name)], day=on, of=of[provider])
+            if measure in told[provider, False]
+            else _NOT_TOLD
             for measure in MEASURES
         }
         sums = Sums()
@@ -431,7 +438,7 @@ def _pair(name: str, theirs: Figures, ours: Figures, *, told: bool, day: date | 
     """Put both sides of a measure together; where a side says nothing of what it could tell, that is 0."""
     compared = of.cost_days if name == COST else of.usage_days
     if not compared or (day is not None and day not in compared):
-        return Pair(theirs=None, ours=None)
+        return _NOT_TOLD
     nothing: Figure = Decimal(0) if name == COST else 0
     return Pair(theirs=theirs.get(name, nothing if told else None), ours=ours.get(name, nothing))
 
@@ -452,15 +459,15 @@ def _sum(values: Sequence[Figure | None]) -> Figure | None:
         return sum(given[1:], given[0]) if given else None
 
 
-def _state(pairs: Iterable[Pair], tolerance: Decimal) -> str:
-    pairs = list(pairs)
-    if all(pair.difference is None for pair in pairs):
+def _state(figures: Mapping[str, Pair], tolerance: Decimal) -> str:
+    judged = [figures[name] for name in JUDGED if figures[name].difference is not None]
+    if not judged:
         return NOT_COMPARED
-    return APART if any(pair.apart(tolerance) for pair in pairs) else AGREES
+    return APART if any(pair.apart(tolerance) for pair in judged) else AGREES
 
 
 def _state_of_row(figures: Mapping[str, Pair], tolerance: Decimal) -> str:
-    state = _state(figures.values(), tolerance)
+    state = _state(figures, tolerance)
     if state == APART:
         both = [pair for pair in figures.values() if pair.difference is not None]
         if not any(pair.ours for pair in both):
@@ -493,17 +500,21 @@ def _reasons(row: Row, sums: Sums, *, unknown: bool, tolerance: Decimal) -> list
             ("unpriced", f"{sums.unpriced_tokens:,} tokens have no price here, so they are in no cost of ours.")
         )
     if sums.uncounted_requests:
-        found.append(
-            ("uncounted", f"{sums.uncounted_requests:,} requests came without token counts: the provider charges them.")
-        )
-    cost = row.figures[COST]
-    at_list = Pair(theirs=cost.theirs, ours=row.list_cost_usd)
-    if cost.apart(tolerance) and cost.ours != row.list_cost_usd and at_list.ours and not at_list.apart(tolerance):
+        many = "1 request" if sums.uncounted_requests == 1 else f"{sums.uncounted_requests:,} requests"
+        found.append(("uncounted", f"{many} came without token counts; the provider may charge them all the same."))
+    if row.day is None and _agrees_at_list(row, tolerance):
         found.append(("list-price", "At list prices the two agree: the statement does not have the contract's terms."))
     return [Reason(code=code, text=text, provider=row.provider, model=row.model) for code, text in found]
 
 
-def _missing(covered: Sequence[Coverage]) -> list[Reason]:
+def _agrees_at_list(row: Row, tolerance: Decimal) -> bool:
+    cost = row.figures[COST]
+    at_list = Pair(theirs=cost.theirs, ours=row.list_cost_usd)
+    return bool(cost.apart(tolerance) and cost.ours != at_list.ours and at_list.ours and not at_list.apart(tolerance))
+
+
+def _missing(covered: Sequence[Coverage], at: datetime) -> list[Reason]:
+    today = at.astimezone(UTC).date()  # which no export can hold whole yet
     found = []
     for one in covered:
         if not one.usage_days:
@@ -512,25 +523,41 @@ def _missing(covered: Sequence[Coverage]) -> list[Reason]:
         if not one.cost_days:
             text = f"There is no cost export of {one.provider} for these days: costs are not compared."
             found.append(Reason(code="no-cost-statement", text=text, provider=one.provider))
-        for stream, lacking in one.missing:
+        for stream, days in one.missing:
+            lacking = [day for day in days if day < today]
+            if not lacking:
+                continue
             text = f"{stream.title} lacks {words_of(lacking)}: these days are left out on both sides."
             found.append(Reason(code="days-missing", text=text, provider=one.provider))
     return found
 
 
-def _corrections(covered: Coverage, in_range: Spend, later: Spend) -> list[Reason]:
+def _corrections(covered: Coverage, in_range: Spend, later: Spend, model: str | None) -> list[Reason]:
+    """Say what was booked for closed months: in these days for others, and for months of these days at any time."""
     found = []
-    of_these = {row.keys["correction_of"] for row in later.rows} | {None}
-    here = [row.sums for row in in_range.rows if row.keys["correction_of"] not in of_these]
-    if here:
-        cost = _sum([sums.cost_usd for sums in here]) or Decimal(0)
+    of_range = _by_month(later, model)
+    elsewhere = [sums for month, sums in _by_month(in_range, model).items() if month not in of_range]
+    if elsewhere:
+        cost = _sum([cost for cost, _ in elsewhere]) or Decimal(0)
         text = f"Corrections of closed months were booked in these days: {_usd(cost)}. They are left out."
         found.append(Reason(code="corrections-booked-here", text=text, provider=covered.provider))
-    for row in later.rows:
-        month = row.keys["correction_of"]
-        tokens = f"{row.sums.tokens:,} tokens and " if row.sums.tokens else ""
-        text = f"{month} was closed, and {tokens}{_usd(row.sums.cost_usd)} of it were booked later. They are left out."
+    for month, (cost, tokens) in sorted(of_range.items()):
+        counted = f"{tokens:,} tokens and " if tokens else ""
+        text = f"{month} was closed, and {counted}{_usd(cost)} of it were booked later. They are left out."
         found.append(Reason(code="corrected-later", text=text, provider=covered.provider))
+    return found
+
+
+def _by_month(spend: Spend, model: str | None) -> dict[str, tuple[Decimal, int]]:
+    """Sum cost and tokens of corrections by the month that they are for."""
+    found: dict[str, tuple[Decimal, int]] = {}
+    with localcontext() as context:
+        context.prec = _DIGITS
+        for row in spend.rows:
+            month = row.keys["correction_of"]
+            if month is not None and model in (None, row.keys["model"] or ""):
+                cost, tokens = found.get(month, (Decimal(0), 0))
+                found[month] = cost + row.sums.cost_usd, tokens + row.sums.tokens
     return found
 
 

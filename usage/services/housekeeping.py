@@ -40,9 +40,9 @@ def keep(*, at: datetime) -> dict[str, object]:
     for name, chore in chores.items():
         try:
             done[name] = chore()
-        except (OperationalError, InterfaceError):
-            raise  # the database went away, or broke a deadlock: all of it is tried again
-        except DatabaseError as error:
+        except (DatabaseError, InterfaceError) as error:
+            if isinstance(error, OperationalError | InterfaceError) and not partitions.busy(error):
+                raise  # the database went away, or broke a deadlock: all of it is tried again
             log.exception("housekeeping.failed", chore=name)
             done[name] = f"{type(error).__name__}: {error}"
     return done

@@ -13,6 +13,7 @@ from core.periods import add_months
 from usage.selectors import kept
 
 MONTHS_AHEAD = 2
+LONGEST_WAIT = "1s"
 SHORT = "partitions_short"
 TABLES = (kept.LEDGER, kept.UNSUMMED, kept.QUARTERS)
 
@@ -25,10 +26,19 @@ def make(*, first: date, last: date) -> int:
     return int(row[0]) if row else 0
 
 
+def busy(error: Exception) -> bool:
+    """Say whether a table could not be had in `LONGEST_WAIT`."""
+    return getattr(error.__cause__, "sqlstate", None) == "55P03"  # PostgreSQL's lock_not_available
+
+
 def make_ahead(*, at: datetime) -> int:
-    """Make this month's and the next two months' partitions."""
+    """Make this month's and the next two months' partitions; raises OperationalError where the ledger is `busy`."""
     this = at.astimezone(UTC).date().replace(day=1)
-    return make(first=this, last=add_months(this, MONTHS_AHEAD))
+    with transaction.atomic():
+        with connection.cursor() as cursor:
+            # Whoever waits to make a partition, behind somebody who reads for long, keeps every booking waiting too.
+            cursor.execute("SELECT set_config('lock_timeout', %s, true)", [LONGEST_WAIT])
+        return make(first=this, last=add_months(this, MONTHS_AHEAD))
 
 
 def months() -> set[date]:

@@ -25,13 +25,13 @@ from core.models import Organisation
 from core.services import audit
 from usage.models import DroppedPartition, Month, Source, SourceKind
 from usage.selectors import kept
+from usage.services import partitions
 
 log = structlog.get_logger(__name__)
 
 LEAST_MONTHS = 12
 MOST_MONTHS = 1200
 MOST_DAYS = 3650
-_LOCK_NOT_AVAILABLE = "55P03"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,7 +107,7 @@ def drop_old_months(*, at: datetime) -> list[str]:
         try:
             rows = _drop(one, keep_ledger_months=keep or 0, at=at)
         except OperationalError as error:
-            if getattr(error.__cause__, "sqlstate", None) != _LOCK_NOT_AVAILABLE:
+            if not partitions.busy(error):
                 raise
             log.warning("partition.busy", partition=one.name)
             continue
@@ -123,7 +123,7 @@ def _drop(one: Due, *, keep_ledger_months: int, at: datetime) -> int:
         # Its months are closed, so what is counted here is what is dropped.
         cursor.execute(f"SELECT count(*) FROM {one.name}")
         (rows,) = cursor.fetchone() or (0,)
-        cursor.execute("SELECT set_config('lock_timeout', '1s', true)")
+        cursor.execute("SELECT set_config('lock_timeout', %s, true)", [partitions.LONGEST_WAIT])
         cursor.execute(f"DROP TABLE {one.name}")
     DroppedPartition.objects.bulk_create(
         [

@@ -30,6 +30,7 @@ _SECRET = re.compile(
     r"\b(?:sk-|tk_|gsk_|xai-|hf_|pplx-|ghp_|github_pat_|xox[a-z]-)(?=[A-Za-z_-]*\d)[A-Za-z0-9_-]{12,}"
     r"|\bAIza[A-Za-z0-9_-]{30,}|\bAKIA[A-Z0-9]{12,}|\beyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}"
 )
+_SHORTEST_SECRET = 15  # characters; most labels are shorter
 _MARKS = ("@", "sk-", "tk_", "gsk_", "xai-", "hf_", "pplx-", "ghp_", "github_pat_", "xox", "AIza", "AKIA", "eyJ")
 
 
@@ -58,7 +59,7 @@ _is_usual = lru_cache(maxsize=4096)(is_plain)  # of tags and contexts, of which 
 
 
 def _is_private(text: str) -> bool:
-    return holds_an_email_address(text) or _SECRET.search(text) is not None
+    return holds_an_email_address(text) or (len(text) >= _SHORTEST_SECRET and _SECRET.search(text) is not None)
 
 
 def holds_control_characters(text: str) -> bool:

@@ -29,7 +29,7 @@ class Sender(threading.Thread):
     accepted: int  # the status of an answer that says "kept"
 
     def __init__(self, *, port: int, key: str, name: str, bodies: int, items: int, seed: int) -> None:
-        super().__init__(name=name)
+        super().__init__(name=name, daemon=True)  # a test that fails leaves it waiting for its turn
         self.turns = threading.Semaphore(0)
         self.acknowledged = 0  # bodies
         self.refused: list[str] = []

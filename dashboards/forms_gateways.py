@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime, timedelta
 from typing import Any
 
@@ -14,10 +14,12 @@ from dashboards.forms import Told
 KINDS = {
     "native": "One of our own",
     "litellm": "LiteLLM",
+    "otlp": "OpenTelemetry (OTLP)",
     "bifrost": "Bifrost",
     "cloudflare": "Cloudflare AI Gateway",
     "openrouter": "OpenRouter",
     "vercel": "Vercel AI Gateway",
+    "promptlayer": "PromptLayer",
 }
 SCOPE_WORDS = {
     "usage:write": "Report usage",
@@ -89,6 +91,99 @@ class ConnectForm(KeyForm):
     )
     kind = forms.ChoiceField(choices=list(KINDS.items()), label="Kind", initial="native")
     field_order = ("name", "kind", "environment", "scopes", "expires_on")
+
+
+PLACES = {
+    "tag": "A tag of the request: use_case:NAME",
+    "request": "The request's own metadata",
+    "key": "The metadata of the key it was made with",
+    "key-alias": "The key's alias, by the table below",
+    "team": "The team, by the table below",
+}
+FORMAT_WORDS = {
+    "native": "Own events",
+    "litellm": "LiteLLM",
+    "otlp": "OpenTelemetry (OTLP)",
+    "promptlayer": "PromptLayer",
+}
+_MOST_CHARACTERS = 200_000
+
+
+class NamesField(forms.CharField):
+    """Lines of NAME = USE CASE; becomes a mapping. A line without an equals sign is told of by its number."""
+
+    def __init__(self, **given: Any) -> None:
+        widget = forms.Textarea(attrs={"rows": 4, "spellcheck": "false", "autocomplete": "off"})
+        super().__init__(widget=widget, strip=False, required=False, max_length=_MOST_CHARACTERS, **given)
+
+    def clean(self, value: Any) -> dict[str, str]:
+        found: dict[str, str] = {}
+        wrong = []
+        for number, line in enumerate(super().clean(value).splitlines(), 1):
+            name, equals, label = line.rpartition("=")
+            if not line.strip():
+                continue
+            if not equals or not name.strip() or not label.strip():
+                wrong.append(f"Line {number}: write it as NAME = USE CASE.")
+            elif name.strip() in found:
+                wrong.append(f"Line {number}: this name stands there already.")
+            else:
+                found[name.strip()] = label.strip()
+        if wrong:
+            raise forms.ValidationError(wrong[:10])
+        return found
+
+    @staticmethod
+    def written(names: Mapping[str, str]) -> str:
+        return "\n".join(f"{name} = {label}" for name, label in sorted(names.items()))
+
+
+class SettingsForm(Told):
+    """What a gateway does its own way. `seen` is the accounting format when the form was shown."""
+
+    ids = "settings_%s"
+    at_field = {"use_case_from": "place_1"}
+
+    by_key_alias = NamesField(label="Key aliases", help_text="One a line, such as: support-bot-prod = support-routing")
+    by_team = NamesField(label="Teams", help_text="A team's id or alias, one a line, such as: team-legal = contracts")
+    silent_after_minutes = forms.IntegerField(
+        required=False, label="Told when silent for, in minutes", help_text="0: never"
+    )
+    accounting_format = forms.ChoiceField(required=False, label="Its live stream is counted by")
+    seen = forms.CharField(required=False, widget=forms.HiddenInput)
+    reason = forms.CharField(
+        required=False, label="Reason", help_text="Needed where another format is to count; kept in the audit trail"
+    )
+
+    def __init__(self, *args: Any, formats: Sequence[str], **given: Any) -> None:
+        super().__init__(*args, **given)
+        for number in range(1, len(PLACES) + 1):
+            label = "First from" if number == 1 else "else from"
+            self.fields[f"place_{number}"] = forms.ChoiceField(
+                required=False, label=label, choices=[("", "nowhere else"), *PLACES.items()]
+            )
+        none = [] if self.initial.get("seen") else [("", "the first that comes in")]
+        choices = [*none, *((name, FORMAT_WORDS.get(name, name)) for name in formats)]
+        self.fields["accounting_format"].choices = choices  # type: ignore[attr-defined]
+        self.at_field = {
+            **self.at_field, "use_case_by_key_alias": "by_key_alias", "use_case_by_team": "by_team"
+        }  # fmt: skip
+
+    @property
+    def places(self) -> list[forms.BoundField]:
+        return [self[f"place_{number}"] for number in range(1, len(PLACES) + 1)]
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """What the service is given; an empty field for minutes is one that it refuses."""
+        data = self.cleaned_data
+        chosen = [data[f"place_{number}"] for number in range(1, len(PLACES) + 1)]
+        return {
+            "use_case_from": [place for place in chosen if place],
+            "use_case_by_key_alias": data["by_key_alias"],
+            "use_case_by_team": data["by_team"],
+            "silent_after_minutes": data["silent_after_minutes"],
+        }
 
 
 class ReasonForm(Told):

@@ -10,13 +10,17 @@ from typing import Any
 from django.db import connection
 from django.db.models import F, Q, Sum
 
+from alerts.models import Alert, AlertState
 from catalog.models import Gateway
+from catalog.rules import gateway_settings
+from catalog.rules.gateway_settings import GatewaySettings
 from core.access import ACTIONS
 from core.models import ApiKey
 from routing.models import GatewayPoll, Version
 from usage.models import Rollup15Min, Source, SourceKind
-from usage.selectors import freshness
+from usage.selectors import freshness, receipts
 from usage.selectors.freshness import GatewayFreshness
+from usage.services import silence
 
 DAY = timedelta(hours=24)
 # A poll is written once a minute at least, so an instance that nothing was heard of for longer is gone or cut off.
@@ -80,8 +84,10 @@ class GatewayRow:
     kind: str
     created_at: datetime
     retired_at: datetime | None
+    settings: GatewaySettings
     accounting_format: str
     received: GatewayFreshness | None
+    silent_alert: int | None  # the alert that tells of its silence, while that lasts
     requests: int  # booked in the last 24 hours
     keys: Sequence[KeyRow]  # those that work, newest first
     rules: Sequence[RulesRow]
@@ -102,12 +108,16 @@ class Instance:
 
 @dataclass(frozen=True, kw_only=True)
 class GatewayPage:
-    """One gateway in full. `newest_key` is the id of its newest key, 0 where it has none."""
+    """One gateway in full. `newest_key` is the id of its newest key, 0 where it has none.
+
+    `formats` are those that its last bodies came in, with how many and when the last of each came.
+    """
 
     row: GatewayRow
     ended: Sequence[KeyRow]  # revoked or expired, newest first
     instances: Sequence[Instance]
     newest_key: int
+    formats: Sequence[tuple[str, int, datetime]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,7 +129,7 @@ class Listed:
 
 
 def listed(*, at: datetime) -> Listed:
-    """Return all gateways with their keys that work. Seven queries."""
+    """Return all gateways with their keys that work. Eight queries."""
     keys = _keys(Q(revoked_at__isnull=True) & (Q(expires_at__isnull=True) | Q(expires_at__gt=at)))
     rows = _rows(Gateway.objects.order_by("name"), keys, at)
     return Listed(
@@ -129,9 +139,9 @@ def listed(*, at: datetime) -> Listed:
 
 
 def one(*, gateway_id: int, at: datetime) -> GatewayPage | None:
-    """Return one gateway, or None. Eight queries."""
+    """Return one gateway, or None. Ten queries."""
     keys = _keys(Q(gateway_key__gateway=gateway_id))
-    rows = _rows(Gateway.objects.filter(pk=gateway_id), keys, at)
+    rows = _rows(Gateway.objects.filter(pk=gateway_id), keys, at, only=gateway_id)
     if not rows:
         return None
     polls = GatewayPoll.objects.filter(gateway=gateway_id).order_by("-polled_at", "id")[:MOST_INSTANCES]
@@ -151,6 +161,7 @@ def one(*, gateway_id: int, at: datetime) -> GatewayPage | None:
             for poll in polls
         ],
         newest_key=max((key.id for key in keys), default=0),
+        formats=receipts.formats(gateway_id=gateway_id),
     )
 
 
@@ -184,10 +195,13 @@ def _keys(which: Q) -> list[KeyRow]:
     ]
 
 
-def _rows(found: Any, keys: Sequence[KeyRow], at: datetime) -> list[GatewayRow]:
+def _rows(found: Any, keys: Sequence[KeyRow], at: datetime, *, only: int | None = None) -> list[GatewayRow]:
     gateways = list(found)
+    if not gateways:
+        return []
     ids = [gateway.pk for gateway in gateways]
-    received = {one.gateway_id: one for one in freshness.gateways(at=at)}
+    received = {one.gateway_id: one for one in freshness.gateways(at=at, only=only)}
+    silent = _silent()
     formats = dict(
         Source.objects.filter(gateway__in=ids, kind=SourceKind.LIVE).values_list("gateway_id", "accounting_format")
     )
@@ -201,6 +215,9 @@ def _rows(found: Any, keys: Sequence[KeyRow], at: datetime) -> list[GatewayRow]:
         # Whoever is retired is not late with anything.
         asked = polled.get(gateway.pk, {}) if gateway.retired_at is None else {}
         names = {*asked, *(key.environment for key in own if key.may_fetch_rules)}
+        known = gateway_settings.read(gateway.settings)
+        # One that tells of all gateways is none of whoever never sent anything, or may be silent.
+        watched = gateway.retired_at is None and gateway.pk in received and known.silent_after_minutes > 0
         rows.append(
             GatewayRow(
                 id=gateway.pk,
@@ -208,14 +225,22 @@ def _rows(found: Any, keys: Sequence[KeyRow], at: datetime) -> list[GatewayRow]:
                 kind=gateway.kind,
                 created_at=gateway.created_at,
                 retired_at=gateway.retired_at,
+                settings=known,
                 accounting_format=formats.get(gateway.pk, ""),
                 received=received.get(gateway.pk),
+                silent_alert=silent.get(gateway.pk, silent.get(None)) if watched else None,
                 requests=int(requests.get(gateway.pk) or 0),
                 keys=own,
                 rules=[_stands(name, asked.get(name), live.get(name)) for name in sorted(names)],
             )
         )
     return rows
+
+
+def _silent() -> dict[int | None, int]:
+    """Return the alerts that tell of gateways' silence, by gateway; that of all of them by None. One query."""
+    lasting = Alert.objects.filter(kind=silence.KIND).exclude(state=AlertState.RESOLVED)
+    return dict(lasting.order_by("id").values_list("subject_id", "id"))
 
 
 def _stands(environment: str, asked: Mapping[str, Any] | None, live: tuple[int, datetime] | None) -> RulesRow:

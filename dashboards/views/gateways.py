@@ -10,8 +10,6 @@ told that the key was made, and not its secret.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.conf import settings
@@ -29,100 +27,13 @@ from core import access
 from core.errors import Conflict, Invalid
 from core.models import ApiKey, Organisation
 from core.services import keys
-from dashboards.forms_gateways import KINDS, AnotherKeyForm, ConnectForm, ReasonForm, RotateForm
+from dashboards.forms_gateways import PLACES, AnotherKeyForm, ConnectForm, ReasonForm, RotateForm
 from dashboards.selectors import gateways as page_of
-from dashboards.selectors.gateways import GatewayRow, KeyRow, RulesRow
-from dashboards.templatetags.figures import relative
+from dashboards.selectors.gateways import GatewayRow, KeyRow
+from dashboards.views import connecting
 from dashboards.views.access import page
+from dashboards.views.gateway_words import key_line, line_of, silence_words
 from usage.selectors import freshness
-
-_SOON = timedelta(days=14)
-_LAGS = timedelta(minutes=2)  # a body that waits longer than this is not just on its way
-
-
-@dataclass(frozen=True, kw_only=True)
-class RulesWords:
-    """How a gateway stands with the rules of an environment, in words."""
-
-    row: RulesRow
-    tone: str
-    state: str
-    words: str
-
-
-def rules_words(row: RulesRow, now: datetime) -> RulesWords:
-    """Say whether a gateway runs the version in force: by its own word in the last poll, never by what it was given."""
-
-    def told(tone: str, state: str, words: str) -> RulesWords:
-        return RulesWords(row=row, tone=tone, state=state, words=words)
-
-    has = f"v{row.version}" if row.version is not None else "no version"
-    if row.polled_at is None:
-        if row.live_version is None:
-            return told("neutral", "no rules yet", "none are in force, and it never asked")
-        return told("neutral", "never polled", f"v{row.live_version} is in force")
-    asked = relative(row.polled_at, now)
-    if row.live_version is None:
-        return told("neutral", "no rules yet", f"asked {asked}; none are in force")
-    if not row.asking:
-        return told("warning", "silent", f"last asked {asked}, then with {has}; v{row.live_version} is in force")
-    if not row.behind:
-        more = f" by all {row.asking} instances" if row.asking > 1 else ""
-        return told("ok", "up to date", f"v{row.live_version}, asked {asked}{more}")
-    since = f" since {relative(row.live_since, now).removesuffix(' ago')}" if row.live_since else ""
-    if row.asking > 1:
-        words = f"{row.behind} of {row.asking} instances do not run v{row.live_version}, in force{since}"
-    elif row.given_version == row.live_version:
-        words = f"has {has}; was given v{row.live_version} {asked} and has not confirmed it yet"
-    else:
-        words = f"has {has}, asked {asked}; v{row.live_version} is in force{since}"
-    return told("warning", "late", words)
-
-
-@dataclass(frozen=True, kw_only=True)
-class KeyLine:
-    """A key as tables show it."""
-
-    row: KeyRow
-    tone: str
-    state: str
-    may_rotate: bool
-
-
-def key_line(row: KeyRow, *, now: datetime, grantable: Sequence[str]) -> KeyLine:
-    tone, state = "ok", "works"
-    if row.revoked_at is not None:
-        tone, state = "neutral", "revoked"
-    elif row.expires_at is not None and row.expires_at <= now:
-        tone, state = "neutral", "expired"
-    elif row.expires_at is not None and row.expires_at <= now + _SOON:
-        tone, state = "warning", "expires soon"
-    rotates = row.revoked_at is None and row.gateway_id is not None and set(row.scopes) <= set(grantable)
-    return KeyLine(row=row, tone=tone, state=state, may_rotate=rotates)
-
-
-@dataclass(frozen=True, kw_only=True)
-class GatewayLine:
-    """A gateway as the list shows it."""
-
-    row: GatewayRow
-    kind: str
-    lags: bool
-    rules: Sequence[RulesWords]
-
-
-def line_of(row: GatewayRow, now: datetime) -> GatewayLine:
-    waiting = row.received.oldest_waiting_at if row.received else None
-    return GatewayLine(
-        row=row,
-        kind=kind_words(row.kind),
-        lags=waiting is not None and waiting < now - _LAGS,
-        rules=[rules_words(one, now) for one in row.rules],
-    )
-
-
-def kind_words(kind: str) -> str:
-    return "Own" if kind == "native" else KINDS.get(kind, kind)
 
 
 @page("view")
@@ -172,6 +83,12 @@ def _gateway(request: HttpRequest, pk: int, *, form: AnotherKeyForm | None = Non
         "keys": [key_line(key, now=now, grantable=grantable) for key in shown.row.keys],
         "ended": [key_line(key, now=now, grantable=grantable) for key in shown.ended],
         "instances": shown.instances,
+        "formats": [(name, bodies, last, name == shown.row.accounting_format) for name, bodies, last in shown.formats],
+        "places": [PLACES[place].partition(":")[0] for place in shown.row.settings.use_case_from],
+        "silence": silence_words(shown.row.settings.silent_after_minutes),
+        "send": connecting.first_event(shown.row.kind, connecting.YOUR_KEY),
+        "pastes": connecting.pastes(shown.row.kind),
+        "base_url": settings.BASE_URL,
         "form": form,
         "may_manage": may_manage,
         "may_make": may_manage and shown.row.retired_at is None,
@@ -324,9 +241,9 @@ def _made(request: HttpRequest, secret: str, *, instead_of: KeyRow | None = None
         "row": row,
         "secret": secret,
         "instead_of": instead_of,
-        "send": _send(secret, kind) if sends else "",
-        "format": "litellm" if kind == "litellm" else "native",
-        "litellm": _litellm(secret) if sends and kind == "litellm" else "",
+        "send": connecting.first_event(kind, secret) if sends else "",
+        "format": connecting.format_of(kind),
+        "pastes": connecting.pastes(kind, secret) if sends else [],
         "poll": (
             f'curl -i {settings.BASE_URL}/api/v1/rules/{row.environment} \\\n  -H "Authorization: Bearer {secret}"'
             if row.may_fetch_rules
@@ -336,42 +253,6 @@ def _made(request: HttpRequest, secret: str, *, instead_of: KeyRow | None = None
     answer = render(request, "dashboards/gateway_key_made.html", context)
     add_never_cache_headers(answer)  # no-store among them
     return answer
-
-
-def _send(secret: str, kind: str) -> str:
-    """Return the lines that send an event as a gateway of this kind does.
-
-    The first format that comes in is what a live stream is counted by from then on: a native event to try LiteLLM's key
-    would leave everything that LiteLLM sends uncounted.
-    """
-    number, now = "'\"$(date +%s)\"'", "'\"$(date -u +%FT%TZ)\"'"
-    if kind == "litellm":
-        path = "litellm"
-        event = (
-            f'[{{"id": "hello-{number}", "litellm_call_id": "hello-{number}", "status": "success",\n'
-            f'    "startTime": {number}, "endTime": {number}, "model": "gpt-5.5", "custom_llm_provider": "openai",\n'
-            '    "prompt_tokens": 12, "completion_tokens": 3, "request_tags": ["use_case:hello-tollkeeper"]}]'
-        )
-    else:
-        path = "events"
-        event = (
-            f'{{"id": "hello-{number}", "time": "{now}", "use_case": "hello-tollkeeper",\n'
-            '    "model": "gpt-5.5", "input_tokens": 12, "output_tokens": 3}'
-        )
-    return (
-        f"curl -i -X POST {settings.BASE_URL}/api/v1/usage/{path} \\\n"
-        f'  -H "Authorization: Bearer {secret}" \\\n'
-        f"  -d '{event}'"
-    )
-
-
-def _litellm(secret: str) -> str:
-    return (
-        'litellm_settings:\n  callbacks: ["tollkeeper"]\ncallback_settings:\n  tollkeeper:\n'
-        f"    callback_type: generic_api\n    endpoint: {settings.BASE_URL}/api/v1/usage/litellm\n"
-        f'    headers: {{Authorization: "Bearer {secret}"}}\n    max_retries: 3\n'
-        "    event_types: [llm_api_success, llm_api_failure]"
-    )
 
 
 def _zone(request: HttpRequest) -> str:

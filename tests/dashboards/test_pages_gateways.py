@@ -6,24 +6,32 @@ import hashlib
 import json
 import re
 import shlex
+import subprocess
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
+import yaml
 from django.utils import timezone
+from opentelemetry.util.re import parse_env_headers
 
+from alerts.models import Alert
 from catalog.models import Gateway, GatewayKey
+from catalog.rules import gateway_settings
 from catalog.selectors import callers
 from catalog.services import gateways
 from core.models import ApiKey, AuditEntry, Organisation
 from core.services import keys
+from dashboards.forms_gateways import KINDS, PLACES
 from dashboards.selectors import gateways as page_of
-from dashboards.views.gateways import rules_words
+from dashboards.views import connecting
+from dashboards.views.gateway_words import rate_words, rules_words, seconds_words
 from routing.models import Environment, GatewayPoll, Version
 from tests.dashboards.seeing import HOSTILE, book, call, signed_in
 from tests.factories import make_key
 from tests.usage import making
-from usage.models import Receipt
+from usage.models import LedgerEntry, Receipt, Source
+from usage.services import silence
 
 pytestmark = pytest.mark.django_db
 SECRET = re.compile(r"tk_[A-Za-z0-9_-]{43}")
@@ -120,6 +128,201 @@ def test_a_gateway_shows_what_it_sent_what_waits_and_how_it_is_counted(client):
     assert line.lags
     Receipt.objects.filter(state="pending").update(received_at=timezone.now())
     assert not client.get("/gateways/").context["lines"][0].lags
+
+
+def test_the_stream_of_a_gateway_is_told_on_the_list_and_on_its_page(client):
+    making.make_priced_offering()
+    now = timezone.now()
+    known = making.make_event(occurred_at=now - timedelta(seconds=90))
+    making.send(known, *(call() for _ in range(29)), received_at=now - timedelta(seconds=30))
+    changed = making.make_event(event_id=known.event_id, output_tokens=7, occurred_at=now)
+    making.send(changed, making.make_event(occurred_at=now - timedelta(days=40)), received_at=now)
+    signed_in(client, "viewer")
+
+    (line,) = client.get("/gateways/").context["lines"]
+    pk = gateways.get("edge").pk
+    page = client.get(f"/gateways/{pk}/").content.decode()
+
+    assert line.rates == ["2.1", "0.5", "< 0.1"]
+    assert line.lag[0] == "20 days"
+    assert [(one.count, one.words, one.wrong) for one in line.not_counted] == [
+        (1, "in conflict", True), (1, "too old", True)
+    ]  # fmt: skip
+    assert f"/intake/held/?gateway={pk}&amp;reason=conflict" in page
+    assert ">32</span> events in 15 minutes" in page
+    assert "unless it was just as quiet at this time a week before" in page
+
+
+def test_a_second_format_and_bodies_set_aside_are_seen_on_the_page(client):
+    book(call())
+    making.send(call(), format="litellm", received_at=timezone.now())
+    aside = making.take(call(), received_at=timezone.now())
+    Receipt.objects.filter(pk=aside).update(state="failed")
+    pk = gateways.get("edge").pk
+    signed_in(client, "viewer")
+
+    page = client.get(f"/gateways/{pk}/").content.decode()
+
+    assert "litellm, 1 of its last bodies" in page
+    assert "kept aside" in page
+    assert f"/intake/?show=failed&amp;gateway={pk}" in page
+    assert f"/intake/?show=failed&amp;gateway={pk}" in client.get("/gateways/").content.decode()
+
+
+def test_a_silent_gateway_says_so_with_what_to_check(client):
+    now = timezone.now()
+    book(call(), at=now - timedelta(hours=3))
+    signed_in(client, "viewer")
+    pk = gateways.get("edge").pk
+    assert "silent" not in client.get(f"/gateways/{pk}/").content.decode().partition("Its stream")[0]
+
+    silence.look(at=now)
+
+    alert = Alert.objects.get()
+    for path in ("/gateways/", f"/gateways/{pk}/"):
+        assert f"/alerts/{alert.pk}/" in client.get(path).content.decode(), path
+    assert "Check that it runs" in client.get(f"/gateways/{pk}/").content.decode()
+    assert client.get(f"/alerts/{alert.pk}/").status_code == 200
+    book(call(), at=now)
+    silence.look(at=now)
+    assert f"/alerts/{alert.pk}/" not in client.get("/gateways/").content.decode()
+
+
+def test_an_alert_of_all_gateways_is_none_of_one_that_may_be_silent(client):
+    now = timezone.now()
+    for name in ("edge", "other", "quiet"):
+        book(call(), at=now - timedelta(hours=3), gateway=name)
+    gateways.create(name="new", by="ann", at=now)
+    gateways.change_settings(gateway_id=gateways.get("quiet").pk, given={"silent_after_minutes": 0}, by="ann")
+    silence.look(at=now)
+    signed_in(client, "viewer")
+
+    lines = client.get("/gateways/").context["lines"]
+
+    assert {line.row.name for line in lines if line.row.silent_alert} == {"edge", "other"}
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [(0, "0"), (0.02, "< 0.1"), (0.1, "0.1"), (9.94, "9.9"), (9.96, "10"), (1234.4, "1,234")],
+)
+def test_rates_are_as_exact_as_anybody_wants(words, said):
+    assert rate_words(words) == said
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [(0.04, "0.0 s"), (9.9, "9.9 s"), (10, "10 s"), (119, "119 s"), (120, "2 min"), (7200, "2 h"), (200_000, "2 days")],
+)
+def test_lags_are_told_in_their_unit(seconds, said):
+    assert seconds_words(seconds) == said
+
+
+# --- settings ---
+
+
+def chosen(**overrides):
+    """Return what a person sends who leaves all settings as they are."""
+    given = {f"place_{n}": place for n, place in enumerate(PLACES, 1)}
+    return {**given, "silent_after_minutes": "60", "accounting_format": "", "seen": ""} | overrides
+
+
+def test_settings_are_kept_and_shown_again(client):
+    making.make_gateway()
+    pk = gateways.get("edge").pk
+    person = signed_in(client, "platform")
+    given = chosen(
+        place_1="team", place_2="tag", place_3="", place_4="", place_5="", silent_after_minutes="15",
+        by_key_alias="support-bot-prod = support-routing\r\n\r\nodd=name = legal ", by_team="t-1=contracts",
+        reason="keys have names now",
+    )  # fmt: skip
+
+    page = client.post(f"/gateways/{pk}/settings/", given, follow=True).content.decode()
+    form = client.get(f"/gateways/{pk}/settings/").context["form"]
+
+    known = gateway_settings.read(Gateway.objects.get(pk=pk).settings)
+    assert known.use_case_from == ("team", "tag")
+    assert known.use_case_by_key_alias == {"support-bot-prod": "support-routing", "odd=name": "legal"}
+    assert (known.use_case_by_team, known.silent_after_minutes) == ({"t-1": "contracts"}, 15)
+    assert "longer than 15 minutes" in page
+    assert (form["place_1"].value(), form["by_team"].value()) == ("team", "t-1 = contracts")
+    entry = AuditEntry.objects.get(table="catalog_gateway", operation="update")
+    assert (entry.actor, entry.reason) == (person.email, "keys have names now")
+    assert "Nothing was changed" in client.post(f"/gateways/{pk}/settings/", given, follow=True).content.decode()
+
+
+def test_everything_that_is_wrong_with_settings_is_shown_at_its_field_and_nothing_is_kept(client):
+    book(call())
+    pk = gateways.get("edge").pk
+    signed_in(client, "platform")
+    wrong = chosen(place_2="tag", silent_after_minutes="-1", accounting_format="litellm", seen="native")
+
+    answer = client.post(f"/gateways/{pk}/settings/", wrong)
+    unread = client.post(f"/gateways/{pk}/settings/", chosen(by_team="a = b\nno sign\na = c", silent_after_minutes="x"))
+
+    assert answer.status_code == unread.status_code == 422
+    assert set(answer.context["form"].errors) == {"place_1", "silent_after_minutes", "reason"}
+    assert unread.context["form"].errors["by_team"] == [
+        "Line 2: write it as NAME = USE CASE.", "Line 3: this name stands there already."
+    ]  # fmt: skip
+    assert Gateway.objects.get(pk=pk).settings == {}
+    nowhere = chosen(**{f"place_{n}": "" for n in range(1, 6)}, silent_after_minutes="")
+    answer = client.post(f"/gateways/{pk}/settings/", nowhere)
+    assert set(answer.context["form"].errors) == {"place_1", "silent_after_minutes"}
+
+
+def test_another_format_is_chosen_with_a_reason_unless_it_moved_meanwhile(client):
+    book(call())
+    pk = gateways.get("edge").pk
+    signed_in(client, "platform")
+    given = chosen(accounting_format="litellm", seen="native", reason="the native callback is gone")
+
+    stale = client.post(f"/gateways/{pk}/settings/", given | {"seen": "otlp"})
+    page = client.post(f"/gateways/{pk}/settings/", given, follow=True).content.decode()
+
+    assert set(stale.context["form"].errors) == {"accounting_format"}
+    assert "litellm; other formats are kept, not counted" in page
+    assert Source.objects.get().accounting_format == "litellm"
+    entry = AuditEntry.objects.filter(table="usage_source").latest("id")
+    assert entry.reason == "the native callback is gone"
+
+
+def test_the_format_of_a_gateway_that_sent_nothing_is_left_to_its_first_body_or_chosen(client):
+    making.make_gateway()
+    pk = gateways.get("edge").pk
+    signed_in(client, "platform")
+
+    client.post(f"/gateways/{pk}/settings/", chosen())
+    assert not Source.objects.exists()
+    client.post(f"/gateways/{pk}/settings/", chosen(accounting_format="otlp"))
+    assert Source.objects.get().accounting_format == "otlp"
+
+
+@pytest.mark.parametrize("role", ["viewer", "finance", "engineer", "approver"])
+def test_who_may_not_manage_gateways_changes_no_settings(client, role):
+    making.make_gateway()
+    pk = gateways.get("edge").pk
+    signed_in(client, role)
+
+    assert client.get(f"/gateways/{pk}/settings/").status_code == 403
+    assert client.post(f"/gateways/{pk}/settings/", chosen(silent_after_minutes="5")).status_code == 403
+    assert f"/gateways/{pk}/settings/" not in client.get(f"/gateways/{pk}/").content.decode()
+    assert Gateway.objects.get(pk=pk).settings == {}
+
+
+def test_a_retired_gateway_has_no_settings_and_strangers_sign_in_first(client):
+    edge = making.make_gateway()
+    assert client.get(f"/gateways/{edge.pk}/settings/")["Location"].startswith("/accounts/login/")
+    gateways.retire(gateway=edge, by="ann", at=timezone.now())
+    signed_in(client, "platform")
+
+    for answer in (
+        client.get(f"/gateways/{edge.pk}/settings/", follow=True),
+        client.post(f"/gateways/{edge.pk}/settings/", chosen(silent_after_minutes="5"), follow=True),
+    ):
+        assert "it sends nothing any more" in answer.content.decode()
+    assert Gateway.objects.get(pk=edge.pk).settings == {}
+    assert client.get("/gateways/999/settings/").status_code == 404
 
 
 def test_keys_are_listed_with_all_but_their_secret(client):
@@ -255,25 +458,76 @@ def test_the_lines_to_paste_hold_the_address_and_the_key(client, settings):
     assert "https://toll.example/api/v1/usage/events" in shlex.split(context["send"])
 
 
-@pytest.mark.parametrize(("kind", "path"), [("native", "events"), ("litellm", "litellm")])
-def test_the_event_to_paste_is_taken_in_the_format_of_the_gateway(client, kind, path):
+def as_the_shell_would(lines: str) -> tuple[str, dict[str, str], str]:
+    """Let a shell read a curl command; returns the address, the headers and the body that would be sent."""
+    script = 'curl() { printf "%s\\0" "$@"; }\n' + lines
+    done = subprocess.run(["/bin/sh", "-c", script], capture_output=True, check=True, timeout=10)
+    words = done.stdout.decode().split("\0")
+    headers = dict(words[n + 1].split(": ", 1) for n, word in enumerate(words) if word == "-H")
+    (address,) = [word for word in words if word.startswith("http")]
+    return address, headers, words[words.index("-d") + 1]
+
+
+@pytest.mark.parametrize("kind", list(KINDS))
+def test_the_event_to_paste_is_taken_and_counted_in_the_format_of_the_gateway(client, settings, kind):
+    settings.BASE_URL = "http://testserver"
     signed_in(client, "platform")
     context = client.post("/gateways/new/", filled_in(kind=kind)).context
-    now = timezone.now()
 
-    words = shlex.split(context["send"])  # what the shell hands to curl, but for the two dates
-    body = words[words.index("-d") + 1]
-    body = body.replace("$(date +%s)", str(int(now.timestamp()))).replace("$(date -u +%FT%TZ)", f"{now:%FT%TZ}")
+    address, headers, body = as_the_shell_would(context["send"])
     answer = client.post(
-        f"/api/v1/usage/{path}",
-        body,
-        content_type="application/json",
-        headers={"Authorization": f"Bearer {context['secret']}"},
+        address.removeprefix("http://testserver"), body, content_type=headers.pop("Content-Type"), headers=headers
     )
+    making.book(at=timezone.now() + timedelta(seconds=1))
 
-    assert (answer.status_code, answer.json()["accepted"]) == (202, 1)
-    assert Receipt.objects.get().format == kind
-    assert ("callback_type: generic_api" in context["litellm"]) is (kind == "litellm")
+    assert answer.status_code in (200, 201, 202), answer.content
+    receipt = Receipt.objects.get()
+    assert (receipt.format, receipt.booked) == (context["format"], 1)
+    entry = LedgerEntry.objects.select_related("use_case").get()
+    assert (entry.use_case.name, entry.uncached_input_tokens, entry.output_tokens) == ("hello-tollkeeper", 12, 3)
+
+
+@pytest.mark.parametrize("kind", list(KINDS))
+def test_what_is_pasted_into_a_gateway_names_our_address_and_the_key(client, settings, kind):
+    settings.BASE_URL = "https://toll.example"
+    signed_in(client, "platform")
+    context = client.post("/gateways/new/", filled_in(kind=kind)).context
+    pk = Gateway.objects.get().pk
+
+    text = " ".join(one.text for one in context["pastes"])
+    page = client.get(f"/gateways/{pk}/").content.decode()
+
+    assert bool(text) is (kind != "native")
+    if text:
+        assert "https://toll.example" in text
+        assert context["secret"] in text
+        assert "YOUR-KEY" in page
+    assert context["secret"] not in page
+    ways = {"litellm": "/api/v1/usage/litellm", "promptlayer": "https://toll.example\n"}
+    assert ways.get(kind, "/v1/traces" if text else "") in text
+
+
+def test_litellm_s_lines_are_yaml_with_retries_and_bifrost_s_are_json(settings):
+    settings.BASE_URL = "https://toll.example"
+
+    (litellm,) = connecting.pastes("litellm", "tk_x")
+    (bifrost,) = connecting.pastes("bifrost", "tk_x")
+
+    callback = yaml.safe_load(litellm.text)["callback_settings"]["tollkeeper"]
+    assert callback["headers"] == {"Authorization": "Bearer tk_x"}
+    assert (callback["max_retries"], callback["callback_type"]) == (3, "generic_api")
+    assert json.loads(bifrost.text)["plugins"][0]["config"]["headers"] == {"Authorization": "Bearer tk_x"}
+    assert connecting.pastes("something of another release") == []
+
+
+def test_the_headers_of_opentelemetry_s_environment_come_back_as_they_were(settings):
+    (paste,) = connecting.pastes("otlp", "tk_x")
+    environment = dict(line.split("=", 1) for line in paste.text.splitlines())
+
+    assert parse_env_headers(environment["OTEL_EXPORTER_OTLP_TRACES_HEADERS"], liberal=True) == {
+        "authorization": "Bearer tk_x"
+    }
+    assert environment["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"].endswith("/v1/traces")
 
 
 def test_a_key_that_may_not_report_or_fetch_gets_no_lines_for_it(client):
@@ -529,8 +783,8 @@ def test_names_that_are_markup_stay_text(client):
         assert HOSTILE not in page, path
 
 
-LIST_QUERIES = 11
-PAGE_QUERIES = 12
+LIST_QUERIES = 12
+PAGE_QUERIES = 14
 
 
 def test_the_pages_ask_the_same_few_questions_however_much_there_is(client, django_assert_num_queries):

@@ -51,14 +51,14 @@ class Clock:
 
     spent: dict[str, Spent] = field(default_factory=dict)
     _open: list[str] = field(default_factory=lambda: [REST])
-    _backends: list[Path] = field(default_factory=list)
+    _backend: Path = Path("/nowhere")
     _last: tuple[float, float, float] = (0.0, 0.0, 0.0)
 
     def start(self) -> None:
         self.spent = {}
         with connection.cursor() as cursor:
-            cursor.execute("SELECT pid FROM pg_stat_activity WHERE datname = current_database()")
-            self._backends = [Path(f"/proc/{pid}/schedstat") for (pid,) in cursor.fetchall()]
+            cursor.execute("SELECT pg_backend_pid()")
+            self._backend = Path(f"/proc/{cursor.fetchone()[0]}/schedstat")
         self._last = self._now()
 
     def stop(self) -> None:
@@ -83,7 +83,7 @@ class Clock:
         self._last = now
 
     def _now(self) -> tuple[float, float, float]:
-        return time.perf_counter(), time.process_time(), sum(map(_seconds, self._backends))
+        return time.perf_counter(), time.process_time(), _seconds(self._backend)
 
 
 def _seconds(schedstat: Path) -> float:

@@ -27,7 +27,9 @@ from usage.formats.labels import MAX_ID, MAX_KEY, MAX_KEYS, MAX_LABEL, MAX_VALUE
 from usage.formats.native import service_tier
 from usage.formats.numbers import DO_NOT_ADD_UP, MAX_COUNT, MAX_INT4, disjoint, money
 from usage.formats.otlp import words
-from usage.formats.otlp.wire import INTERNAL, SERVER, Facts, Seen, Value
+from usage.formats.otlp.wire import INTERNAL, SERVER, Seen, Value
+
+Told = dict[str, Value]  # by what it means: `words`
 
 _CALLS = frozenset((
     "chat", "generate_content", "text_completion", "embeddings",
@@ -84,25 +86,26 @@ def is_call(span: Seen) -> bool:
 
     Some that are will give way to others of the same call; see `usage.rules.traces`.
     """
-    facts = span.facts
-    if not facts or span.name in _SUMS:
+    told = span.facts.told
+    if not told or span.name in _SUMS:
         return False
-    ai = facts.get(words.AI_OPERATION)
+    ai = told.get(words.AI_OPERATION)
     if ai is not None:
         return str(ai).endswith(_AI_CALLS)
-    if words.OPENCLAW_UNIT in facts or span.name == "openclaw.model.call":
+    if words.OPENCLAW_UNIT in told or span.name == "openclaw.model.call":
         return True
-    kind = facts.get(words.OPENINFERENCE_KIND)
+    kind = told.get(words.OPENINFERENCE_KIND)
     if kind is not None:
         return str(kind).upper() in _OPENINFERENCE_CALLS
-    if words.TRACELOOP_KIND in facts:
+    if words.TRACELOOP_KIND in told:
         return False
-    operation = _first(facts, words.OPERATION)
+    operation = told.get(words.OPERATION)
     if operation in _NO_CALLS:
         return False
-    if _some(facts, words.INPUT) or _some(facts, words.OUTPUT):
+    # A figure that cannot be read is for the reading to refuse.
+    if told.get(words.INPUT, 0) not in (0, "0") or told.get(words.OUTPUT, 0) not in (0, "0"):
         return True
-    failed = span.failed or _first(facts, words.ERROR_TYPE) is not None
+    failed = span.failed or words.ERROR_TYPE in told
     if operation in _CALLS:
         # Without usage a wrapper looks like a call; a stream that told no usage is a client's.
         client = span.kind not in (INTERNAL, SERVER) or span.name == "litellm_request"
@@ -111,8 +114,8 @@ def is_call(span: Seen) -> bool:
         failed
         and operation is None
         and span.kind not in (INTERNAL, SERVER)
-        and _first(facts, words.REQUESTED) is not None
-        and _first(facts, words.PROVIDER) is not None
+        and words.ASKED in told
+        and (words.PROVIDER in told or words.CLOUDFLARE_PROVIDER in told)
     )
 
 
@@ -123,18 +126,18 @@ def event_of(span: Seen, place: Place, latest: datetime, settings: FormatSetting
         Refused: it has no id, no time, no model, or a count that is none.
     """
     key = settings.user_key
-    facts = span.facts
-    levels = (facts, *(one.facts for one in place.above), span.resource)
+    told = span.facts.told
+    levels = (told, *(one.facts.told for one in place.above), span.resource.told)
     flags: list[str] = []
 
     if not span.trace or not span.span:
         raise Refused("traceId, spanId: not 16 and 8 bytes in hexadecimal")
     started_at, ended_at = _times(span, latest)
-    hidden = _hidden_params(facts)
+    hidden = _hidden_params(told)
 
-    counts = _counts(facts, flags)
+    counts = _counts(told, flags)
     provider, model, requested = _models(span, key)
-    _inclusive(counts, facts)
+    _inclusive(counts, told)
     uncached, output, fits = disjoint(counts)
     if not fits:
         flags.append(DO_NOT_ADD_UP)
@@ -144,19 +147,19 @@ def event_of(span: Seen, place: Place, latest: datetime, settings: FormatSetting
     if not model and status not in ("error", "blocked"):
         raise Refused("gen_ai.request.model: required and missing, as is gen_ai.response.model")
 
-    stated = _first(facts, words.COST)
+    stated = told.get(words.COST)
     cost = _cost(hidden.response_cost if stated is None else stated, flags)
     if not cost and status != "cache_hit" and (used or not counted):
         cost = None  # 0 is said where a gateway has no price, and where it saw no usage
 
-    call = _text(facts, words.CALL)
-    requester = _object(facts.get(words.REQUESTER))
-    tagged = _tags(levels, requester, key)
+    call = _text(told, words.CALL)
+    requester = _object(told.get(words.REQUESTER))
+    tagged = _tags(span, place, requester, key)
     team = tidy(_found(levels, words.TEAM), MAX_LABEL, key)
     rule = _found(levels[:-1], words.RULE)
     ruled = tags.read([f"tollkeeper_rule:{rule}"], key) if rule else tagged
     # A cached answer tells the id of the first; and LiteLLM tells its call's where the provider told none.
-    response = _text(facts, words.RESPONSE)
+    response = _text(told, words.RESPONSE)
     if status == "cache_hit" or response == call:
         response = ""
     seconds = (ended_at - started_at).total_seconds()
@@ -183,14 +186,14 @@ def event_of(span: Seen, place: Place, latest: datetime, settings: FormatSetting
         image_output_tokens=counts.image_output_tokens or 0,
         web_searches=counts.web_searches or 0,
         reasoning_tokens=counts.reasoning_tokens,
-        service_tier=service_tier(tidy_name(_text(facts, words.SERVICE_TIER) or counts.service_tier, key)),
+        service_tier=service_tier(tidy_name(_text(told, words.SERVICE_TIER) or counts.service_tier, key)),
         reported_cost_usd=cost,
         latency_ms=round(seconds * 1000) if seconds <= MAX_INT4 // 1000 else None,
         # LiteLLM's first instrumentation gives each attempt a trace of its own, and a trace may hold many calls.
         call_group=tidy(call, MAX_ID, key) or span.trace,
         rules_version=ruled.rules_version or _small(_found(levels[:-1], words.RULES_VERSION), MAX_INT4),
         rule=ruled.rule,
-        fallback_index=_fallbacks(facts, hidden),
+        fallback_index=_fallbacks(told, hidden),
         session=tidy(_found(levels, words.SESSION), MAX_ID, key),
         user=tidy(_found(levels, words.USER), MAX_ID, key),
         tags=tagged.tags,
@@ -225,10 +228,11 @@ def _times(span: Seen, latest: datetime) -> tuple[datetime, datetime]:
 
 
 def _status(span: Seen, used: bool) -> str:
-    error = _text(span.facts, words.ERROR_TYPE)
+    told = span.facts.told
+    error = _text(told, words.ERROR_TYPE)
     if span.failed or error:
         return "blocked" if _BLOCKED.search(error) else "error"
-    if str(_first(span.facts, words.CACHE_HIT)).lower() in ("true", "hit", "1"):
+    if _text(told, words.CACHE_HIT).lower() in ("true", "hit", "1"):
         return "cache_hit"
     return "ok" if used else "usage_missing"
 
@@ -236,31 +240,31 @@ def _status(span: Seen, used: bool) -> str:
 # --- what was used ---
 
 
-def _counts(facts: Facts, flags: list[str]) -> usage_objects.Usage:
-    counts = _usage_object(facts, flags)
-    counts.input_tokens = _count(facts, words.INPUT) or counts.input_tokens
-    counts.output_tokens = _count(facts, words.OUTPUT) or counts.output_tokens
-    counts.cache_read_input_tokens = _count(facts, words.CACHE_READ) or counts.cache_read_input_tokens
+def _counts(told: Told, flags: list[str]) -> usage_objects.Usage:
+    counts = _usage_object(told, flags)
+    counts.input_tokens = _count(told, words.INPUT) or counts.input_tokens
+    counts.output_tokens = _count(told, words.OUTPUT) or counts.output_tokens
+    counts.cache_read_input_tokens = _count(told, words.CACHE_READ) or counts.cache_read_input_tokens
     written, write_5m, write_1h = (
-        _count(facts, keys) for keys in (words.CACHE_WRITE, words.CACHE_WRITE_5M, words.CACHE_WRITE_1H)
+        _count(told, meaning) for meaning in (words.CACHE_WRITE, words.CACHE_WRITE_5M, words.CACHE_WRITE_1H)
     )
     if written or write_5m or write_1h:
         # What is not told apart is of five minutes, every provider's default.
         counts.cache_write_5m_input_tokens = max(write_5m or 0, (written or 0) - (write_1h or 0))
         counts.cache_write_1h_input_tokens = write_1h
-    reasoning = _count(facts, words.REASONING)
+    reasoning = _count(told, words.REASONING)
     if reasoning is not None:
         counts.reasoning_tokens = reasoning
-    counts.audio_input_tokens = _count(facts, words.AUDIO_INPUT) or counts.audio_input_tokens
-    counts.audio_output_tokens = _count(facts, words.AUDIO_OUTPUT) or counts.audio_output_tokens
-    counts.image_input_tokens = _count(facts, words.IMAGE_INPUT) or counts.image_input_tokens
-    counts.image_output_tokens = _count(facts, words.IMAGE_OUTPUT) or counts.image_output_tokens
+    counts.audio_input_tokens = _count(told, words.AUDIO_INPUT) or counts.audio_input_tokens
+    counts.audio_output_tokens = _count(told, words.AUDIO_OUTPUT) or counts.audio_output_tokens
+    counts.image_input_tokens = _count(told, words.IMAGE_INPUT) or counts.image_input_tokens
+    counts.image_output_tokens = _count(told, words.IMAGE_OUTPUT) or counts.image_output_tokens
     return counts
 
 
-def _usage_object(facts: Facts, flags: list[str]) -> usage_objects.Usage:
+def _usage_object(told: Told, flags: list[str]) -> usage_objects.Usage:
     """Return what LiteLLM's first instrumentation tells of the parts: only its copy of the answer's usage has them."""
-    given = _object(facts.get(words.USAGE_OBJECT))
+    given = _object(told.get(words.USAGE_OBJECT))
     if given:
         try:
             return usage_objects.openai_chat(given)
@@ -269,7 +273,7 @@ def _usage_object(facts: Facts, flags: list[str]) -> usage_objects.Usage:
     return usage_objects.Usage()
 
 
-def _inclusive(counts: usage_objects.Usage, facts: Facts) -> None:
+def _inclusive(counts: usage_objects.Usage, told: Told) -> None:
     """Bring figures that stand beside each other into the input. See Note [What is counted inside what]."""
     cached = (
         (counts.cache_read_input_tokens or 0)
@@ -280,30 +284,25 @@ def _inclusive(counts: usage_objects.Usage, facts: Facts) -> None:
         return
     given = counts.input_tokens or 0
     beside = given + cached
-    total = _count(facts, words.TOTAL)
-    anthropic = "anthropic" in _text(facts, words.PROVIDER).lower() or "claude" in _text(facts, words.SERVED).lower()
+    total = _count(told, words.TOTAL)
+    anthropic = "anthropic" in _text(told, words.PROVIDER).lower() or "claude" in _text(told, words.SERVED).lower()
     if total == beside + (counts.output_tokens or 0) or (given < cached and anthropic):
         counts.input_tokens = beside
 
 
-def _count(facts: Facts, keys: tuple[str, ...]) -> int | None:
-    """Return the first count that says something; a 0 says less than a figure, as some report both.
+def _count(told: Told, meaning: str) -> int | None:
+    """Return a count, None where none is given.
 
     Raises:
         Refused: it is none.
     """
-    zero = None
-    for key in keys:
-        value = facts.get(key)
-        if value is None:
-            continue
-        count = _whole(value)
-        if count is None or not 0 <= count <= MAX_COUNT:
-            raise Refused(f"{key}: not a whole number from 0 to 10**10")
-        if count:
-            return count
-        zero = 0
-    return zero
+    value = told.get(meaning)
+    if value is None:
+        return None
+    count = _whole(value)
+    if count is None or not 0 <= count <= MAX_COUNT:
+        raise Refused(f"{words.NAMES[meaning][0]}: not a whole number from 0 to 10**10")
+    return count
 
 
 def _whole(value: Value) -> int | None:
@@ -314,11 +313,6 @@ def _whole(value: Value) -> int | None:
     if type(value) is str and value.isascii() and value.isdigit() and len(value) < 20:
         return int(value)
     return None
-
-
-def _some(facts: Facts, keys: tuple[str, ...]) -> bool:
-    """Say whether a figure is given that is not 0; one that cannot be read is for the reading to refuse."""
-    return any(facts.get(key) not in (None, 0, "0", "") for key in keys)
 
 
 def _cost(given: Value | Decimal | None, flags: list[str]) -> Decimal | None:
@@ -333,8 +327,8 @@ def _cost(given: Value | Decimal | None, flags: list[str]) -> Decimal | None:
         return None
 
 
-def _hidden_params(facts: Facts) -> _Hidden:
-    given = facts.get(words.HIDDEN)
+def _hidden_params(told: Told) -> _Hidden:
+    given = told.get(words.HIDDEN)
     if isinstance(given, str) and len(given) <= _LONGEST_OBJECT:
         try:
             return _hidden.decode(given)
@@ -343,8 +337,8 @@ def _hidden_params(facts: Facts) -> _Hidden:
     return _Hidden()
 
 
-def _fallbacks(facts: Facts, hidden: _Hidden) -> int:
-    index = _first(facts, words.FALLBACK)
+def _fallbacks(told: Told, hidden: _Hidden) -> int:
+    index = told.get(words.FALLBACK)
     if index is None and hidden.additional_headers:
         index = hidden.additional_headers.fallbacks
     return _small(index, 1000)
@@ -360,23 +354,26 @@ def _small(value: Value | None, most: int) -> int:
 
 def _models(span: Seen, key: bytes) -> tuple[str, str, str]:
     """Return provider, model and requested model."""
-    facts = span.facts
-    requested = _text(facts, words.REQUESTED) or _asked(facts) or _text(facts, words.SERVED)
-    served = _text(facts, words.SERVED) or _text(facts, words.ASKED) or requested
-    provider = _API.sub("", _text(facts, words.PROVIDER))
-    if span.resource.get("service.name") == "openrouter":
+    told = span.facts.told
+    in_litellm = _text(told, words.LITELLM_MODEL)
+    served = in_litellm or _text(told, words.SERVED)
+    asked = _text(told, words.ASKED)
+    requested = _text(told, words.GROUP) or asked or _asked(told) or served
+    served = served or asked or requested
+    provider = _API.sub("", _text(told, words.PROVIDER) or _text(told, words.CLOUDFLARE_PROVIDER))
+    if span.resource.told.get(words.SERVICE) == "openrouter":
         # Broadcast tells the author of the model as its provider, but OpenRouter is who serves and bills.
         provider = "openrouter"
-    if not provider and words.SERVED[0] in facts:
-        provider = served.partition("/")[0] if "/" in served else ""  # LiteLLM's names begin with it
+    if not provider and "/" in in_litellm:
+        provider = in_litellm.partition("/")[0]  # LiteLLM's names begin with it
     provider = tidy_name(provider, key)
     served = tidy_name(served, key)
     # Without its provider's prefix, not another's: OpenRouter's `anthropic/x` stays.
     return provider, served.removeprefix(provider + "/") if provider else served, tidy_name(requested, key)
 
 
-def _asked(facts: Facts) -> str:
-    given = facts.get(words.INVOCATION)
+def _asked(told: Told) -> str:
+    given = told.get(words.INVOCATION)
     if isinstance(given, str) and len(given) <= _LONGEST_OBJECT:
         try:
             asked = _invocation.decode(given)
@@ -390,7 +387,7 @@ def _asked(facts: Facts) -> str:
 
 
 def _use_case(
-    levels: Sequence[Facts], requester: dict[str, Any], tagged: str, team: str, settings: FormatSettings
+    levels: Sequence[Told], requester: dict[str, Any], tagged: str, team: str, settings: FormatSettings
 ) -> str:
     for source in settings.use_case_from:
         found: Any = ""
@@ -421,20 +418,19 @@ def _object(text: Value | None) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _tags(levels: Sequence[Facts], requester: dict[str, Any], key: bytes) -> tags.Tagged:
+def _tags(span: Seen, place: Place, requester: dict[str, Any], key: bytes) -> tags.Tagged:
     """Return tags, with the use case and the rule that LiteLLM's name; of one name the nearest span's holds."""
     given = requester.get("tags")
     read = tags.read((one for one in given if isinstance(one, str)) if isinstance(given, list) else None, key)
-    for facts in levels[:-1]:
-        bare = "gen_ai.model.provider" in facts
-        for attribute, fact in facts.items():
-            name = words.tag_name(attribute)
-            if name and (bare or "." in attribute):
-                value = _shown(fact)
-                name = tidy(name, MAX_KEY, key)
-                # What is longer than a label may be is not one, and may be a prompt.
-                if name and name not in read.tags and len(read.tags) < MAX_KEYS and len(value) <= MAX_VALUE:
-                    read.tags[name] = tidy(value, MAX_VALUE, key)
+    for one in (span, *place.above):
+        facts = one.facts
+        cloudflare = facts.bare if words.CLOUDFLARE_PROVIDER in facts.told else {}
+        for name, fact in (facts.tags | cloudflare).items() if facts.tags or cloudflare else ():
+            value = _shown(fact)
+            name = tidy(name, MAX_KEY, key)
+            # What is longer than a label may be is not one, and may be a prompt.
+            if name and name not in read.tags and len(read.tags) < MAX_KEYS and len(value) <= MAX_VALUE:
+                read.tags[name] = tidy(value, MAX_VALUE, key)
     return read
 
 
@@ -445,22 +441,13 @@ def _shown(value: Value) -> str:
 # --- looking things up ---
 
 
-def _first(facts: Facts, keys: tuple[str, ...]) -> Value | None:
-    for key in keys:
-        value = facts.get(key)
-        if value is not None and value != "":
-            return value
-    return None
-
-
-def _text(facts: Facts, keys: tuple[str, ...]) -> str:
-    value = _first(facts, keys)
+def _text(told: Told, meaning: str) -> str:
+    value = told.get(meaning)
     return value if isinstance(value, str) else "" if value is None else _shown(value)
 
 
-def _found(levels: Sequence[Facts], keys: tuple[str, ...]) -> str:
-    for facts in levels:
-        value = _text(facts, keys)
-        if value:
-            return value
+def _found(levels: Sequence[Told], meaning: str) -> str:
+    for told in levels:
+        if meaning in told:
+            return _text(told, meaning)
     return ""

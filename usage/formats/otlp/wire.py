@@ -17,10 +17,9 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 from usage.events import UnreadableBody
 from usage.formats.items import UNDECODABLE
-from usage.formats.otlp.words import is_read
+from usage.formats.otlp.words import COUNTS, Place, place_of
 
 Value = str | int | float | bool
-Facts = dict[str, Value]
 
 MOST_SPANS = 100_000  # of a body: a collector sends 8,192 at once
 MOST_ATTRIBUTES = 1000  # of a span that are looked at; SDKs stop at 128
@@ -29,6 +28,40 @@ INTERNAL, SERVER = 1, 2
 _FAILED = 2
 _BLANK = b" \t\r\n"
 _BOM = b"\xef\xbb\xbf"
+
+
+class Facts(msgspec.Struct, gc=False):
+    """What the attributes of a span or resource tell, by what they mean, and the tags of a caller's own."""
+
+    told: dict[str, Value]
+    tags: dict[str, Value]
+    bare: dict[str, Value]  # tags if the span is Cloudflare's
+
+
+class _Gathering:
+    """Attributes being read into facts: of several that mean one thing the one of the least rank stays."""
+
+    __slots__ = ("_bare", "_ranks", "_tags", "_told")
+
+    def __init__(self) -> None:
+        self._told: dict[str, Value] = {}
+        self._ranks: dict[str, int] = {}
+        self._tags: dict[str, Value] = {}
+        self._bare: dict[str, Value] = {}
+
+    def add(self, place: Place, value: Value) -> None:
+        meaning, rank, tag, bare = place
+        if not meaning:
+            (self._bare if bare else self._tags)[tag] = value
+        elif value != "":
+            if meaning in COUNTS and value in (0, "0"):
+                rank += 100
+            if rank <= self._ranks.get(meaning, rank):
+                self._ranks[meaning] = rank
+                self._told[meaning] = value
+
+    def facts(self) -> Facts:
+        return Facts(self._told, self._tags, self._bare)
 
 
 class Seen(msgspec.Struct, gc=False):
@@ -90,21 +123,21 @@ def _protobuf(body: bytes) -> Iterator[Seen]:
 
 
 def _facts(attributes: Any) -> Facts:
-    facts: Facts = {}
+    gathering = _Gathering()
     for attribute in attributes[:MOST_ATTRIBUTES]:
-        key = attribute.key
-        if is_read(key):
+        place = place_of(attribute.key)
+        if place is not None:
             value = attribute.value
             kind = value.WhichOneof("value")
             if kind == "string_value":
-                facts[key] = value.string_value
+                gathering.add(place, value.string_value)
             elif kind == "int_value":
-                facts[key] = value.int_value
+                gathering.add(place, value.int_value)
             elif kind == "double_value":
-                facts[key] = value.double_value
+                gathering.add(place, value.double_value)
             elif kind == "bool_value":
-                facts[key] = value.bool_value
-    return facts
+                gathering.add(place, value.bool_value)
+    return gathering.facts()
 
 
 def _hex(id_: bytes, size: int) -> str:
@@ -230,20 +263,21 @@ _KINDS = {"SPAN_KIND_INTERNAL": INTERNAL, "SPAN_KIND_SERVER": SERVER, "SPAN_KIND
 
 
 def _json_facts(attributes: list[_Attribute] | None) -> Facts:
-    facts: Facts = {}
+    gathering = _Gathering()
     for attribute in (attributes or ())[:MOST_ATTRIBUTES]:
         value = attribute.value
-        if value is None or not is_read(attribute.key):
+        place = place_of(attribute.key) if value is not None else None
+        if value is None or place is None:
             continue
         if value.string_value is not None:
-            facts[attribute.key] = value.string_value
+            gathering.add(place, value.string_value)
         elif value.int_value is not None:
-            facts[attribute.key] = value.int_value
+            gathering.add(place, value.int_value)
         elif value.double_value is not None:
-            facts[attribute.key] = value.double_value
+            gathering.add(place, value.double_value)
         elif value.bool_value is not None:
-            facts[attribute.key] = value.bool_value
-    return facts
+            gathering.add(place, value.bool_value)
+    return gathering.facts()
 
 
 def _json_id(text: str, size: int) -> str:

@@ -74,11 +74,15 @@ _Accepted = inline_serializer(
 )
 
 
-def _schema(summary: str, description: str) -> Any:
+def _schema(summary: str, description: str, *also: str) -> Any:
     return extend_schema(
         summary=summary,
         description=description + " Bodies may be compressed with gzip or zstd.",
-        request={"application/json": OpenApiTypes.OBJECT, "application/x-ndjson": OpenApiTypes.STR},
+        request={
+            "application/json": OpenApiTypes.OBJECT,
+            "application/x-ndjson": OpenApiTypes.STR,
+            **dict.fromkeys(also, OpenApiTypes.OBJECT),
+        },
         responses={
             202: _Accepted,
             400: OpenApiResponse(description="The body cannot be read; nothing of it was kept."),
@@ -173,6 +177,8 @@ def _gateway_settings(gateway_id: int, at: datetime) -> dict[str, Any]:
     "`model`. `replaces` names an earlier event in whose place this one counts, `voids` one that it takes back; an "
     "event that voids needs only `id` and `time` beside it. Events may come as CloudEvents, structured, in batches or "
     "in binary mode: the native event is the `data`, and `id` and `time` of the envelope stand in where it has none.",
+    "application/cloudevents+json",
+    "application/cloudevents-batch+json",
 )
 class UsageEventsApi(IntakeApi):
     format_name = "native"

@@ -27,7 +27,7 @@ from dashboards.views.access import page
 from dashboards.views.catalog import offering_url
 from dashboards.views.links import Link
 from usage.models import Unpriced
-from usage.selectors import freshness, reported
+from usage.selectors import freshness, receipts, reported
 from usage.selectors.attention import Reason, UnpricedLine
 from usage.selectors.reported import MOST_DAYS, Compared
 
@@ -168,6 +168,7 @@ def attention(request: HttpRequest) -> HttpResponse:
         "teams": [_name(one, assign="team-assign", claim="team-claim") for one in shown.teams],
         "differences": [_difference(row) for row in shown.disagreement.rows] if shown.disagreement else [],
         "days": 30,
+        "intake": receipts.counts() if not only else None,
         "page": number,
         "last": last,
         "earlier_url": _address("attention", list=only, page=str(number - 1)) if number > 1 else "",

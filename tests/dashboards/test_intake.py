@@ -352,3 +352,23 @@ def test_the_pages_ask_the_same_few_questions_however_much_there_is(client, djan
         hold_old(count=4)
         set_aside(gateway=f"edge-{n}")
     look()
+
+
+# --- the attention page ---
+
+
+def test_what_waits_at_intake_is_told_on_the_attention_page(client):
+    signed_in(client, "viewer")
+    assert "/intake/" not in client.get("/attention/").content.decode().partition("<main")[2]
+
+    hold()
+    page = client.get("/attention/").content.decode()
+    assert "1 event is held</a> without being counted: known ids with other content." in page
+    hold_old(count=2)
+    set_aside()
+
+    page = client.get("/attention/").content.decode()
+
+    assert '<a href="/intake/?show=failed">1 body could not be booked</a>, and' in page
+    assert "3 events are held</a> without being counted: 1 in conflict, 2 too old." in page
+    assert "could not be booked" not in client.get("/attention/?list=names").content.decode()

@@ -27,7 +27,7 @@ _STATES = [name for name in SHOWN if name != "all"]
 _MOST_ID = 2**63 - 1
 
 
-class ReceiptOutput(serializers.Serializer):
+class ReceiptLineOutput(serializers.Serializer):
     receipt = serializers.CharField()
     gateway = serializers.CharField()
     imported = serializers.BooleanField(help_text="A part of a file, no body of the gateway.")
@@ -70,7 +70,7 @@ class ReceiptsApi(Api):
     @extend_schema(
         summary="Receipts, newest first", operation_id="receipts_list", tags=["usage"],
         description="A key that may only send sees those of its own gateway.",
-        responses=page_of(ReceiptOutput, "ReceiptPage"),
+        responses=page_of(ReceiptLineOutput, "ReceiptPage"),
     )  # fmt: skip
     def get(self, request: Request) -> Response:
         limit, cursor = self.query["limit"], read_cursor(self.query.get("after"), (str, int))
@@ -109,7 +109,7 @@ def _before(cursor: list[Any]) -> tuple[datetime, int]:
 
 
 def _told(row: ReceiptRow) -> dict[str, Any]:
-    return dict(ReceiptOutput({"receipt": str(row.id), "accepted": row.booked, **vars(row)}).data)
+    return dict(ReceiptLineOutput({"receipt": str(row.id), "accepted": row.booked, **vars(row)}).data)
 
 
 class ReceiptRetryApi(Api):
@@ -121,7 +121,7 @@ class ReceiptRetryApi(Api):
         summary="Try a receipt again", operation_id="receipts_retry", tags=["usage"], request=None,
         description="Puts one that was set aside, or given up, back in line; what it holds counts once. 409 where it "
         "is booked or waits already.",
-        responses={202: ReceiptOutput, 409: OpenApiResponse(description="It is not set aside.")},
+        responses={202: ReceiptLineOutput, 409: OpenApiResponse(description="It is not set aside.")},
     )  # fmt: skip
     def post(self, request: Request, receipt_id: int) -> Response:
         receipts.try_again(receipt_id=receipt_id, by=acting_as(request), at=timezone.now())
@@ -143,7 +143,7 @@ class ReceiptGiveUpApi(Api):
         summary="Give a receipt up", operation_id="receipts_give_up", tags=["usage"], request=InputSerializer,
         description="Nobody is asked about it any more. Its events stay with it, in no total, and it can still be "
         "tried again.",
-        responses={200: ReceiptOutput, 409: OpenApiResponse(description="It is not set aside.")},
+        responses={200: ReceiptLineOutput, 409: OpenApiResponse(description="It is not set aside.")},
     )  # fmt: skip
     def post(self, request: Request, receipt_id: int) -> Response:
         data = body(self.InputSerializer, request)

@@ -293,6 +293,27 @@ def test_a_count_that_is_none_is_refused(tokens):
 # --- all ---
 
 
+def test_sums_that_no_column_holds_are_refused():
+    huge = completions(input_tokens=10**15)
+
+    with pytest.raises(Invalid, match="too large"):
+        read("openai-usage", openai_page(*[huge] * 10_000))
+    with pytest.raises(Invalid, match="too large"):
+        read("openai-costs", openai_page(*[cost(value="900000000")] * 2_000))
+
+
+def test_a_file_over_more_than_three_years_is_refused():
+    with pytest.raises(Invalid, match="three years"):
+        read("openai-usage", [openai_page(), openai_page(starts="2029-11-01T00:00", ends="2029-11-02T00:00")])
+
+
+def test_a_file_of_too_many_lines_is_refused(monkeypatch):
+    monkeypatch.setattr(contract, "MOST_LINES", 2)
+
+    with pytest.raises(Invalid, match="more than 2 lines"):
+        read("openai-usage", openai_page(*(completions(model=f"m{number}") for number in range(3))))
+
+
 def test_no_address_of_a_person_and_no_odd_character_is_kept():
     (line,) = read(
         "openai-usage", openai_page(completions(project_id="mei.tanaka@nordlicht.example", api_key_id="a\u0000\ud800b"))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from io import StringIO
+from urllib.parse import urlencode
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
@@ -372,3 +374,28 @@ def test_whoever_may_only_read_imports_and_withdraws_nothing(client, api_read):
     assert (sent.status_code, withdrawn.status_code, StatementFile.objects.count()) == (403, 403, 1)
     assert client.get("/api/v1/statements").status_code == 401
     assert StatementFile.objects.get().withdrawn_at is None
+
+
+_ODD = ["\0", "\ud800", "", "9" * 40, "-1", "NaN", "é" * 300, "0001-01-01", "9999-12-31", "{"]
+
+
+def test_no_odd_value_makes_a_500(client, api_write):
+    client.raise_request_exception = False
+    answers = []
+    for odd in _ODD:
+        for name in ("from", "to", "provider", "model", "by", "tolerance", "unknown"):
+            query = urlencode({"from": D1, "to": D2, name: odd}, errors="replace")
+            answers.append(client.get(f"/api/v1/reconciliation?{query}", headers=api_write))
+        for name in ("format", "account", "gateway", "unknown"):
+            fields = {name: odd.encode(errors="replace").decode()}
+            sent = upload(openai_usage({D1: [{}]}), **fields)
+            answers.append(client.post("/api/v1/statements", sent, headers=api_write))
+        after = urlencode({"after": odd}, errors="replace")
+        answers.append(client.get(f"/api/v1/statements?{after}", headers=api_write))
+        for reason in (json.dumps({"reason": odd}), odd.encode(errors="replace")):
+            path = "/api/v1/statements/99999999999999999999/withdraw"
+            answers.append(client.post(path, reason, content_type="application/json", headers=api_write))
+    answers.append(client.get("/api/v1/statements/99999999999999999999", headers=api_write))
+    answers.append(client.post("/api/v1/statements", b"<a/>", content_type="application/xml", headers=api_write))
+
+    assert {answer.status_code for answer in answers} <= {200, 201, 400, 404, 409, 415, 422}

@@ -18,6 +18,9 @@ from decimal import Decimal, localcontext
 from core.errors import Invalid
 
 MOST_LINES = 200_000
+MOST_DAYS = 1100
+_MOST = 2**63 - 1  # what columns hold
+_MOST_USD = Decimal(10) ** 12 - 1
 _ONE_DAY = timedelta(days=1)
 
 
@@ -75,7 +78,7 @@ def statement(
     if not seen:
         raise Invalid("The file has no day in it: nothing was exported.", [("file", "has no day in it")])
     first, last = min(seen), max(seen)
-    if (last - first).days >= 1100:
+    if (last - first).days > MOST_DAYS:
         raise Invalid("The file spans more than three years: import it in parts.", [("file", "spans over three years")])
     days = [first + _ONE_DAY * n for n in range((last - first).days + 1)]
     summed: dict[tuple[object, ...], Line] = {}
@@ -87,12 +90,21 @@ def statement(
                 f"The file has more than {MOST_LINES:,} lines: export fewer days at a time, or group by less.",
                 [("file", "too many lines")],
             )
+    if any(_too_large(line) for line in summed.values()):
+        raise Invalid("A sum of the file is too large to be believed.", [("file", "a sum is too large")])
     return Statement(
         first_day=first,
         last_day=last,
         partial_days=[day for day in days if day not in whole],
         lines=[summed[key] for key in sorted(summed, key=repr)],
         notes=list(notes),
+    )
+
+
+def _too_large(line: Line) -> bool:
+    given = (getattr(line, name) for name in COUNTED)
+    return any(
+        value is not None and abs(value) > (_MOST_USD if isinstance(value, Decimal) else _MOST) for value in given
     )
 
 

@@ -102,10 +102,11 @@ def statement(
 
 
 def _too_large(line: Line) -> bool:
-    given = (getattr(line, name) for name in COUNTED)
-    return any(
-        value is not None and abs(value) > (_MOST_USD if isinstance(value, Decimal) else _MOST) for value in given
-    )
+    for name in COUNTED:
+        value = getattr(line, name)
+        if value is not None and abs(value) > (_MOST_USD if name == "cost_usd" else _MOST):
+            return True
+    return False
 
 
 def _added(one: Line, other: Line) -> Line:

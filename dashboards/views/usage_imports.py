@@ -34,7 +34,7 @@ PER_PAGE = 50
 MOST_GROUPS = 100
 STATES = {
     "reading": ("info", "Being read"),
-    "ready": ("warning", "Waits for you"),
+    "ready": ("warning", "To be confirmed"),
     "booking": ("info", "Being booked"),
     "done": ("ok", "Booked"),
     "failed": ("danger", "Stopped"),

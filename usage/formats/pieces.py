@@ -97,7 +97,9 @@ def head_of(file: BinaryIO) -> str:
     Raises:
         UnreadableFile: see `cut`.
     """
-    return next(_TableLines(_Feed(file, 0)), "")
+    head = _head(_TableLines(_Feed(file, 0)))
+    file.seek(0)
+    return head
 
 
 def is_table(file: BinaryIO) -> bool:
@@ -196,6 +198,10 @@ class _Feed:
 
 # A whole string, a quote that begins one which the data does not end, a bracket, a comma.
 _TOKEN = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|["\[\]{},]', re.DOTALL)
+# Within an item nothing matters up to its next bracket: one look instead of one for each string.
+_INSIDE = re.compile(rb'(?:[^"\[\]{}]++|"[^"\\]*+(?:\\.[^"\\]*+)*+")*+', re.DOTALL)
+# The rest of a string up to its quote, or up to where the data ends, which may be within an escape.
+_TEXT = re.compile(rb'[^"\\]*+(?:\\.[^"\\]*+)*+', re.DOTALL)
 _ROWS = re.compile(rb'"(?:data|result|results|logs)"[ \t\r\n]*:[ \t\r\n]*\[')
 _QUOTE, _COMMA, _ARRAY_ENDS = b'",]'
 _OPENING, _CLOSING = frozenset(b"[{"), frozenset(b"]}")
@@ -282,14 +288,25 @@ def _values(feed: _Feed, shape: str) -> Items:
     in_array = shape != "values"
     depth = begin = scanned = 0
     whole = True
+    in_text = False  # in one that the window does not end: its beginning is not looked at again
     while True:
-        token = _TOKEN.search(feed.data, scanned)
-        if token is None or (token.end() - token.start() == 1 and feed.data[token.start()] == _QUOTE):
-            scanned = len(feed.data) if token is None else token.start()
+        if in_text:
+            scanned = _TEXT.match(feed.data, scanned).end()  # type: ignore[union-attr]  # it matches anything
+            in_text = feed.data[scanned : scanned + 1] != b'"'
+            scanned += not in_text
+        token = None
+        if not in_text and depth:
+            scanned = _INSIDE.match(feed.data, scanned).end()  # type: ignore[union-attr]
+            token = _TOKEN.match(feed.data, scanned)
+        elif not in_text:
+            token = _TOKEN.search(feed.data, scanned)
+        if token is not None and token[0] == b'"':
+            in_text, scanned = True, token.end()
+            continue
+        if token is None:
+            scanned = scanned if in_text else len(feed.data)
             if scanned - begin > MAX_ITEM_BYTES:
                 whole, begin = False, scanned
-            if len(feed.data) - begin > 2 * MAX_ITEM_BYTES:
-                raise UnreadableFile(f"a text of more than {MAX_ITEM_BYTES // 2**20} MB; is a quote missing?")
             if not feed.more(begin):
                 break
             scanned, begin = scanned - begin, 0
@@ -400,11 +417,20 @@ class _TableLines:
             raise UnreadableFile(f"line {self.number} is not text in UTF-8; save the file as CSV UTF-8") from None
 
 
+def _head(lines: _TableLines) -> str:
+    head = next((line for line in lines if line.strip()), "").rstrip("\r\n")
+    if "\r" in head:
+        raise UnreadableFile("its lines end as on an old Macintosh; save it with the line ends of today")
+    if head.count('"') % 2:
+        raise UnreadableFile("the name of a column goes over several lines")
+    return head
+
+
 def _table(file: BinaryIO, start: int, most_items: int, most_bytes: int) -> Iterator[Piece]:
     csv.field_size_limit(MAX_ITEM_BYTES)
     lines = _TableLines(_Feed(file, 0))
-    head = next((line for line in lines if line.strip()), "")
-    kept_head = head.rstrip("\r\n").encode() + b"\n"
+    head = _head(lines)
+    kept_head = head.encode() + b"\n"
     separator = dialect_of(head)
     number, after_head = lines.number, lines.at
     if start > after_head:

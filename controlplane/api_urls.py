@@ -13,6 +13,7 @@ from routing import api as rules
 from routing import api_serving as serving
 from usage import api as usage
 from usage import api_attention as attention
+from usage import api_checks as checks
 from usage import api_corrections as corrections
 from usage import api_gateways as gateways
 from usage import api_imports as imports
@@ -74,6 +75,8 @@ urlpatterns = [
     path("statements", statements.StatementsApi.as_view(), name="api-statements"),
     path("statements/<int:pk>", statements.StatementApi.as_view(), name="api-statement"),
     path("statements/<int:pk>/withdraw", statements.StatementWithdrawApi.as_view(), name="api-statement-withdraw"),
+    path("reconciliations", checks.ReconciliationsApi.as_view(), name="api-reconciliations"),
+    path("reconciliations/<int:pk>", checks.OneReconciliationApi.as_view(), name="api-reconciliation-check"),
     path("reconciliation", statements.ReconciliationApi.as_view(), name="api-reconciliation"),
     path("corrections", corrections.CorrectionsApi.as_view(), name="api-corrections"),
     path("corrections/preview", corrections.CorrectionPreviewApi.as_view(), name="api-correction-preview"),

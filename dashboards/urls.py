@@ -32,6 +32,7 @@ from dashboards.views import (
     search,
     spend,
     spend_file,
+    sums_check,
     usage_imports,
 )
 
@@ -98,6 +99,10 @@ urlpatterns = [
     path("reconciliation/", reconciliation.reconciliation, name="reconciliation"),
     path("reconciliation/model/", reconciliation.of_model, name="reconciliation-model"),
     path("reconciliation/table.csv", reconciliation.download, name="reconciliation-csv"),
+    path("reconciliation/sums/", sums_check.sums_check, name="sums-check"),
+    path("reconciliation/sums/check/", sums_check.check_now, name="sums-check-now"),
+    path("reconciliation/sums/rebuild/", sums_check.rebuild, name="sums-rebuild"),
+    path("reconciliation/retention/", sums_check.retention_page, name="retention"),
     path("reconciliation/files/", reconciliation_files.files_page, name="reconciliation-files"),
     path("reconciliation/files/upload/", reconciliation_files.upload, name="reconciliation-upload"),
     path("reconciliation/files/<int:pk>/withdraw/", reconciliation_files.withdraw, name="reconciliation-withdraw"),

@@ -48,7 +48,8 @@ def ask_nightly(*, at: datetime) -> Job | None:
 def ask_for(*, by: str, at: datetime) -> Job | None:
     """Put a check of every day that is kept in line; None where one that was asked for waits already."""
     key = f"{KIND}:asked"
-    if Job.objects.filter(kind=KIND, dedupe_key=key, state=JobState.WAITING, checkpoint={}).exists():
+    waiting = Job.objects.filter(kind=KIND, dedupe_key__startswith=f"{key}:", state=JobState.WAITING, checkpoint={})
+    if waiting.exists():
         return None
     return _in_line(key=f"{key}:{at.timestamp()}", by=by, at=at)
 

@@ -46,14 +46,11 @@ class Due:
         return f"{self.table}_{self.month:%Y%m}"
 
 
-@transaction.atomic(durable=True)
-def change_settings(
-    *, keep_ledger_months: int | None, keep_receipts_days: int, by: str, reason: str, at: datetime
-) -> None:
-    """Set how long the ledger (None: for good) and the events of booked receipts are kept.
+def check_settings(*, keep_ledger_months: int | None, keep_receipts_days: int, reason: str) -> None:
+    """Look at settings before they are made.
 
     Raises:
-        Invalid: all reasons at once; nothing changed.
+        Invalid: all reasons at once.
     """
     problems = []
     if keep_ledger_months is not None and not LEAST_MONTHS <= keep_ledger_months <= MOST_MONTHS:
@@ -66,6 +63,18 @@ def change_settings(
         problems.append(("reason", "Say why: it is kept in the audit trail."))
     if problems:
         raise Invalid("Retention cannot be set so.", problems)
+
+
+@transaction.atomic(durable=True)
+def change_settings(
+    *, keep_ledger_months: int | None, keep_receipts_days: int, by: str, reason: str, at: datetime
+) -> None:
+    """Set how long the ledger (None: for good) and the events of booked receipts are kept.
+
+    Raises:
+        Invalid: all reasons at once; nothing changed.
+    """
+    check_settings(keep_ledger_months=keep_ledger_months, keep_receipts_days=keep_receipts_days, reason=reason)
     audit.acting(by=by, reason=reason.strip())
     Organisation.objects.filter(pk=1).update(
         keep_ledger_months=keep_ledger_months, keep_receipts_days=keep_receipts_days

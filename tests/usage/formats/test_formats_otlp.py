@@ -245,6 +245,17 @@ def test_figures_beside_each_other_are_told_by_their_total_or_by_what_does_not_f
     assert event_of(anthropic | {"gen_ai.usage.input_tokens": 9000}).uncached_input_tokens == 9000 - 4096 - 2048
 
 
+def test_litellm_up_to_1_74_counts_reads_inside_and_writes_beside():
+    usage = {"prompt_tokens": 4216, "cache_read_input_tokens": 4096, "cache_creation_input_tokens": 2048}
+    attrs = CALL | {"gen_ai.system": "anthropic", "gen_ai.usage.input_tokens": 4216, "gen_ai.usage.output_tokens": 77}
+    del attrs["gen_ai.provider.name"]
+
+    event = event_of(attrs | {"metadata.usage_object": repr(usage)})
+
+    assert (event.uncached_input_tokens, event.cache_read_tokens, event.cache_write_5m_tokens) == (120, 4096, 2048)
+    assert event.flags == []
+
+
 def test_figures_that_do_not_add_up_are_kept_as_stated_and_flagged():
     event = event_of(CALL | CACHED)
 
@@ -277,6 +288,7 @@ def test_a_count_that_is_none_costs_its_span_alone(count):
         (CALL | {"error.type": "content_filter"}, {"failed": True}, "blocked"),
         (USED | {"litellm.cache_hit": True}, {}, "cache_hit"),
         (USED | {"gen_ai.model.provider": "openai", "cached": "true"}, {}, "cache_hit"),
+        (USED | {"cached": True}, {}, "ok"),  # anybody's word, where it is not Cloudflare's
         (USED | {"litellm.cache_hit": False}, {}, "ok"),
     ],
 )  # fmt: skip

@@ -1,35 +1,26 @@
-"""From spans to events: which spans are calls, what was used, who asked.
-
-# Note [What is counted inside what]
-OpenTelemetry wants `input_tokens` to hold cache reads and writes, and every capture here does as it says. Older
-instrumentations of Anthropic passed that provider's own figures on, which stand beside each other. A span shows it by
-its total, which is then the sum of all four, or by cached tokens that do not fit into its input. Anything else that
-does not add up is kept as stated, and flagged.
-"""
+"""From spans to events: which spans are calls, what served them, who asked."""
 
 from __future__ import annotations
 
-import ast
 import hashlib
 import re
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal, InvalidOperation
 from typing import Any, NamedTuple
 
 import msgspec
 
 from usage.events import Event, Span
-from usage.formats import tags, usage_objects
+from usage.formats import tags
 from usage.formats.contract import FormatSettings, Refused
 from usage.formats.items import UNDECODABLE
 from usage.formats.labels import MAX_ID, MAX_KEY, MAX_KEYS, MAX_LABEL, MAX_VALUE, tidy, tidy_name
 from usage.formats.native import service_tier
-from usage.formats.numbers import DO_NOT_ADD_UP, MAX_COUNT, MAX_INT4, disjoint, money
+from usage.formats.numbers import DO_NOT_ADD_UP, MAX_INT4, disjoint
 from usage.formats.otlp import words
-from usage.formats.otlp.wire import INTERNAL, SERVER, Seen, Value
-
-Told = dict[str, Value]  # by what it means: `words`
+from usage.formats.otlp.figures import cost_of, counts_of, fallbacks_of, hidden_params, make_inclusive, small
+from usage.formats.otlp.told import LONGEST_OBJECT, Told, found, mapping, shown, text
+from usage.formats.otlp.wire import INTERNAL, SERVER, Seen
 
 _CALLS = frozenset((
     "chat", "generate_content", "text_completion", "embeddings",
@@ -52,8 +43,6 @@ _BLOCKED = re.compile(r"guardrail|content_?filter|content_?policy|budget_?exceed
 _SDKS = ("com.anthropic.sdk", "com.openai.sdk")  # who made the call knows best what it was
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_UNKNOWN_COST = "reported-cost-unreadable"
-_LONGEST_OBJECT = 20_000  # of text that holds an object
 
 
 class Place(NamedTuple):
@@ -64,20 +53,11 @@ class Place(NamedTuple):
     below_ids: list[str]
 
 
-class _Hidden(msgspec.Struct, gc=False):
-    class Headers(msgspec.Struct, gc=False):
-        fallbacks: int | None = msgspec.field(default=None, name="x-litellm-attempted-fallbacks")
-
-    response_cost: Decimal | None = None
-    additional_headers: Headers | None = None
-
-
 class _Invocation(msgspec.Struct, gc=False):
     model: str | None = None
     model_name: str | None = None
 
 
-_hidden = msgspec.json.Decoder(_Hidden)
 _invocation = msgspec.json.Decoder(_Invocation)
 
 
@@ -133,11 +113,11 @@ def event_of(span: Seen, place: Place, latest: datetime, settings: FormatSetting
     if not span.trace or not span.span:
         raise Refused("traceId, spanId: not 16 and 8 bytes in hexadecimal")
     started_at, ended_at = _times(span, latest)
-    hidden = _hidden_params(told)
+    hidden = hidden_params(told)
 
-    counts = _counts(told, flags)
+    counts = counts_of(told, flags)
     provider, model, requested = _models(span, key)
-    _inclusive(counts, told)
+    make_inclusive(counts, told)
     uncached, output, fits = disjoint(counts)
     if not fits:
         flags.append(DO_NOT_ADD_UP)
@@ -148,18 +128,18 @@ def event_of(span: Seen, place: Place, latest: datetime, settings: FormatSetting
         raise Refused("gen_ai.request.model: required and missing, as is gen_ai.response.model")
 
     stated = told.get(words.COST)
-    cost = _cost(hidden.response_cost if stated is None else stated, flags)
+    cost = cost_of(hidden.response_cost if stated is None else stated, flags)
     if not cost and status != "cache_hit" and (used or not counted):
         cost = None  # 0 is said where a gateway has no price, and where it saw no usage
 
-    call = _text(told, words.CALL)
-    requester = _object(told.get(words.REQUESTER))
+    call = text(told, words.CALL)
+    requester = mapping(told.get(words.REQUESTER))
     tagged = _tags(span, place, requester, key)
-    team = tidy(_found(levels, words.TEAM), MAX_LABEL, key)
-    rule = _found(levels[:-1], words.RULE)
+    team = tidy(found(levels, words.TEAM), MAX_LABEL, key)
+    rule = found(levels[:-1], words.RULE)
     ruled = tags.read([f"tollkeeper_rule:{rule}"], key) if rule else tagged
     # A cached answer tells the id of the first; and LiteLLM tells its call's where the provider told none.
-    response = _text(told, words.RESPONSE)
+    response = text(told, words.RESPONSE)
     if status == "cache_hit" or response == call:
         response = ""
     seconds = (ended_at - started_at).total_seconds()
@@ -186,16 +166,16 @@ def event_of(span: Seen, place: Place, latest: datetime, settings: FormatSetting
         image_output_tokens=counts.image_output_tokens or 0,
         web_searches=counts.web_searches or 0,
         reasoning_tokens=counts.reasoning_tokens,
-        service_tier=service_tier(tidy_name(_text(told, words.SERVICE_TIER) or counts.service_tier, key)),
+        service_tier=service_tier(tidy_name(text(told, words.SERVICE_TIER) or counts.service_tier, key)),
         reported_cost_usd=cost,
         latency_ms=round(seconds * 1000) if seconds <= MAX_INT4 // 1000 else None,
         # LiteLLM's first instrumentation gives each attempt a trace of its own, and a trace may hold many calls.
         call_group=tidy(call, MAX_ID, key) or span.trace,
-        rules_version=ruled.rules_version or _small(_found(levels[:-1], words.RULES_VERSION), MAX_INT4),
+        rules_version=ruled.rules_version or small(found(levels[:-1], words.RULES_VERSION), MAX_INT4),
         rule=ruled.rule,
-        fallback_index=_fallbacks(told, hidden),
-        session=tidy(_found(levels, words.SESSION), MAX_ID, key),
-        user=tidy(_found(levels, words.USER), MAX_ID, key),
+        fallback_index=fallbacks_of(told, hidden),
+        session=tidy(found(levels, words.SESSION), MAX_ID, key),
+        user=tidy(found(levels, words.USER), MAX_ID, key),
         tags=tagged.tags,
         flags=flags,
         span=Span(
@@ -229,124 +209,15 @@ def _times(span: Seen, latest: datetime) -> tuple[datetime, datetime]:
 
 def _status(span: Seen, used: bool) -> str:
     told = span.facts.told
-    error = _text(told, words.ERROR_TYPE)
+    error = text(told, words.ERROR_TYPE)
     if span.failed or error:
         return "blocked" if _BLOCKED.search(error) else "error"
-    if _text(told, words.CACHE_HIT).lower() in ("true", "hit", "1"):
+    hit = text(told, words.CACHE_HIT)
+    if words.CLOUDFLARE_PROVIDER in told:
+        hit = hit or str(span.facts.bare.get("cached"))
+    if hit.lower() in ("true", "hit", "1"):
         return "cache_hit"
     return "ok" if used else "usage_missing"
-
-
-# --- what was used ---
-
-
-def _counts(told: Told, flags: list[str]) -> usage_objects.Usage:
-    counts = _usage_object(told, flags)
-    counts.input_tokens = _count(told, words.INPUT) or counts.input_tokens
-    counts.output_tokens = _count(told, words.OUTPUT) or counts.output_tokens
-    counts.cache_read_input_tokens = _count(told, words.CACHE_READ) or counts.cache_read_input_tokens
-    written, write_5m, write_1h = (
-        _count(told, meaning) for meaning in (words.CACHE_WRITE, words.CACHE_WRITE_5M, words.CACHE_WRITE_1H)
-    )
-    if written or write_5m or write_1h:
-        # What is not told apart is of five minutes, every provider's default.
-        counts.cache_write_5m_input_tokens = max(write_5m or 0, (written or 0) - (write_1h or 0))
-        counts.cache_write_1h_input_tokens = write_1h
-    reasoning = _count(told, words.REASONING)
-    if reasoning is not None:
-        counts.reasoning_tokens = reasoning
-    counts.audio_input_tokens = _count(told, words.AUDIO_INPUT) or counts.audio_input_tokens
-    counts.audio_output_tokens = _count(told, words.AUDIO_OUTPUT) or counts.audio_output_tokens
-    counts.image_input_tokens = _count(told, words.IMAGE_INPUT) or counts.image_input_tokens
-    counts.image_output_tokens = _count(told, words.IMAGE_OUTPUT) or counts.image_output_tokens
-    return counts
-
-
-def _usage_object(told: Told, flags: list[str]) -> usage_objects.Usage:
-    """Return what LiteLLM's first instrumentation tells of the parts: only its copy of the answer's usage has them."""
-    given = _object(told.get(words.USAGE_OBJECT))
-    if given:
-        try:
-            return usage_objects.openai_chat(given)
-        except Refused:
-            flags.append("usage-object-unreadable")
-    return usage_objects.Usage()
-
-
-def _inclusive(counts: usage_objects.Usage, told: Told) -> None:
-    """Bring figures that stand beside each other into the input. See Note [What is counted inside what]."""
-    cached = (
-        (counts.cache_read_input_tokens or 0)
-        + (counts.cache_write_5m_input_tokens or 0)
-        + (counts.cache_write_1h_input_tokens or 0)
-    )
-    if not cached:
-        return
-    given = counts.input_tokens or 0
-    beside = given + cached
-    total = _count(told, words.TOTAL)
-    anthropic = "anthropic" in _text(told, words.PROVIDER).lower() or "claude" in _text(told, words.SERVED).lower()
-    if total == beside + (counts.output_tokens or 0) or (given < cached and anthropic):
-        counts.input_tokens = beside
-
-
-def _count(told: Told, meaning: str) -> int | None:
-    """Return a count, None where none is given.
-
-    Raises:
-        Refused: it is none.
-    """
-    value = told.get(meaning)
-    if value is None:
-        return None
-    count = _whole(value)
-    if count is None or not 0 <= count <= MAX_COUNT:
-        raise Refused(f"{words.NAMES[meaning][0]}: not a whole number from 0 to 10**10")
-    return count
-
-
-def _whole(value: Value) -> int | None:
-    if type(value) is int:
-        return value
-    if type(value) is float and value.is_integer():  # JavaScript's and PHP's whole numbers
-        return int(value)
-    if type(value) is str and value.isascii() and value.isdigit() and len(value) < 20:
-        return int(value)
-    return None
-
-
-def _cost(given: Value | Decimal | None, flags: list[str]) -> Decimal | None:
-    if given is None or given == "":
-        return None
-    try:
-        # Of a binary float its shortest digits are meant, never its bits.
-        amount = given if isinstance(given, Decimal) else Decimal(str(given)[:64])
-        return money("cost", amount)
-    except (Refused, InvalidOperation, ValueError, OverflowError):
-        flags.append(_UNKNOWN_COST)
-        return None
-
-
-def _hidden_params(told: Told) -> _Hidden:
-    given = told.get(words.HIDDEN)
-    if isinstance(given, str) and len(given) <= _LONGEST_OBJECT:
-        try:
-            return _hidden.decode(given)
-        except UNDECODABLE:
-            pass
-    return _Hidden()
-
-
-def _fallbacks(told: Told, hidden: _Hidden) -> int:
-    index = told.get(words.FALLBACK)
-    if index is None and hidden.additional_headers:
-        index = hidden.additional_headers.fallbacks
-    return _small(index, 1000)
-
-
-def _small(value: Value | None, most: int) -> int:
-    number = _whole(value) if value is not None else None
-    return min(max(number or 0, 0), most)
 
 
 # --- what served it ---
@@ -355,12 +226,12 @@ def _small(value: Value | None, most: int) -> int:
 def _models(span: Seen, key: bytes) -> tuple[str, str, str]:
     """Return provider, model and requested model."""
     told = span.facts.told
-    in_litellm = _text(told, words.LITELLM_MODEL)
-    served = in_litellm or _text(told, words.SERVED)
-    asked = _text(told, words.ASKED)
-    requested = _text(told, words.GROUP) or asked or _asked(told) or served
+    in_litellm = text(told, words.LITELLM_MODEL)
+    served = in_litellm or text(told, words.SERVED)
+    asked = text(told, words.ASKED)
+    requested = text(told, words.GROUP) or asked or _asked(told) or served
     served = served or asked or requested
-    provider = _API.sub("", _text(told, words.PROVIDER) or _text(told, words.CLOUDFLARE_PROVIDER))
+    provider = _API.sub("", text(told, words.PROVIDER) or text(told, words.CLOUDFLARE_PROVIDER))
     if span.resource.told.get(words.SERVICE) == "openrouter":
         # Broadcast tells the author of the model as its provider, but OpenRouter is who serves and bills.
         provider = "openrouter"
@@ -374,7 +245,7 @@ def _models(span: Seen, key: bytes) -> tuple[str, str, str]:
 
 def _asked(told: Told) -> str:
     given = told.get(words.INVOCATION)
-    if isinstance(given, str) and len(given) <= _LONGEST_OBJECT:
+    if isinstance(given, str) and len(given) <= LONGEST_OBJECT:
         try:
             asked = _invocation.decode(given)
         except UNDECODABLE:
@@ -390,32 +261,21 @@ def _use_case(
     levels: Sequence[Told], requester: dict[str, Any], tagged: str, team: str, settings: FormatSettings
 ) -> str:
     for source in settings.use_case_from:
-        found: Any = ""
+        named: Any = ""
         if source == "tag":
-            found = tagged
+            named = tagged
         elif source == "request":
-            found = _found(levels, words.USE_CASE) or requester.get("use_case") or _found(levels, words.FUNCTION)
+            named = found(levels, words.USE_CASE) or requester.get("use_case") or found(levels, words.FUNCTION)
         elif source == "key":
-            found = _object(levels[0].get(words.KEY_METADATA)).get("use_case")
+            named = mapping(levels[0].get(words.KEY_METADATA)).get("use_case")
         elif source == "key-alias":
-            found = settings.use_case_by_key_alias.get(_found(levels, words.KEY_ALIAS))
+            named = settings.use_case_by_key_alias.get(found(levels, words.KEY_ALIAS))
         elif source == "team":
-            found = settings.use_case_by_team.get(team)
-        label = tidy(found, MAX_LABEL, settings.user_key) if isinstance(found, str) else ""
+            named = settings.use_case_by_team.get(team)
+        label = tidy(named, MAX_LABEL, settings.user_key) if isinstance(named, str) else ""
         if label:
             return label
     return ""
-
-
-def _object(text: Value | None) -> dict[str, Any]:
-    """Return the mapping that a text shows as Python's `repr` does; LiteLLM's first instrumentation writes such."""
-    if not isinstance(text, str) or not text.startswith("{") or len(text) > _LONGEST_OBJECT or text == "{}":
-        return {}
-    try:
-        found = ast.literal_eval(text)
-    except (ValueError, SyntaxError, MemoryError, RecursionError, TypeError):
-        return {}
-    return found if isinstance(found, dict) else {}
 
 
 def _tags(span: Seen, place: Place, requester: dict[str, Any], key: bytes) -> tags.Tagged:
@@ -426,28 +286,9 @@ def _tags(span: Seen, place: Place, requester: dict[str, Any], key: bytes) -> ta
         facts = one.facts
         cloudflare = facts.bare if words.CLOUDFLARE_PROVIDER in facts.told else {}
         for name, fact in (facts.tags | cloudflare).items() if facts.tags or cloudflare else ():
-            value = _shown(fact)
+            value = shown(fact)
             name = tidy(name, MAX_KEY, key)
             # What is longer than a label may be is not one, and may be a prompt.
             if name and name not in read.tags and len(read.tags) < MAX_KEYS and len(value) <= MAX_VALUE:
                 read.tags[name] = tidy(value, MAX_VALUE, key)
     return read
-
-
-def _shown(value: Value) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-# --- looking things up ---
-
-
-def _text(told: Told, meaning: str) -> str:
-    value = told.get(meaning)
-    return value if isinstance(value, str) else "" if value is None else _shown(value)
-
-
-def _found(levels: Sequence[Told], meaning: str) -> str:
-    for told in levels:
-        if meaning in told:
-            return _text(told, meaning)
-    return ""

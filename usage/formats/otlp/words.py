@@ -47,7 +47,7 @@ NAMES: Final[Mapping[str, tuple[str, ...]]] = {
     TRACELOOP_KIND: ("traceloop.span.kind",),
     OPENCLAW_UNIT: ("openclaw.model_call.observation_unit",),
     ERROR_TYPE: ("error.type",),
-    CACHE_HIT: ("litellm.cache_hit", "gen_ai.cache.hit", "gen_ai.response.cache_hit", "cached"),
+    CACHE_HIT: ("litellm.cache_hit", "gen_ai.cache.hit", "gen_ai.response.cache_hit"),
     SERVICE: ("service.name",),
     # what was used
     INPUT: (

@@ -3,8 +3,8 @@
 `wire` reads bodies, `words` lists what of a span is looked at, `reading` makes events of those that are calls, with
 `figures` for what they used; `usage.rules.traces` says which of several spans of one call counts.
 
-A use case, team, user, session or rule that is told by what a call lies in is found in the same body or on the resource:
-an application that sends its spans piecemeal does well to put them there, or on the call itself.
+A use case, team, user, session or rule that is told by what a call lies in is found in its body or on the resource: an
+application that sends its spans piecemeal does well to put them there, or on the call itself.
 """
 
 from __future__ import annotations

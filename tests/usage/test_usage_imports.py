@@ -32,7 +32,7 @@ from usage.selectors import imports as selected
 from usage.services import booking, imports, intake, jobs
 from usage.services.imports import running, summing
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.django_db
 
 NOW = NOON + timedelta(days=10)
 HOUR = timedelta(hours=1)
@@ -416,6 +416,7 @@ def test_a_job_that_dies_between_two_parts_goes_on_and_repeats_none():
     assert_each_counts_once({f"call-{number}" for number in range(7)})
 
 
+@pytest.mark.django_db(transaction=True)
 def test_two_who_run_the_same_job_at_once_take_each_part_once():
     confirm(take(lines(*(row(number) for number in range(12)))))
     job = Job.objects.get()
@@ -433,6 +434,7 @@ def test_two_who_run_the_same_job_at_once_take_each_part_once():
     assert Receipt.objects.count() == 6
 
 
+@pytest.mark.django_db(transaction=True)
 def test_of_two_who_confirm_at_once_one_is_told_that_the_other_was_first():
     import_id = take(lines(row(0)))
 

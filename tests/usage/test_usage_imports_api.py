@@ -12,7 +12,7 @@ from tests.usage import making
 from tests.usage.importing import NOON, work
 from usage.models import LedgerEntry, UsageImport
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.django_db
 
 URL = "/api/v1/usage/imports"
 ROW = {

@@ -17,7 +17,7 @@ from tests.usage.importing import NOON, lines, row, work
 from usage.models import LedgerEntry, Receipt, Source, UsageImport
 from usage.services import jobs
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.django_db
 
 URL = "/gateways/imports/"
 CSV = b"Created;Model;prompt_tokens;completion_tokens;What for\r\n2026-06-15 14:00:00;gpt-5.5;1000;100;support\r\n"

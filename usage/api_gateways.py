@@ -41,7 +41,7 @@ class LagOutput(serializers.Serializer):
     p95_s = serializers.FloatField()
 
 
-class ErrorsOutput(serializers.Serializer):
+class NotCountedOutput(serializers.Serializer):
     rejected = serializers.IntegerField(help_text="Items that could not be events.")
     conflicts = serializers.IntegerField(help_text="A known id with other content; held.")
     quarantined = serializers.IntegerField(help_text="Too old to be told from repeats; held.")
@@ -71,7 +71,7 @@ class GatewayOutput(serializers.Serializer):
         help_text=f"Seconds from the oldest call of a body to its receipt, of the last {freshness.LAST_BODIES} bodies.",
     )
     booking = LagOutput(allow_null=True, help_text="Seconds from the receipt of a body to its booking, of the same.")
-    errors = ErrorsOutput(allow_null=True, help_text="Events received in 24 hours that are in no total.")
+    not_counted = NotCountedOutput(allow_null=True, help_text="Events received in 24 hours that are in no total.")
     oldest_waiting_at = InstantField(allow_null=True, help_text="Of the oldest body still to be booked.")
     waiting_events = serializers.IntegerField()
     set_aside = serializers.IntegerField(help_text="Bodies that could not be booked and wait for a look.")
@@ -185,15 +185,21 @@ def _told(found: list[Gateway], *, at: datetime, only: int | None = None) -> lis
 
 def _stream(row: GatewayFreshness | None) -> dict[str, Any]:
     if row is None:
-        nothing = {"last_received_at": None, "last_occurred_at": None, "lag": None, "booking": None, "errors": None}
+        nothing = {
+            "last_received_at": None,
+            "last_occurred_at": None,
+            "lag": None,
+            "booking": None,
+            "not_counted": None,
+        }
         none = {"events_15min": 0, "events_hour": 0, "events_day": 0, "waiting_events": 0, "set_aside": 0}
         return {**nothing, **none, "oldest_waiting_at": None}
     stream = {name: getattr(row, name) for name in _FIELDS}
-    return stream | {"lag": _rounded(row.lag), "booking": _rounded(row.booking)}
+    return stream | {"lag": _rounded(row.lag), "booking": _rounded(row.booking), "not_counted": row.errors}
 
 
 _FIELDS = (
-    "last_received_at", "last_occurred_at", "events_15min", "events_hour", "events_day", "errors", "oldest_waiting_at",
+    "last_received_at", "last_occurred_at", "events_15min", "events_hour", "events_day", "oldest_waiting_at",
     "waiting_events", "set_aside",
 )  # fmt: skip
 

@@ -84,7 +84,7 @@ def _gateway(request: HttpRequest, pk: int, *, form: AnotherKeyForm | None = Non
         "ended": [key_line(key, now=now, grantable=grantable) for key in shown.ended],
         "instances": shown.instances,
         "formats": [(name, bodies, last, name == shown.row.accounting_format) for name, bodies, last in shown.formats],
-        "places": [PLACES[place].partition(":")[0] for place in shown.row.settings.use_case_from],
+        "places": _places(shown.row),
         "silence": silence_words(shown.row.settings.silent_after_minutes),
         "send": connecting.first_event(shown.row.kind, connecting.YOUR_KEY),
         "pastes": connecting.pastes(shown.row.kind),
@@ -96,6 +96,13 @@ def _gateway(request: HttpRequest, pk: int, *, form: AnotherKeyForm | None = Non
         "complete_through": freshness.complete_through(at=now),
     }
     return render(request, "dashboards/gateway.html", context, status=status)
+
+
+def _places(row: GatewayRow) -> list[str]:
+    """Return in words where a gateway's events name their use case; our own have a field for it."""
+    if (row.accounting_format or connecting.format_of(row.kind)) == "native":
+        return []
+    return [PLACES[place].partition(":")[0].partition(",")[0] for place in row.settings.use_case_from]
 
 
 @page("keys.manage", "GET", "POST")

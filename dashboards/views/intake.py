@@ -292,18 +292,13 @@ class HeldLine:
         return [line for line in self.row.lines if not line.differs]
 
     @property
-    def said(self) -> list[tuple[str, Any]]:
+    def said(self) -> str:
         """What the event says, in short: for one that stands beside nothing."""
         said = self.row.said
-        tokens = sum(value for name, value in said.items() if name.endswith("_tokens") and name != "reasoning_tokens"
-                     and isinstance(value, int))  # fmt: skip
-        model = said.get("model") or "no model"
-        return [
-            ("Use case", said.get("use_case") or "unassigned"),
-            ("Model", f"{said['provider']}/{model}" if said.get("provider") else model),
-            ("Status", said.get("status") or "ok"),
-            ("Tokens", tokens),
-        ]
+        meters = [value for name, value in said.items() if name.endswith("_tokens") and name != "reasoning_tokens"]
+        model = "/".join(part for part in (said.get("provider"), said.get("model") or "no model") if part)
+        use_case = said.get("use_case") or "unassigned"
+        return f"{use_case}, {model}, {said.get('status') or 'ok'}, {exact(sum(meters))} tokens"
 
 
 def _asked(given: QueryDict, gateways: Sequence[tuple[int, str]]) -> tuple[dict[str, str], dict[str, Any]]:

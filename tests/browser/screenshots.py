@@ -52,6 +52,11 @@ PATHS = {
     "reconciliation-model": "/reconciliation/model/?provider=anthropic&model=claude-opus-4.7",
     "statements": "/reconciliation/files/",
     "gateways": "/gateways/",
+    "gateway": "/gateways/",
+    "gateway-settings": "/gateways/1/settings/",
+    "intake": "/intake/",
+    "set-aside": "/intake/?show=failed",
+    "held": "/intake/held/",
     "new-gateway": "/gateways/new/",
     "search": "/search/?q=support",
 }
@@ -95,7 +100,7 @@ def take(browser: Browser, *, address: str, email: str, password: str, directory
             sign_in(page, address, email, password)
             for name in names:
                 page.goto(f"{address}{PATHS[name]}")
-                if name in ("budget", "alert"):
+                if name in ("budget", "alert", "gateway"):
                     link = page.locator("main tbody th a").first
                     if not link.count():
                         continue

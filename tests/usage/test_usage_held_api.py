@@ -158,7 +158,7 @@ def test_a_gateway_says_how_its_stream_is_doing(ask):
     assert one["lag"] == {"median_s": 3.0, "p95_s": 3.0}
     assert one["booking"] == {"median_s": 1.0, "p95_s": 1.0}
     assert (one["events_15min"], one["events_day"], one["accounting_format"]) == (2, 2, "native")
-    assert one["errors"] == {"rejected": 0, "conflicts": 0, "quarantined": 0, "shadowed": 0, "superseded": 0}
+    assert one["not_counted"] == {"rejected": 0, "conflicts": 0, "quarantined": 0, "shadowed": 0, "superseded": 0}
     assert one["settings"]["silent_after_minutes"] == 60
     assert listed == one
 
@@ -168,7 +168,7 @@ def test_one_that_never_sent_anything_says_so(ask):
 
     one = get("GET", f"gateways/{make_gateway().pk}").json()
 
-    assert (one["last_received_at"], one["lag"], one["errors"], one["events_day"]) == (None, None, None, 0)
+    assert (one["last_received_at"], one["lag"], one["not_counted"], one["events_day"]) == (None, None, None, 0)
     assert get("GET", f"gateways/{make_gateway().pk + 1}").status_code == 404
 
 

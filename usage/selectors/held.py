@@ -184,7 +184,7 @@ def compared(event: Mapping[str, Any], entry: Entry) -> list[Line]:
     reported = event.get("reported_cost_usd")
     lines.append(_line("Reported cost, USD", entry.reported_cost_usd, Decimal(reported) if reported else None))
     for name, key, column in _TEXTS:
-        length = entry._meta.get_field(column).max_length
+        length = getattr(entry._meta.get_field(column), "max_length", None)
         lines.append(_line(name, getattr(entry, column), str(event.get(key) or "")[:length]))
     lines.append(_line("Tags", _tags(entry.tags), _tags(event.get("tags"))))
     lines.append(_line("Doubts", ", ".join(sorted(entry.flags or [])), ", ".join(sorted(event.get("flags") or []))))

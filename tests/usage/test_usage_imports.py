@@ -8,6 +8,7 @@ import json
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 from django.db import IntegrityError, connection, transaction
@@ -25,6 +26,7 @@ from tests.usage.checks import (
 )
 from tests.usage.importing import NOON, lines, row
 from tests.usage.importing import work as work_at
+from usage.formats import FILE_FORMATS
 from usage.formats.contract import FormatSettings
 from usage.models import ImportPart, ImportState, LedgerEntry, Receipt, Source, UnsummedEntry, UsageImport
 from usage.selectors import freshness
@@ -36,6 +38,8 @@ pytestmark = pytest.mark.django_db
 
 NOW = NOON + timedelta(days=10)
 HOUR = timedelta(hours=1)
+PAYLOADS = Path(__file__).parents[1] / "payloads"
+NOON_OF_TRACES = datetime(2026, 11, 21, 12, tzinfo=UTC)
 SETTINGS = FormatSettings(user_key=b"k", max_events=20_000)
 BY = "platform@example.com"
 
@@ -272,6 +276,23 @@ def test_prompts_addresses_and_secrets_of_a_file_are_nowhere():
     ):  # fmt: skip
         assert secret not in everything, secret
         assert secret not in parts, secret
+
+
+def test_a_file_whose_lines_are_bodies_is_read_body_by_body_into_parts_of_the_usual_size():
+    body = json.loads((PAYLOADS / "otel" / "ai_v7_traces.json").read_bytes())
+    one = json.dumps(body).encode()
+    alone = FILE_FORMATS["otlp"].reads({})(one, content_type="", received_at=NOON_OF_TRACES, settings=SETTINGS)
+
+    import_id = take(b"\n".join([one, one, one]), format="otlp", clock=lambda: NOON_OF_TRACES, most_items=1000)
+    confirm(import_id, at=NOON_OF_TRACES)
+    work(NOON_OF_TRACES)
+
+    read = found(import_id)
+    assert alone.events
+    assert (read.events, read.items) == (3 * len(alone.events), 3)
+    assert ImportPart.objects.count() == 1, "small bodies share a part"
+    assert read.booked <= len(alone.events), "a call that is told three times counts once"
+    assert read.state == "done"
 
 
 # --- confirming ---

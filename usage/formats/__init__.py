@@ -22,6 +22,12 @@ FILE_FORMATS: dict[str, FileFormat] = {
     "csv": csv_events.FILE,
     "native": FileFormat(title="Tollkeeper's own events", about="As POST usage/events takes them.", parse=native.parse),
     "litellm": FileFormat(title="LiteLLM's callback", about="What its callbacks log.", parse=litellm.parse),
+    "otlp": FileFormat(
+        title="OpenTelemetry traces (JSON lines)",
+        about="What a collector's file exporter writes: a body in each line.",
+        parse=otlp.parse,
+        whole=True,
+    ),
 }
 
 __all__ = ["FILE_FORMATS", "FORMATS", "FileFormat", "Format", "FormatSettings"]

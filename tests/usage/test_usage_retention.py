@@ -9,6 +9,7 @@ from django.core.management import CommandError, call_command
 from django.db import DatabaseError, IntegrityError, connection, transaction
 
 from core import periods
+from core.errors import Invalid
 from core.models import AuditEntry, Organisation
 from tests.factories import make_budget
 from tests.usage.checks import assert_rollups_equal_ledger
@@ -37,9 +38,10 @@ from usage.models import (
     Trace,
     UnsummedEntry,
 )
-from usage.services import housekeeping, intake, jobs, months, partitions, reconciling, retention
+from usage.selectors import corrections, spend
+from usage.services import housekeeping, intake, jobs, months, partitions, reconciling, retention, spend_queries
 from usage.services.imports import opening
-from usage.services.restating import running
+from usage.services.restating import previewing, running
 
 pytestmark = pytest.mark.django_db
 OLD = datetime(2025, 3, 10, 12, tzinfo=UTC)  # 15 months before
@@ -254,6 +256,34 @@ def test_a_correction_of_the_far_past_restates_what_is_kept():
 
     assert [row.before["entries"] for row in Restatement.objects.all()] == [1]
     assert LedgerEntry.objects.filter(kind=3).count() == 1
+    (row,) = [row for row in corrections.listed(most=50, states=corrections.STATES) if row.restatement_id]
+    assert corrections.one(row.key).not_kept == (MARCH,)
+
+
+@pytest.mark.usefixtures("dropped")
+def test_the_preview_of_such_a_correction_says_what_it_does_not_reach():
+    offering = make_priced_offering("cheap@openai")
+
+    found = previewing.preview(
+        lambda: set_price(offering, "output", "60", at=NOON + SECOND, valid_from=OLD - 30 * DAY), at=NOON + SECOND
+    )
+
+    assert found.not_kept == (MARCH,)
+
+
+@pytest.mark.usefixtures("dropped")
+def test_a_question_that_only_dropped_entries_could_answer_is_refused_and_sums_are_still_there():
+    ask = spend.SpendAsk(starts_at=OLD, ends_at=OLD + DAY, zone="UTC", group_by=("tag:undeclared",), filters={})
+
+    with pytest.raises(Invalid, match="does not keep March 2025 any more"):
+        spend_queries.ask_for(ask=ask, complete_through=None, by="tests", at=NOON)
+    with pytest.raises(Invalid, match="does not keep March 2025 any more"):
+        spend.ledger_spend(ask=ask)
+    of_day = spend.SpendAsk(
+        starts_at=datetime(2025, 3, 10, tzinfo=UTC), ends_at=datetime(2025, 3, 11, tzinfo=UTC), zone="UTC",
+        group_by=("use_case",), filters={},
+    )  # fmt: skip
+    assert spend.spend(ask=of_day).total.requests == 1
 
 
 @pytest.mark.usefixtures("dropped")

@@ -148,6 +148,7 @@ class Correction:
     use_cases: tuple[UseCaseSums, ...]  # largest difference first
     offerings: tuple[OfferingConcerned, ...]
     audit: tuple[Audited, ...]
+    not_kept: tuple[date, ...] = ()  # UTC months of the time that was changed whose entries retention had dropped
 
 
 # Everything in one shape. Amendments are thousands at most, and hashed beside as many jobs.
@@ -273,6 +274,7 @@ def one(key: str) -> Correction | None:
         use_cases=_use_cases(by_use_case),
         offerings=offerings,
         audit=() if amendment is None else _audit(amendment, offerings),
+        not_kept=tuple(map(date.fromisoformat, ((job.result if job else None) or {}).get("not_kept", ()))),
     )
 
 

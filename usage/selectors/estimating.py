@@ -10,7 +10,7 @@ thousand entries take one query.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any, NamedTuple
@@ -26,6 +26,7 @@ from usage.rules.postings import METER_COLUMNS, STATUS_NUMBERS
 from usage.rules.rating import NOT_COUNTED, atto, rate, usd
 from usage.rules.restating import Place
 from usage.selectors import concerned as concerns
+from usage.selectors import kept
 
 _MONEY = ("cost_usd", "list_cost_usd", "avoided_usd")
 _INPUT = " + ".join(f"e.{METER_COLUMNS[index]}" for index in INPUT_METERS)
@@ -65,6 +66,7 @@ class Estimate:
     total: Effect
     months: tuple[MonthEffect, ...]
     use_cases: tuple[tuple[str, Effect], ...]  # dearest difference first
+    not_kept: tuple[date, ...] = ()  # UTC months that it concerns and that the ledger does not hold any more
 
 
 class _Group(NamedTuple):
@@ -106,7 +108,7 @@ def calendar(zone: str) -> Calendar:
 
 
 def estimate(*, amendments: Sequence[Amendment], book: Book, calendar: Calendar, until: datetime) -> Estimate:
-    """Say what restating the amendments would come to. `until` is the present; two queries per amendment.
+    """Say what restating the amendments would come to. `until` is the present; three queries per amendment.
 
     Amendments of one change concern the same entries seldom; where they do, those are counted with each.
     """
@@ -114,7 +116,9 @@ def estimate(*, amendments: Sequence[Amendment], book: Book, calendar: Calendar,
     for amendment in amendments:
         for group in _groups(amendment, book, calendar, until):
             _weigh(tally, amendment, group, book, calendar)
-    return tally.result(tuple(one.summary for one in amendments), book.use_case_names)
+    lost = {month for one in amendments for month in kept.dropped_within(one.starts_at, one.ends_at)}
+    found = tally.result(tuple(one.summary for one in amendments), book.use_case_names)
+    return replace(found, not_kept=tuple(sorted(lost)))
 
 
 def _weigh(tally: _Tally, amendment: Amendment, group: _Group, book: Book, calendar: Calendar) -> None:

@@ -80,15 +80,23 @@ def current() -> Kept:
     )
 
 
-def dropped_within(starts_at: datetime, ends_at: datetime) -> list[date]:
-    """Return the UTC months of [starts_at, ends_at) that the ledger does not hold any more. One query."""
-    first, last = starts_at.astimezone(UTC).date().replace(day=1), ends_at.astimezone(UTC)
-    months = DroppedPartition.objects.filter(table=LEDGER, month__gte=first).order_by("month")
-    return [
-        month
-        for month in months.values_list("month", flat=True)
-        if datetime(month.year, month.month, 1, tzinfo=UTC) < last
-    ]
+def dropped_within(starts_at: datetime | None, ends_at: datetime | None) -> list[date]:
+    """Return the UTC months of [starts_at, ends_at) that the ledger does not hold any more, in order. One query.
+
+    None is without beginning or end.
+    """
+    months = DroppedPartition.objects.filter(table=LEDGER)
+    if starts_at is not None:
+        months = months.filter(month__gte=starts_at.astimezone(UTC).date().replace(day=1))
+    if ends_at is not None:
+        last = (ends_at.astimezone(UTC) - timedelta(microseconds=1)).date()
+        months = months.filter(month__lte=last)
+    return list(months.order_by("month").values_list("month", flat=True))
+
+
+def listed(months: Iterable[date]) -> str:
+    """Write months for a sentence."""
+    return ", ".join(f"{month:%B %Y}" for month in months)
 
 
 def partition_months(table: str) -> set[date]:

@@ -30,6 +30,7 @@ from core import money, periods
 from core.errors import Invalid
 from core.models import Organisation
 from usage.models import Month, Status
+from usage.selectors import kept
 
 QUARTER_HOUR = timedelta(minutes=15)
 LONGEST = timedelta(days=3700)
@@ -236,13 +237,29 @@ def spend_or_none(*, ask: SpendAsk) -> Spend | None:
 def ledger_spend(*, ask: SpendAsk) -> Spend:
     """Return the same sums from the ledger, for whatever instants and tags. It reads every entry: not for pages.
 
-    One query, and one per filter that names rows of the catalogue.
+    Two queries, and one per filter that names rows of the catalogue.
 
     Raises:
-        Invalid: as `spend`; the range is longer than 31 days.
+        Invalid: as `spend`; the range is longer than 31 days, or not kept any more.
     """
     check_for_ledger(ask=ask)
+    check_kept(ask=ask)
     return _answered(ask, [_Slice(table=_LEDGER, lower=ask.starts_at, upper=ask.ends_at)], {})
+
+
+def check_kept(*, ask: SpendAsk) -> None:
+    """Refuse what the ledger cannot answer any more: a part of it would look like all. One query.
+
+    Raises:
+        Invalid: months of the range were dropped.
+    """
+    lost = kept.dropped_within(ask.starts_at, ask.ends_at)
+    if lost:
+        raise Invalid(
+            f"This has to be read from the ledger, which does not keep {kept.listed(lost)} any more. Sums by whole "
+            "days and declared tags are still there.",
+            [("from", "not in the ledger any more")],
+        )
 
 
 def check_for_ledger(*, ask: SpendAsk) -> None:

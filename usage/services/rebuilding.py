@@ -121,10 +121,9 @@ def _noted(*, first: date, last: date, by: str, reason: str, at: datetime) -> Re
 def _check_kept(days: Iterator[date] | list[date], calendar: Kept) -> None:
     lost = sorted({month for day in days for month in calendar.lost(day)})
     if lost:
-        months = ", ".join(f"{month:%B %Y}" for month in lost)
         raise NotKept(
-            f"The ledger does not keep {months} any more: its partitions were dropped, and sums of those days stay as "
-            "they are. Rebuild days after them."
+            f"The ledger does not keep {kept.listed(lost)} any more: its partitions were dropped, and sums of "
+            "those days stay as they are. Rebuild days after them."
         )
 
 

@@ -21,9 +21,10 @@ def ask_for(*, ask: spend.SpendAsk, complete_through: datetime | None, by: str, 
     """Put a question in line, and return it. The same question that waits, runs or was answered just now is returned.
 
     Raises:
-        Invalid: the ledger does not answer for so long a range.
+        Invalid: the ledger does not answer for so long a range, or does not keep it any more.
     """
     spend.check_for_ledger(ask=ask)
+    spend.check_kept(ask=ask)
     arguments = spend_query.arguments(ask=ask, complete_through=complete_through)
     said = {name: value for name, value in arguments.items() if name != "complete_through"}
     key = f"{spend_query.KIND}:{hashlib.sha256(msgspec.json.encode(said, order='sorted')).hexdigest()}"

@@ -24,6 +24,7 @@ from usage.rules.postings import COLUMNS, QUARTER_HOUR_S, Posting
 from usage.rules.rating import usd
 from usage.rules.restating import Cost, corrected, differs
 from usage.selectors import concerned as concerns
+from usage.selectors import kept
 from usage.selectors import world as worlds
 from usage.selectors.entries import NOTHING_SINCE, Since, posting_of, since
 from usage.selectors.world import World
@@ -229,7 +230,10 @@ def _add(mark: dict[str, Any], entry: Posting, held: Cost, due: Cost, month: dat
 
 def _finish(job: Job, amendment: Amendment, at: datetime) -> None:
     mark = job.checkpoint
-    job.state, job.finished_at, job.result = JobState.DONE, at, {"entries": mark["entries"]}
+    # Months that retention dropped hold nothing that could be restated: said, so that nobody takes it for all.
+    lost = kept.dropped_within(amendment.starts_at, amendment.ends_at)
+    job.state, job.finished_at = JobState.DONE, at
+    job.result = {"entries": mark["entries"], "not_kept": [month.isoformat() for month in lost]}
     if not mark["entries"]:
         return
 

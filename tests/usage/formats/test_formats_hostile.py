@@ -30,7 +30,7 @@ from usage.services import intake
 pytestmark = pytest.mark.soak
 FULL = os.environ.get("TOLLKEEPER_SOAK") == "1"
 attacked = settings(
-    max_examples=4000 if FULL else 200, deadline=None, suppress_health_check=[HealthCheck.too_slow],
+    max_examples=4000 if FULL else 120, deadline=None, suppress_health_check=[HealthCheck.too_slow],
 )  # fmt: skip
 
 PAYLOADS = Path(__file__).parents[2] / "payloads"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from io import StringIO
@@ -399,3 +400,20 @@ def test_no_odd_value_makes_a_500(client, api_write):
     answers.append(client.post("/api/v1/statements", b"<a/>", content_type="application/xml", headers=api_write))
 
     assert {answer.status_code for answer in answers} <= {200, 201, 400, 404, 409, 415, 422}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_same_file_from_several_at_once_is_kept_once():
+    content = openai_usage({D1: [{}]})
+
+    def send_it(_: int) -> bool:
+        try:
+            return bring(content, at=NOON).known
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(6) as pool:
+        known = sorted(pool.map(send_it, range(6)))
+
+    assert known == [False, True, True, True, True, True]
+    assert (StatementFile.objects.count(), ProviderStatement.objects.count()) == (1, 1)

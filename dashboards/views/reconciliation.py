@@ -25,7 +25,7 @@ from dashboards.views.catalog import offering_url
 from dashboards.views.links import Link
 from dashboards.views.spend_file import _cell as written
 from usage.selectors import freshness, statements
-from usage.selectors.reconciling import (
+from usage.selectors.comparing import (
     AGREES,
     APART,
     NOT_COMPARED,

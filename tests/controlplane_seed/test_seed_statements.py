@@ -11,7 +11,7 @@ from controlplane.seed import company, statements, story
 from core.models import Organisation
 from tests.usage.making import LONG_AGO, forget_everything, make_event, make_offering, send
 from usage.models import StatementFile
-from usage.selectors.reconciling import reconcile
+from usage.selectors.comparing import reconcile
 
 pytestmark = pytest.mark.django_db
 NOW = datetime(2026, 11, 18, 10, tzinfo=UTC)

@@ -152,7 +152,10 @@ def test_what_was_acknowledged_is_booked_once_whatever_is_killed(house, capsys):
             "(SELECT count(*) FROM budgets_counter WHERE state <> 'live')",
         ) == [(0, 0)]
 
-    assert eventually(all_booked), house.said
+    assert eventually(all_booked), (
+        ask(house, "SELECT state, count(*), max(attempts), max(error) FROM receipt GROUP BY state"),
+        house.said,
+    )
 
     with capsys.disabled():
         sys.stdout.write(said(killed, senders, time.monotonic() - started))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from datetime import timedelta
 from typing import Any
+from urllib.parse import urlencode
 
 from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse
@@ -88,7 +89,7 @@ def _number(request: HttpRequest, name: str) -> int | None:
 
 
 def _day_of(day: str, tables: Any) -> tuple[str, str]:
-    parts = (f"{exact(count)} of {selector.WORDS[what]}" for what, count in sorted(tables.items()))
+    parts = (f"{exact(count)} {selector.WORDS[what]}" for what, count in sorted(tables.items()))
     return day, ", ".join(parts)
 
 
@@ -101,6 +102,7 @@ def _difference(one: Difference) -> dict[str, Any]:
     side = "" if one.held and one.recounted else "only in the sums" if one.held else "missing in the sums"
     return {
         "what": selector.WORDS[one.what],
+        "url": _url(one),
         "one": one,
         "side": side,
         "columns": [
@@ -109,6 +111,17 @@ def _difference(one: Difference) -> dict[str, Any]:
         ],
         "more": max(0, len(names) - MOST_COLUMNS),
     }
+
+
+def _url(one: Difference) -> str:
+    """Return where the sum is shown: the budget, or what the use case cost on that day."""
+    if one.budget_id is not None:
+        return reverse("budget", args=[one.budget_id])
+    day = one.day or (timezone.localtime(one.at).date() if one.at else None)
+    names = [value for name, value in one.which if name == "use case"]
+    if day is None or not names:
+        return ""
+    return f"{reverse('spend')}?{urlencode({'from': day, 'to': day, 'use_case': names[0]})}"
 
 
 def _written(value: Any) -> str:

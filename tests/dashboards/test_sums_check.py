@@ -90,7 +90,9 @@ def test_a_difference_is_shown_with_what_which_held_ledger_and_what_to_do(client
 
     assert "1 sum differs from the ledger" in said
     assert "requests 17 1" in said
-    assert "use case hostile &lt;script&gt;" in said
+    assert "hostile &lt;script&gt;" in said
+    assert f"{TODAY} 1 by day" in said
+    assert f"/spend/?from={TODAY}&amp;to={TODAY}&amp;use_case=hostile" in client.get(PAGE).content.decode()
     assert f"rebuild_rollups --from {TODAY} --to {TODAY + timedelta(days=1)}" in said
     assert text(client.get(f"{PAGE}?check={found.pk}")).count("1 sum differs") == 1
 

@@ -51,7 +51,8 @@ class Difference:
     what: str  # the table
     day: date | None  # the organisation's; None for quarter hours, which say `at`
     at: datetime | None
-    which: tuple[tuple[str, str], ...]  # its key, with names; without what says nothing
+    which: tuple[tuple[str, str], ...]  # its key, with names, use case first; without what says nothing
+    budget_id: int | None  # of a counter
     held: Values | None
     recounted: Values | None
 
@@ -166,6 +167,7 @@ _NAMED = {
     "team_id": ("team", Team),
     "gateway_id": ("gateway", Gateway),
 }
+_ORDER = {name: place for place, name in enumerate((*_NAMED, "tag", "value", "tier", "status"))}
 _CHOSEN = {"tier": Tier, "status": Status}
 _TIMES = ("day", "bucket", "period_start")
 
@@ -184,13 +186,15 @@ def _differences(kept: list[dict[str, Any]]) -> Iterable[Difference]:
             day=date.fromisoformat(which["day"]) if "day" in which else None,
             at=datetime.fromisoformat(at) if at else None,
             which=tuple(_named(which, names)),
+            budget_id=which.get("budget_id"),
             held=one["held"],
             recounted=one["recounted"],
         )
 
 
 def _named(which: Values, names: Mapping[str, Mapping[int, str]]) -> Iterable[tuple[str, str]]:
-    for column, value in which.items():
+    # The database keeps the keys of a document in an order of its own.
+    for column, value in sorted(which.items(), key=lambda item: (_ORDER.get(item[0], len(_ORDER)), item[0])):
         if column in _TIMES or column in ("budget_id", "counter_id") or value in ("", None):
             continue
         if column in _NAMED:
@@ -203,8 +207,8 @@ def _named(which: Values, names: Mapping[str, Mapping[int, str]]) -> Iterable[tu
 
 
 WORDS = {
-    recount.QUARTERS: "quarter hours",
-    recount.DAYS: "days",
-    recount.TAGS: "days by tag",
-    counters.WHAT: "counters of budgets",
+    recount.QUARTERS: "by quarter hour",
+    recount.DAYS: "by day",
+    recount.TAGS: "by day and tag",
+    counters.WHAT: "of budgets",
 }

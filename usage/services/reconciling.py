@@ -26,6 +26,7 @@ KIND = "reconcile"
 ALERT = "sums_differ"
 NIGHT = timedelta(hours=2)  # after the organisation's midnight, when what happened the day before is mostly in
 MOST_KEPT = 100
+_AHEAD = timedelta(days=1)  # as far as events run ahead of their receipt
 _TURN = timedelta(seconds=10)  # then whoever else waits for the background may go first
 
 
@@ -111,7 +112,8 @@ def run_now(*, first: date | None, last: date | None, by: str, clock: Callable[[
 def _begin(
     *, calendar: Kept, first: date | None, last: date | None, by: str, at: datetime, job_id: int | None
 ) -> Reconciliation:
-    days = [day for day in calendar.days() if (first is None or day >= first) and (last is None or day <= last)]
+    until = last or periods.local_day(at + _AHEAD, calendar.zone)
+    days = [day for day in calendar.days() if (first is None or day >= first) and day <= until]
     if not days:
         raise Invalid("The ledger keeps none of these days.", [("from", "not in the ledger")])
     return Reconciliation.objects.create(

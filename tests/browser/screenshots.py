@@ -51,6 +51,8 @@ PATHS = {
     "reconciliation": "/reconciliation/",
     "reconciliation-model": "/reconciliation/model/?provider=anthropic&model=claude-opus-4.7",
     "statements": "/reconciliation/files/",
+    "sums": "/reconciliation/sums/",
+    "retention": "/reconciliation/retention/",
     "gateways": "/gateways/",
     "gateway": "/gateways/",
     "gateway-settings": "/gateways/1/settings/",

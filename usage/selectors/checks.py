@@ -168,7 +168,10 @@ _NAMED = {
     "gateway_id": ("gateway", Gateway),
 }
 _ORDER = {name: place for place, name in enumerate((*_NAMED, "tag", "value", "tier", "status"))}
-_CHOSEN = {"tier": Tier, "status": Status}
+_CHOSEN: dict[str, dict[int, str]] = {
+    "tier": {one.value: str(one.label) for one in Tier},
+    "status": {one.value: str(one.label) for one in Status},
+}
 _TIMES = ("day", "bucket", "period_start")
 
 
@@ -200,8 +203,7 @@ def _named(which: Values, names: Mapping[str, Mapping[int, str]]) -> Iterable[tu
         if column in _NAMED:
             yield _NAMED[column][0], names.get(column, {}).get(value, f"#{value}")
         elif column in _CHOSEN:
-            known = {choice.value: str(choice.label) for choice in _CHOSEN[column]}  # type: ignore[attr-defined]
-            yield column, known.get(value, str(value))
+            yield column, _CHOSEN[column].get(value, str(value))
         elif value != 0:
             yield column.replace("_", " "), str(value)
 

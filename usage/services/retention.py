@@ -92,7 +92,7 @@ def due(*, keep_ledger_months: int | None, at: datetime) -> list[Due]:
     imports = Source.objects.filter(kind=SourceKind.IMPORT, created_at__gte=kept_from)
     brought = {
         kept.LEDGER: [],
-        kept.UNSUMMED: [(covers.lower, covers.upper) for covers in imports.values_list("covers", flat=True)],
+        kept.UNSUMMED: [(covers.lower, covers.upper) for covers in imports.values_list("covers", flat=True) if covers],
     }
     return [
         Due(table=table, month=month)

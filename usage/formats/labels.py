@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import hmac
 import re
+from collections.abc import Callable
 from functools import lru_cache
 
-from usage.formats.contract import Refused
+from usage.formats.contract import FormatSettings, Refused, UseCaseSource
 
 MAX_LABEL = 128
 MAX_ID = 200
@@ -140,3 +141,13 @@ def tidy_name(text: str | None, user_key: bytes) -> str:
     if is_name(text) and "@" not in text:
         return text
     return _NOT_IN_A_NAME.sub("_", tidy(text, MAX_LABEL, user_key))
+
+
+def use_case(settings: FormatSettings, named_at: Callable[[UseCaseSource], object]) -> str:
+    """Return the first use case that is named, asking each place in the gateway's order; empty where none is."""
+    for place in settings.use_case_from:
+        named = named_at(place)
+        label = tidy(named, MAX_LABEL, settings.user_key) if isinstance(named, str) else ""
+        if label:
+            return label
+    return ""

@@ -27,9 +27,9 @@ import msgspec
 
 from usage.events import Event, Parsed
 from usage.formats import tags, usage_objects
-from usage.formats.contract import MAX_AHEAD, NO_HEADERS, FormatSettings, NotJson, Refused
+from usage.formats.contract import MAX_AHEAD, NO_HEADERS, FormatSettings, NotJson, Refused, UseCaseSource
 from usage.formats.items import UNDECODABLE, Reader
-from usage.formats.labels import MAX_ID, MAX_LABEL, tidy, tidy_name
+from usage.formats.labels import MAX_ID, MAX_LABEL, tidy, tidy_name, use_case
 from usage.formats.native import service_tier
 from usage.formats.numbers import DO_NOT_ADD_UP, MAX_INT4, Count, disjoint, money
 
@@ -280,24 +280,23 @@ def _fallbacks(hidden: _Hidden) -> int:
 
 
 def _use_case(tagged: str, metadata: _Metadata, settings: FormatSettings) -> str:
-    for source in settings.use_case_from:
-        found: str | None = ""
-        if source == "tag":
-            found = tagged
-        elif source == "request":
-            found = _requested_use_case(metadata)
-        elif source == "key" and metadata.user_api_key_auth_metadata:
-            found = metadata.user_api_key_auth_metadata.use_case
-        elif source == "key-alias":
-            found = settings.use_case_by_key_alias.get(metadata.user_api_key_alias or "")
-        elif source == "team":
-            by_team = settings.use_case_by_team
-            found = by_team.get(metadata.user_api_key_team_id or "")
-            found = found or by_team.get(metadata.user_api_key_team_alias or "")
-        label = tidy(found, MAX_LABEL, settings.user_key)
-        if label:
-            return label
-    return ""
+    def named_at(place: UseCaseSource) -> str | None:
+        match place:
+            case "tag":
+                return tagged
+            case "request":
+                return _requested_use_case(metadata)
+            case "key":
+                of_key = metadata.user_api_key_auth_metadata
+                return of_key.use_case if of_key else None
+            case "key-alias":
+                return settings.use_case_by_key_alias.get(metadata.user_api_key_alias or "")
+            case "team":
+                by_team = settings.use_case_by_team
+                found = by_team.get(metadata.user_api_key_team_id or "")
+                return found or by_team.get(metadata.user_api_key_team_alias or "")
+
+    return use_case(settings, named_at)
 
 
 def _requested_use_case(metadata: _Metadata) -> str | None:

@@ -19,9 +19,9 @@ import msgspec
 
 from usage.events import Event, Parsed
 from usage.formats import tags
-from usage.formats.contract import MAX_AHEAD, NO_HEADERS, FormatSettings, Refused
+from usage.formats.contract import MAX_AHEAD, NO_HEADERS, FormatSettings, Refused, UseCaseSource
 from usage.formats.items import UNDECODABLE, Reader
-from usage.formats.labels import MAX_ID, MAX_LABEL, MAX_VALUE, tidy, tidy_name
+from usage.formats.labels import MAX_ID, MAX_LABEL, MAX_VALUE, tidy, tidy_name, use_case
 from usage.formats.numbers import MAX_INT4, Count, money
 
 Item: TypeAlias = dict[str, msgspec.Raw]
@@ -110,18 +110,17 @@ def _canonical(value: msgspec.Raw) -> bytes:
 
 
 def _use_case(tagged: str, said: Mapping[str, str], settings: FormatSettings) -> str:
-    for source in settings.use_case_from:
-        found: str | None = ""
-        if source == "tag":
-            found = tagged
-        elif source == "request":
-            found = said.get("use_case")
-        elif source == "team":
-            found = settings.use_case_by_team.get(said.get("team") or "")
-        label = tidy(found, MAX_LABEL, settings.user_key)
-        if label:
-            return label
-    return ""
+    def named_at(place: UseCaseSource) -> str | None:
+        match place:
+            case "tag":
+                return tagged
+            case "request":
+                return said.get("use_case")
+            case "team":
+                return settings.use_case_by_team.get(said.get("team") or "")
+        return None  # it tells nothing of the key
+
+    return use_case(settings, named_at)
 
 
 def _is_text(value: object) -> bool:

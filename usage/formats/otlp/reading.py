@@ -12,9 +12,9 @@ import msgspec
 
 from usage.events import Event, Span
 from usage.formats import tags
-from usage.formats.contract import FormatSettings, Refused
+from usage.formats.contract import FormatSettings, Refused, UseCaseSource
 from usage.formats.items import UNDECODABLE
-from usage.formats.labels import MAX_ID, MAX_KEY, MAX_KEYS, MAX_LABEL, MAX_VALUE, tidy, tidy_name
+from usage.formats.labels import MAX_ID, MAX_KEY, MAX_KEYS, MAX_LABEL, MAX_VALUE, tidy, tidy_name, use_case
 from usage.formats.native import service_tier
 from usage.formats.numbers import DO_NOT_ADD_UP, MAX_INT4, disjoint
 from usage.formats.otlp import words
@@ -260,22 +260,20 @@ def _asked(told: Told) -> str:
 def _use_case(
     levels: Sequence[Told], requester: dict[str, Any], tagged: str, team: str, settings: FormatSettings
 ) -> str:
-    for source in settings.use_case_from:
-        named: Any = ""
-        if source == "tag":
-            named = tagged
-        elif source == "request":
-            named = found(levels, words.USE_CASE) or requester.get("use_case") or found(levels, words.FUNCTION)
-        elif source == "key":
-            named = mapping(levels[0].get(words.KEY_METADATA)).get("use_case")
-        elif source == "key-alias":
-            named = settings.use_case_by_key_alias.get(found(levels, words.KEY_ALIAS))
-        elif source == "team":
-            named = settings.use_case_by_team.get(team)
-        label = tidy(named, MAX_LABEL, settings.user_key) if isinstance(named, str) else ""
-        if label:
-            return label
-    return ""
+    def named_at(place: UseCaseSource) -> object:
+        match place:
+            case "tag":
+                return tagged
+            case "request":
+                return found(levels, words.USE_CASE) or requester.get("use_case") or found(levels, words.FUNCTION)
+            case "key":
+                return mapping(levels[0].get(words.KEY_METADATA)).get("use_case")
+            case "key-alias":
+                return settings.use_case_by_key_alias.get(found(levels, words.KEY_ALIAS))
+            case "team":
+                return settings.use_case_by_team.get(team)
+
+    return use_case(settings, named_at)
 
 
 def _tags(span: Seen, place: Place, requester: dict[str, Any], key: bytes) -> tags.Tagged:

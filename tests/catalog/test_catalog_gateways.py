@@ -19,7 +19,7 @@ from core.errors import Conflict, Invalid, NotFound
 from core.models import SCOPES, ApiKey, AuditEntry
 from core.services import keys
 from tests.factories import NOON, make_key, make_user
-from usage.formats.contract import FormatSettings, UseCaseSource
+from usage.formats.contract import FormatSettings, UseCasePlace
 
 DAY = timedelta(days=1)
 
@@ -370,5 +370,5 @@ def test_two_who_change_different_settings_at_once_both_have_their_way():
 
 
 def test_the_places_of_a_use_case_are_those_that_the_wire_formats_look_at():
-    assert set(get_args(UseCaseSource)) == set(gateway_settings.USE_CASE_PLACES)
+    assert set(get_args(UseCasePlace)) == set(gateway_settings.USE_CASE_PLACES)
     assert FormatSettings(user_key=b"").use_case_from == gateway_settings.USE_CASE_PLACES

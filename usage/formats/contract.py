@@ -20,7 +20,7 @@ MAX_AHEAD = timedelta(days=1)
 
 NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
-UseCaseSource = Literal["tag", "request", "key", "key-alias", "team"]
+UseCasePlace = Literal["tag", "request", "key", "key-alias", "team"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -35,7 +35,7 @@ class FormatSettings:
 
     user_key: bytes  # secret of the installation, for `h:` pseudonyms; changing it makes known users new ones
     max_events: int = 10_000
-    use_case_from: tuple[UseCaseSource, ...] = ("tag", "request", "key", "key-alias", "team")
+    use_case_from: tuple[UseCasePlace, ...] = ("tag", "request", "key", "key-alias", "team")
     use_case_by_key_alias: Mapping[str, str] = field(default_factory=dict)
     use_case_by_team: Mapping[str, str] = field(default_factory=dict)
 

@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable
 from functools import lru_cache
 
-from usage.formats.contract import FormatSettings, Refused, UseCaseSource
+from usage.formats.contract import FormatSettings, Refused, UseCasePlace
 
 MAX_LABEL = 128
 MAX_ID = 200
@@ -143,7 +143,7 @@ def tidy_name(text: str | None, user_key: bytes) -> str:
     return _NOT_IN_A_NAME.sub("_", tidy(text, MAX_LABEL, user_key))
 
 
-def use_case(settings: FormatSettings, named_at: Callable[[UseCaseSource], object]) -> str:
+def use_case(settings: FormatSettings, named_at: Callable[[UseCasePlace], object]) -> str:
     """Return the first use case that is named, asking each place in the gateway's order; empty where none is."""
     for place in settings.use_case_from:
         named = named_at(place)

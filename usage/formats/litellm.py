@@ -27,7 +27,7 @@ import msgspec
 
 from usage.events import Event, Parsed
 from usage.formats import tags, usage_objects
-from usage.formats.contract import MAX_AHEAD, NO_HEADERS, FormatSettings, NotJson, Refused, UseCaseSource
+from usage.formats.contract import MAX_AHEAD, NO_HEADERS, FormatSettings, NotJson, Refused, UseCasePlace
 from usage.formats.items import UNDECODABLE, Reader
 from usage.formats.labels import MAX_ID, MAX_LABEL, tidy, tidy_name, use_case
 from usage.formats.native import service_tier
@@ -280,7 +280,7 @@ def _fallbacks(hidden: _Hidden) -> int:
 
 
 def _use_case(tagged: str, metadata: _Metadata, settings: FormatSettings) -> str:
-    def named_at(place: UseCaseSource) -> str | None:
+    def named_at(place: UseCasePlace) -> str | None:
         match place:
             case "tag":
                 return tagged

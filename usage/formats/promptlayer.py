@@ -19,7 +19,7 @@ import msgspec
 
 from usage.events import Event, Parsed
 from usage.formats import tags
-from usage.formats.contract import MAX_AHEAD, NO_HEADERS, FormatSettings, Refused, UseCaseSource
+from usage.formats.contract import MAX_AHEAD, NO_HEADERS, FormatSettings, Refused, UseCasePlace
 from usage.formats.items import UNDECODABLE, Reader
 from usage.formats.labels import MAX_ID, MAX_LABEL, MAX_VALUE, tidy, tidy_name, use_case
 from usage.formats.numbers import MAX_INT4, Count, money
@@ -110,7 +110,7 @@ def _canonical(value: msgspec.Raw) -> bytes:
 
 
 def _use_case(tagged: str, said: Mapping[str, str], settings: FormatSettings) -> str:
-    def named_at(place: UseCaseSource) -> str | None:
+    def named_at(place: UseCasePlace) -> str | None:
         match place:
             case "tag":
                 return tagged

@@ -12,7 +12,7 @@ import msgspec
 
 from usage.events import Event, Span
 from usage.formats import tags
-from usage.formats.contract import FormatSettings, Refused, UseCaseSource
+from usage.formats.contract import FormatSettings, Refused, UseCasePlace
 from usage.formats.items import UNDECODABLE
 from usage.formats.labels import MAX_ID, MAX_KEY, MAX_KEYS, MAX_LABEL, MAX_VALUE, tidy, tidy_name, use_case
 from usage.formats.native import service_tier
@@ -260,7 +260,7 @@ def _asked(told: Told) -> str:
 def _use_case(
     levels: Sequence[Told], requester: dict[str, Any], tagged: str, team: str, settings: FormatSettings
 ) -> str:
-    def named_at(place: UseCaseSource) -> object:
+    def named_at(place: UseCasePlace) -> object:
         match place:
             case "tag":
                 return tagged

@@ -187,7 +187,8 @@ def of_model(request: HttpRequest) -> HttpResponse:
             for one in (*(by_model.rows[0].reasons if row and by_model else ()), *(by_day.reasons if by_day else ()))
         ],
         "titles": [TITLES[name] for name in MEASURES],
-        "keys": [_key_words(one) for one in keys[:MOST_KEYS]],
+        "keys": [_key_words(one) for one in keys[:MOST_KEYS] if one.figures.keys() - {COST}],
+        "items": [_key_words(one) for one in keys[:MOST_KEYS] if one.figures.keys() == {COST}],
         "more_keys": len(keys) > MOST_KEYS,
         "back_url": f"{reverse('reconciliation')}?{shown.query()}",
         "csv_url": f"{reverse('reconciliation-csv')}?{shown.query()}&by=day{_model_query(model)}",
@@ -465,6 +466,7 @@ def _key_words(line: KeyLine) -> dict[str, Any]:
         "project": line.project,
         "service_tier": line.service_tier,
         "item": line.item,
+        "cost_usd": line.figures.get(COST),
         "figures": [
             (TITLES[name], (usd if name == COST else tokens)(line.figures.get(name)), exact(line.figures.get(name)))
             for name in MEASURES

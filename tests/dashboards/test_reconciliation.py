@@ -119,7 +119,8 @@ def test_a_model_s_page_shows_its_days_and_the_provider_s_keys(client, compared)
 
     lines = answer.context["lines"]
     assert [(line.row.day, line.state) for line in lines] == [(D2, "apart"), (D1, "agrees")]
-    assert [one["key"] for one in answer.context["keys"] if one["key"]] == ["key_1"]
+    assert [one["key"] for one in answer.context["keys"]] == ["key_1"]
+    assert [(one["item"], one["cost_usd"]) for one in answer.context["items"]] == [("gpt-5.5, input", Decimal("0.016"))]
     page = answer.content.decode()
     assert "/spend/?from=2026-06-16&amp;to=2026-06-16&amp;by=model&amp;provider=openai&amp;model=gpt-5.5" in page
     assert client.get("/spend/?from=2026-06-16&to=2026-06-16&by=model&provider=openai&model=gpt-5.5").status_code == 200
@@ -131,7 +132,8 @@ def test_a_provider_s_page_shows_all_of_its_days(client, compared):
     answer = client.get(f"/reconciliation/model/?{JUNE}&provider=openai")
 
     assert [line.row.day for line in answer.context["lines"]] == [D2, D1]
-    assert {one["key"] for one in answer.context["keys"]} == {"", "key_1", "key_2"}
+    assert {one["key"] for one in answer.context["keys"]} == {"key_1", "key_2"}
+    assert {one["item"] for one in answer.context["items"]} == {"gpt-5.5, input", "web search tool calls"}
 
 
 def test_costs_of_no_model_have_a_page(client, compared):

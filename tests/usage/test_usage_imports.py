@@ -232,6 +232,30 @@ def test_who_reads_a_file_that_another_process_reads_stops():
     assert (found(inner[0]).state, found(inner[0]).events, ImportPart.objects.count()) == ("ready", 6, 3)
 
 
+def test_who_was_overtaken_by_another_reader_that_died_stops_and_repeats_nothing():
+    content = lines(*(row(number) for number in range(8)))
+    outer, inner = [], []
+
+    class Died(Exception):
+        pass
+
+    def die(progress):
+        inner.append(progress.events)
+        raise Died
+
+    def overtaken(progress):
+        outer.append(progress.events)
+        with pytest.raises(Died):
+            take(content, told=die)
+
+    with pytest.raises(imports.OtherReading):
+        take(content, told=overtaken)
+
+    assert (outer, inner) == ([2], [4])
+    assert found(take(content)).events == 8
+    assert ImportPart.objects.count() == 4
+
+
 def test_who_reads_a_file_that_is_dropped_meanwhile_is_told():
     content = lines(*(row(number) for number in range(6)))
 

@@ -25,12 +25,12 @@ from typing import Any, get_args
 
 import msgspec
 
+from catalog.rules.names import tidy_service_tier
 from usage.events import Event, Parsed
 from usage.formats import tags, usage_objects
 from usage.formats.contract import MAX_AHEAD, NO_HEADERS, FormatSettings, NotJson, Refused, UseCasePlace
 from usage.formats.items import UNDECODABLE, Reader
 from usage.formats.labels import MAX_ID, MAX_LABEL, tidy, tidy_name, use_case
-from usage.formats.native import service_tier
 from usage.formats.numbers import DO_NOT_ADD_UP, MAX_INT4, Count, disjoint, money
 
 
@@ -266,7 +266,7 @@ def _tier(record: _Record, counts: usage_objects.Usage, key: bytes) -> str:
     if not tier:
         with suppress(*UNDECODABLE):
             tier = _response.decode(record.response).service_tier
-    return service_tier(tidy_name(tier, key)) if tier else ""
+    return tidy_service_tier(tidy_name(tier, key)) if tier else ""
 
 
 def _bare(model: str, provider: str) -> str:

@@ -22,6 +22,7 @@ from typing import Annotated, Any
 
 import msgspec
 
+from catalog.rules.names import tidy_service_tier
 from usage.events import STATUSES, Event, Parsed
 from usage.formats import cloudevents, usage_objects
 from usage.formats.contract import MAX_AHEAD, NO_HEADERS, FormatSettings, Refused
@@ -41,7 +42,6 @@ from usage.formats.labels import (
 from usage.formats.numbers import DO_NOT_ADD_UP, MAX_EXACT, MAX_INT4, Count, disjoint, money
 
 _STATUSES = frozenset(STATUSES)
-_STANDARD_TIERS = frozenset(("", "standard", "default", "auto"))
 
 _Number = Annotated[int, msgspec.Meta(ge=0, le=MAX_EXACT)] | Annotated[float, msgspec.Meta(ge=0)]
 _Label = Annotated[str, msgspec.Meta(max_length=MAX_LABEL)]
@@ -119,12 +119,6 @@ def parse(
     elif cloudevents.MARK in body:
         return _enveloped.read(body, lambda item: _unwrapped(item, latest, key), settings.max_events)
     return _reader.read(body, lambda record: _event(record, latest, key), settings.max_events)
-
-
-def service_tier(text: str) -> str:
-    """Return a service tier as events have it: lower case, and empty for the standard one."""
-    text = text.lower()
-    return "" if text in _STANDARD_TIERS else text
 
 
 def _unwrapped(item: cloudevents.Item, latest: datetime, key: bytes) -> Event:
@@ -242,7 +236,7 @@ def _event(record: _Record, latest: datetime, key: bytes, around: cloudevents.En
         counts.image_output_tokens or 0,  # image_output_tokens
         counts.web_searches or 0,  # web_searches
         counts.reasoning_tokens,
-        service_tier(name("service_tier", tier)) if tier else "",  # service_tier
+        tidy_service_tier(name("service_tier", tier)) if tier else "",  # service_tier
         None if cost is None else money("reported_cost_usd", cost),  # reported_cost_usd
         latency,  # latency_ms
         group,  # call_group

@@ -10,12 +10,12 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from catalog.rules.names import tidy_service_tier
 from usage.events import Event, Span
 from usage.formats import tags
 from usage.formats.contract import FormatSettings, Refused, UseCasePlace
 from usage.formats.items import UNDECODABLE
 from usage.formats.labels import MAX_ID, MAX_KEY, MAX_KEYS, MAX_LABEL, MAX_VALUE, tidy, tidy_name, use_case
-from usage.formats.native import service_tier
 from usage.formats.numbers import DO_NOT_ADD_UP, MAX_INT4, disjoint
 from usage.formats.otlp import words
 from usage.formats.otlp.figures import cost_of, counts_of, fallbacks_of, hidden_params, make_inclusive, small
@@ -166,7 +166,7 @@ def event_of(span: Seen, place: Place, latest: datetime, settings: FormatSetting
         image_output_tokens=counts.image_output_tokens or 0,
         web_searches=counts.web_searches or 0,
         reasoning_tokens=counts.reasoning_tokens,
-        service_tier=service_tier(tidy_name(text(told, words.SERVICE_TIER) or counts.service_tier, key)),
+        service_tier=tidy_service_tier(tidy_name(text(told, words.SERVICE_TIER) or counts.service_tier, key)),
         reported_cost_usd=cost,
         latency_ms=round(seconds * 1000) if seconds <= MAX_INT4 // 1000 else None,
         # LiteLLM's first instrumentation gives each attempt a trace of its own, and a trace may hold many calls.

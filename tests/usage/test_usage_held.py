@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -25,6 +26,7 @@ from tests.usage.making import (
     send,
     take,
 )
+from tests.usage.waiting import PATIENCE_S, another_connection, until_somebody_waits_for_a_lock
 from usage.events import Rejected
 from usage.models import HeldEvent, Receipt
 from usage.selectors import freshness
@@ -174,15 +176,22 @@ def test_all_that_are_set_aside_are_tried_again_of_one_gateway_or_of_all_and_giv
 
 
 @pytest.mark.django_db(transaction=True)
-def test_of_two_who_decide_about_a_body_at_once_nobody_is_lost_silently():
+def test_of_two_who_decide_about_a_body_at_once_the_later_one_decides_about_what_the_first_left():
     receipt_id = set_aside()
-    again = [lambda: receipts.try_again(receipt_id=receipt_id, by=ANN, at=NOON + DAY)] * 3
 
-    came = in_threads(*again, lambda: receipts.give_up(receipt_id=receipt_id, reason="no use", by=BOB, at=NOON + DAY))
+    with another_connection() as other, ThreadPoolExecutor(1) as threads:
+        other.autocommit = False
+        other.execute(  # Bob gives it up, and has not committed yet
+            "UPDATE receipt SET given_up_at = now(), given_up_by = %s, given_up_because = 'no use' WHERE id = %s",
+            [BOB, receipt_id],
+        )
+        trying = threads.submit(in_threads, lambda: receipts.try_again(receipt_id=receipt_id, by=ANN, at=NOON + DAY))
+        until_somebody_waits_for_a_lock("transactionid", "tuple")
+        other.commit()
+        came = trying.result(PATIENCE_S)
 
-    # Whoever gave up before the first that tried it again was taken back; whoever came after was told.
-    assert sum(isinstance(one, receipts.NotSetAside) for one in came) in (2, 3)
     receipt = Receipt.objects.get(pk=receipt_id)
+    assert came == [None]
     assert (receipt.state, receipt.attempts, receipt.given_up_at) == ("pending", 0, None)
 
 

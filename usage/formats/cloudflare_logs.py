@@ -17,9 +17,9 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from usage.events import Event, Parsed
+from usage.formats import native
 from usage.formats.contract import NO_HEADERS, FormatSettings, Refused
-from usage.formats.csv_events import as_native
-from usage.formats.files import FileFormat
+from usage.formats.files import FileFormat, read_one
 from usage.formats.items import UNDECODABLE, Reader
 from usage.formats.labels import MAX_ID, MAX_KEY, MAX_KEYS, MAX_LABEL, MAX_VALUE, tidy, tidy_name
 from usage.formats.moments import moment
@@ -91,7 +91,7 @@ def _event(row: _Row, *, received_at: datetime, settings: FormatSettings) -> Eve
         fields["latency_ms"] = duration
     if row.cost is not None and (row.cost or row.cached):  # 0 for tokens that it has no price for
         fields["reported_cost_usd"] = str(row.cost)
-    return as_native(fields, received_at, settings)
+    return read_one(native.parse, fields, received_at, settings)
 
 
 def _metadata(raw: msgspec.Raw) -> dict[str, str]:

@@ -17,12 +17,10 @@ from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
 
-import msgspec
-
 from usage.events import STATUSES, Event, Parsed, Rejected, UnreadableBody
 from usage.formats import native
 from usage.formats.contract import NO_HEADERS, Format, FormatSettings, Refused
-from usage.formats.files import FileFormat
+from usage.formats.files import FileFormat, read_one
 from usage.formats.labels import MAX_ID, MAX_KEY, MAX_LABEL, MAX_VALUE, tidy, tidy_name
 from usage.formats.moments import moment
 from usage.formats.pieces import MAX_ITEM_BYTES, dialect_of
@@ -230,22 +228,6 @@ def read_table(body: bytes, convert: Callable[[Mapping[str, str], Sequence[str]]
     return Parsed(events=events, rejected=rejected)
 
 
-def as_native(fields: Mapping[str, Any], received_at: datetime, settings: FormatSettings) -> Event:
-    """Read one native event from its fields.
-
-    Raises:
-        Refused
-    """
-    try:
-        body = msgspec.json.encode(fields)
-        parsed = native.parse(body, content_type="application/json", received_at=received_at, settings=settings)
-    except (UnreadableBody, UnicodeError) as error:
-        raise Refused(f"the row cannot be read: {error}"[:160]) from None
-    if parsed.rejected:
-        raise Refused(parsed.rejected[0].error)
-    return parsed.events[0]
-
-
 def _event(
     row: Mapping[str, str],
     whole: Sequence[str],
@@ -288,7 +270,7 @@ def _event(
         fields["input_tokens"] = fields.pop("uncached_input_tokens") + sum(fields.get(part, 0) for part in parts)
     if tags:
         fields["tags"] = tags
-    event = as_native(fields, received_at, settings)
+    event = read_one(native.parse, fields, received_at, settings)
     if when.twice:
         event.flags = [*event.flags, _TWICE]
     return event

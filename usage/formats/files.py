@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
-from usage.formats.contract import Format
+import msgspec
+
+from usage.events import Event, UnreadableBody
+from usage.formats.contract import Format, FormatSettings, Refused
+
+_encode = msgspec.json.Encoder(decimal_format="number").encode  # LiteLLM's format reads no amount that is a text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,3 +39,19 @@ class FileFormat:
         if self.parse is None:
             raise RuntimeError("a format of files reads nothing")
         return self.parse
+
+
+def read_one(parse: Format, fields: Mapping[str, Any], received_at: datetime, settings: FormatSettings) -> Event:
+    """Read one event by a format of bodies, so that what is wrong with a row is said in the words of that format.
+
+    Raises:
+        Refused
+    """
+    try:
+        body = _encode(fields)
+        parsed = parse(body, content_type="application/json", received_at=received_at, settings=settings)
+    except (UnreadableBody, UnicodeError) as error:
+        raise Refused(f"the row cannot be read: {error}"[:160]) from None
+    if parsed.rejected:
+        raise Refused(parsed.rejected[0].error)
+    return parsed.events[0]

@@ -22,7 +22,7 @@ from usage.events import Event, Parsed, UnreadableBody
 from usage.formats import litellm
 from usage.formats.contract import NO_HEADERS, FormatSettings, Refused
 from usage.formats.csv_events import read_table, whole_number
-from usage.formats.files import FileFormat
+from usage.formats.files import FileFormat, read_one
 from usage.formats.items import UNDECODABLE, Reader
 from usage.formats.labels import MAX_ID, holds_control_characters
 from usage.formats.moments import moment
@@ -133,23 +133,11 @@ def _event(row: _Row, *, received_at: datetime, settings: FormatSettings) -> Eve
         },
         "status_fields": {"guardrail_status": _guardrail(metadata)},
     }
-    event = _as_callback(record, received_at, settings)
+    event = read_one(litellm.parse, record, received_at, settings)
     event.event_id = request_id if len(request_id) <= MAX_ID else hashlib.sha256(request_id.encode()).hexdigest()
     if not group:
         event.call_group = ""
     return event
-
-
-def _as_callback(record: Mapping[str, Any], received_at: datetime, settings: FormatSettings) -> Event:
-    try:
-        # Decimal goes as a number: the callback's format reads numbers, exactly.
-        body = msgspec.json.Encoder(decimal_format="number").encode(record)
-        parsed = litellm.parse(body, content_type="application/json", received_at=received_at, settings=settings)
-    except (UnreadableBody, UnicodeError) as error:
-        raise Refused(f"the row cannot be read: {error}"[:160]) from None
-    if parsed.rejected:
-        raise Refused(parsed.rejected[0].error)
-    return parsed.events[0]
 
 
 def _writes_are_beside(usage: Mapping[str, Any]) -> bool:

@@ -60,6 +60,8 @@ PATHS = {
     "set-aside": "/intake/?show=failed",
     "held": "/intake/held/",
     "new-gateway": "/gateways/new/",
+    "usage-imports": "/gateways/imports/",
+    "usage-import": "/gateways/imports/1/",
     "search": "/search/?q=support",
 }
 TALLEST = int(os.environ.get("TALLEST", "20000"))

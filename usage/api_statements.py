@@ -14,9 +14,9 @@ from rest_framework.response import Response
 from core.api import InstantField, MoneyField, PageQuery, acting_as, body, page_of, paged, read_cursor
 from core.api_views import Api
 from core.errors import NotFound
-from usage.selectors import comparing
+from usage.selectors import compared, comparing
 from usage.selectors import statements as selector
-from usage.selectors.comparing import Pair, Row
+from usage.selectors.compared import Pair, Row
 from usage.selectors.statements import MEASURES
 from usage.services import statements
 from usage.statements import FORMATS
@@ -192,7 +192,7 @@ class ReconciledRowOutput(FiguresOutput):
     names = serializers.ListField(child=serializers.CharField(), help_text="What the provider calls it.")
     suggestion = serializers.CharField(help_text="The offering that an unknown name probably means.")
     list_cost_usd = MoneyField(allow_null=True, help_text="Ours at list prices.")
-    state = serializers.ChoiceField([(name, name) for name in comparing.STATES])
+    state = serializers.ChoiceField([(name, name) for name in compared.STATES])
     reasons = DifferenceReasonOutput(many=True)
 
 
@@ -211,10 +211,10 @@ class ReconciliationApi(Api):
             sorted({one.provider for one in FORMATS.values()}), required=False, default=""
         )
         model = serializers.CharField(required=False, max_length=193, help_text="As rows have it.")
-        by = serializers.ChoiceField([(name, name) for name in comparing.BY], required=False, default="model")
+        by = serializers.ChoiceField([(name, name) for name in compared.BY], required=False, default="model")
         tolerance = serializers.DecimalField(
             max_digits=6, decimal_places=3, min_value=0, max_value=100, required=False,
-            default=comparing.USUAL_TOLERANCE, help_text="Per cent of what the provider says.",
+            default=compared.USUAL_TOLERANCE, help_text="Per cent of what the provider says.",
         )  # fmt: skip
 
     class ReconciliationOutput(serializers.Serializer):
@@ -223,7 +223,7 @@ class ReconciliationApi(Api):
 
         to = serializers.DateField(help_text="Included.")
         tolerance = serializers.CharField()
-        state = serializers.ChoiceField([(name, name) for name in comparing.STATES])
+        state = serializers.ChoiceField([(name, name) for name in compared.STATES])
         rows = ReconciledRowOutput(many=True)
         total = FiguresOutput()
         reasons = DifferenceReasonOutput(many=True)

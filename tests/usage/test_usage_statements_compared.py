@@ -18,7 +18,7 @@ from tests.factories import make_key
 from tests.usage.making import LONG_AGO, make_event, make_offering, make_priced_offering, send
 from tests.usage.statements_made import ONE_DAY, bring, openai_costs, openai_usage
 from tests.usage.test_usage_statements import payload
-from usage.selectors import comparing
+from usage.selectors import comparing_reasons
 from usage.selectors.comparing import reconcile
 from usage.services import months
 
@@ -438,6 +438,6 @@ def test_strangers_see_nothing(client):
 
 
 def test_days_in_words():
-    words = comparing.words_of([D1, D3, D2, date(2026, 6, 30), date(2026, 7, 1)])
+    words = comparing_reasons.words_of([D1, D3, D2, date(2026, 6, 30), date(2026, 7, 1)])
 
     assert words == "15 to 17 Jun 2026, 30 Jun 2026 to 1 Jul 2026"

@@ -37,7 +37,21 @@ from tests.dashboards.seeing import book, call
 from tests.factories import NOON, make_budget, make_key, make_team, make_use_case
 from tests.routing.making import OPUS, make_draft, make_version, stock
 from tests.usage import making
-from usage.models import Correction, HeldEvent, Month, Receipt, Restatement, Source
+from usage.models import (
+    Correction,
+    DroppedPartition,
+    HeldEvent,
+    ImportPart,
+    Month,
+    ProviderStatement,
+    Rebuild,
+    Receipt,
+    Reconciliation,
+    Restatement,
+    Source,
+    StatementFile,
+    UsageImport,
+)
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -101,6 +115,21 @@ def fill_in() -> None:
         receipt=Receipt.objects.first(), source=Source.objects.first(), reason="conflict", event_id="e", event={},
         occurred_at=NOON, content=b"0" * 16, held_at=NOON,
     )  # fmt: skip
+    brought = UsageImport.objects.create(
+        gateway=gateway, format="csv", file_name="calls.csv", sha256=b"0" * 32, started_at=NOON, started_by="b"
+    )
+    ImportPart.objects.create(usage_import=brought, number=0, event_count=0)
+    statement = StatementFile.objects.create(
+        format="openai-usage", file_name="usage.json", sha256=b"0" * 32, first_day=NOON.date(), last_day=NOON.date(),
+        lines=1, imported_at=NOON, imported_by="b",
+    )  # fmt: skip
+    ProviderStatement.objects.create(file=statement, day=NOON.date(), provider="openai")
+    days = {"first_day": NOON.date(), "last_day": NOON.date(), "by": "b"}
+    Reconciliation.objects.create(**days, full=False, started_at=NOON)
+    Rebuild.objects.create(**days, asked_at=NOON, reason="r")
+    DroppedPartition.objects.create(
+        table="ledger", month=NOON.date().replace(day=1), rows=0, dropped_at=NOON, by="b", keep_ledger_months=12
+    )
 
 
 def superuser() -> User:

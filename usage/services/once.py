@@ -71,8 +71,14 @@ def keep_new(batch: Batch, cursor: psycopg.Cursor[Any]) -> None:
     batch.lines = kept
     if absent:
         batch.never_came = absent.keys() - known.keys()
-        replacing = {_key(line) for line in (*kept, *batch.passed_on)}
-        _let_go(cursor, [key for key in batch.never_came if _key(absent[key]) not in replacing])
+        # Asked of every line that goes on, as several may name one event: a conflict, and a new one that replaces it.
+        replaced = {
+            (line.source.id, digest_of(event_id))
+            for line in (*kept, *batch.passed_on)
+            if not line.shadow
+            for event_id in line.takes_back
+        }
+        _let_go(cursor, sorted(batch.never_came - replaced))
 
 
 def _key(line: Line) -> Key:
@@ -133,7 +139,7 @@ def _tell_repeats_from_conflicts(
             outcome.conflicts += 1
             batch.held.append((line, "conflict"))
     if came:
-        _note_content(cursor, came)
+        _note_content(cursor, sorted(came, key=_key))
         batch.passed_on = [line for line in came if line.takes_back]
 
 

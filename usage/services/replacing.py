@@ -3,21 +3,22 @@
 # Note [What stands for an event]
 The key of an event names the entry that stands for it. Where another event takes its place the key moves on to that
 one's entry, and where it is voided to the reversal, so that whoever names the same event next takes back what counts
-now, and nothing twice. A correction that moved the entry meanwhile is found by the event's id and time.
+now, and nothing twice. Where that entry was taken back in its turn, the key of its own event tells what came after. A
+correction that moved the entry meanwhile is found by the event's id and time.
 
 The lock of corrections is held (`ledger.hold_corrections`), so that no run corrects an entry that is taken back here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import msgspec
 import psycopg
 
 from usage.rules.postings import COLUMNS, USAGE, Posting, reversal
-from usage.selectors.entries import NOTHING_SINCE, posting_of, since
+from usage.selectors.entries import NOTHING_SINCE, Since, posting_of, since
 from usage.services import ledger, once
 from usage.services.batch import Batch, Key, Line
 from usage.services.raw import numbers
@@ -40,7 +41,9 @@ def take_back(batch: Batch, cursor: psycopg.Cursor[Any], *, booked: Sequence[Pos
     stands: dict[Key, Place] = {(line.source.id, line.digest): _place(line) for line in batch.lines}
     asked = [_key(line, event_id) for line, event_id in wanted]
     asked += [(line.source.id, line.digest) for line in batch.passed_on]
-    stands |= _keys(cursor, [key for key in asked if key not in stands and key not in batch.never_came])
+    before = _keys(cursor, [key for key in asked if key not in stands and key not in batch.never_came])
+    stands |= before
+    kept = _Kept(cursor, before.values())
     ids = iter(ledger.take_ids(cursor, len(wanted)))
     gone: set[int] = set()
     reversals: list[Posting] = []
@@ -48,11 +51,12 @@ def take_back(batch: Batch, cursor: psycopg.Cursor[Any], *, booked: Sequence[Pos
         key, own_key = _key(line, event_id), (line.source.id, line.digest)
         # A line that counts takes the place itself. What a superseded one replaces gives way to what counts in its own
         # place; and where nothing takes the place, the reversal stands there.
-        now = stands.get(own_key)
+        # So it does where a span showed two others to be one call: it takes no place itself.
+        now = stands.get(own_key) if event_id in line.takes_back else None
         leaves = bool(line.event.voids) or now is None
-        for entry in _standing(cursor, stands.get(key), own):
-            if entry.id in gone:
-                continue
+        for entry in _standing(kept, key, stands, own, gone):
+            if not leaves and now == (entry.use_case_id, entry.booked_at, entry.id):
+                continue  # events that name each other in a circle: one of them counts
             gone.add(entry.id)
             taken = _reversal(batch, line, entry, ids)
             reversals.append(taken)
@@ -85,41 +89,117 @@ def _keys(cursor: psycopg.Cursor[Any], keys: Sequence[Key]) -> dict[Key, Place]:
     return {(source, bytes(digest)): (use_case, booked_at, id_) for source, digest, use_case, booked_at, id_ in cursor}
 
 
-def _standing(cursor: psycopg.Cursor[Any], place: Place | None, own: dict[int, Posting]) -> Iterator[Posting]:
-    """Give what counts for the event whose key names a place, with its adjustments; see Note [What stands ...]."""
-    if place is None:
+def _standing(
+    kept: _Kept, key: Key, stands: dict[Key, Place], own: dict[int, Posting], gone: set[int]
+) -> Iterator[Posting]:
+    """Give what counts for an event, with its adjustments; see Note [What stands for an event]."""
+    seen: set[Key] = set()
+    while key not in seen:
+        seen.add(key)
+        place = stands.get(key)
+        if place is None:
+            return
+        if place[2] in own:
+            entry = own[place[2]]
+        else:
+            named = kept.named(place)
+            if named is None or named.kind != USAGE:
+                return  # never counted, or taken back already
+            entry = named
+        counting = [one for one in _counting(kept, entry, own) if one.id not in gone]
+        if counting:
+            yield from counting
+            return
+        # Another one took that one's place in its turn.
+        key = (entry.source_id, once.digest_of(entry.event_id))
+        if key not in stands:
+            stands |= _keys(kept.cursor, [key])
+
+
+def _counting(kept: _Kept, entry: Posting, own: dict[int, Posting]) -> Iterator[Posting]:
+    """Give an entry as it counts now: itself, with its adjustments, or what a correction booked in its stead."""
+    if entry.id in own:
+        yield entry
         return
-    if place[2] in own:
-        yield own[place[2]]
+    held = kept.since(entry)
+    if not held.reversed:
+        yield _adjusted(entry, held)
         return
-    named = _read(cursor, "use_case_id = %s AND booked_at = %s AND id = %s", place)
-    if not named or named[0].kind != USAGE:
-        return  # never counted, or taken back already
-    entry = named[0]
-    for one in _read(
-        cursor,
-        "kind = 1 AND occurred_at = %s AND booked_at >= %s AND source_id = %s AND event_id = %s",
-        (entry.occurred_at, entry.booked_at, entry.source_id, entry.event_id),
-    ):
-        later = since(cursor, use_case_id=one.use_case_id, ids=[one.id], booked_from=one.booked_at)
-        held = later.get(one.id, NOTHING_SINCE)
-        if held.reversed:
-            continue
-        if one.cost is None:
-            yield one
-            continue
-        yield msgspec.structs.replace(
-            one,
-            cost=one.cost + held.cost,
-            list_cost=(one.list_cost or 0) + held.list_cost,
-            avoided=one.avoided + held.avoided,
-            rate_id=held.rate_id or one.rate_id,
+    for one in kept.moved(entry):
+        held = kept.since(one)
+        if not held.reversed:
+            yield _adjusted(one, held)
+
+
+class _Kept:
+    """What the ledger holds of entries that are taken back. A body may name thousands: they are read at once."""
+
+    def __init__(self, cursor: psycopg.Cursor[Any], places: Iterable[Place]) -> None:
+        self.cursor = cursor
+        self._named: dict[int, Posting | None] = {}
+        self._since: dict[int, Since] = {}
+        self._look(list(places))
+
+    def named(self, place: Place) -> Posting | None:
+        if place[2] not in self._named:
+            self._look([place])
+        return self._named[place[2]]
+
+    def since(self, entry: Posting) -> Since:
+        if entry.id not in self._since:
+            self._look_since(entry.use_case_id, [entry])
+        return self._since[entry.id]
+
+    def moved(self, entry: Posting) -> list[Posting]:
+        """Return all usage that was ever booked for an entry's event."""
+        return self._read(
+            "kind = 1 AND occurred_at = %s AND booked_at >= %s AND source_id = %s AND event_id = %s",
+            (entry.occurred_at, entry.booked_at, entry.source_id, entry.event_id),
         )
 
+    def _look(self, places: Sequence[Place]) -> None:
+        if not places:
+            return
+        moments = [booked_at for _, booked_at, _ in places]
+        found = self._read(
+            "(use_case_id, booked_at, id) IN (SELECT * FROM unnest(%s::bigint[], %s::timestamptz[], %s::bigint[])) "
+            "AND booked_at BETWEEN %s AND %s",  # which tells the planner the partitions
+            (
+                numbers([use_case for use_case, _, _ in places]),
+                "{" + ",".join([moment.isoformat() for moment in moments]) + "}",
+                numbers([id_ for _, _, id_ in places]),
+                min(moments),
+                max(moments),
+            ),
+        )
+        self._named |= {id_: None for _, _, id_ in places} | {entry.id: entry for entry in found}
+        by_use_case: dict[int, list[Posting]] = {}
+        for entry in found:
+            by_use_case.setdefault(entry.use_case_id, []).append(entry)
+        for use_case_id, entries in by_use_case.items():
+            self._look_since(use_case_id, entries)
 
-def _read(cursor: psycopg.Cursor[Any], condition: str, parameters: Sequence[Any]) -> list[Posting]:
-    cursor.execute(f"SELECT {', '.join(COLUMNS)} FROM ledger WHERE {condition} ORDER BY id", parameters)
-    return [posting_of(row) for row in cursor.fetchall()]
+    def _look_since(self, use_case_id: int, entries: Sequence[Posting]) -> None:
+        ids = [entry.id for entry in entries]
+        booked_from = min(entry.booked_at for entry in entries)
+        later = since(self.cursor, use_case_id=use_case_id, ids=ids, booked_from=booked_from)
+        self._since |= {id_: later.get(id_, NOTHING_SINCE) for id_ in ids}
+
+    def _read(self, condition: str, parameters: Sequence[Any]) -> list[Posting]:
+        self.cursor.execute(f"SELECT {', '.join(COLUMNS)} FROM ledger WHERE {condition} ORDER BY id", parameters)
+        return [posting_of(row) for row in self.cursor.fetchall()]
+
+
+def _adjusted(entry: Posting, held: Since) -> Posting:
+    if entry.cost is None:
+        return entry
+    return msgspec.structs.replace(
+        entry,
+        cost=entry.cost + held.cost,
+        list_cost=(entry.list_cost or 0) + held.list_cost,
+        avoided=entry.avoided + held.avoided,
+        rate_id=held.rate_id or entry.rate_id,
+    )
 
 
 def _reversal(batch: Batch, line: Line, entry: Posting, ids: Iterator[int]) -> Posting:

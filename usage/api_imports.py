@@ -18,7 +18,7 @@ from core.access import Caller
 from core.api import InstantField, MoneyField, PageQuery, acting_as, body, page_of, paged, read_cursor
 from core.api_views import Api
 from core.errors import Invalid, NotFound
-from usage.api_intake import format_settings
+from usage.api_intake import format_settings, own_gateway
 from usage.formats import FILE_FORMATS
 from usage.models import ImportState
 from usage.selectors import imports as selected
@@ -103,17 +103,9 @@ def _detail(row: ImportRow) -> dict[str, Any]:
     return UsageImportDetailOutput({**vars(row), "reasons": reasons, "rejections": rejections}).data
 
 
-def _own_gateway(request: Request) -> int | None:
-    """Return the gateway that the caller is held to: a gateway's key sees and sends what is its own."""
-    caller = request.user
-    if not isinstance(caller, Caller) or not {"read", "write", "admin"}.isdisjoint(caller.scopes):
-        return None
-    return caller.gateway_id or 0
-
-
 def _found(request: Request, pk: int) -> ImportRow:
     row = selected.one(import_id=pk)
-    own = _own_gateway(request)
+    own = own_gateway(request)
     if row is None or own not in (None, row.gateway_id):
         raise NotFound(f"There is no import {pk}.")
     return row
@@ -147,7 +139,7 @@ class UsageImportsApi(Api):
     )  # fmt: skip
     def get(self, request: Request) -> Response:
         limit, cursor = self.query["limit"], read_cursor(self.query.get("after"), (int,))
-        rows = selected.listed(before=cursor[0] if cursor else None, most=limit + 1, gateway_id=_own_gateway(request))
+        rows = selected.listed(before=cursor[0] if cursor else None, most=limit + 1, gateway_id=own_gateway(request))
         page = paged(request, rows, limit=limit, key=lambda row: (row.id,))
         return Response(page | {"results": UsageImportOutput(page["results"], many=True).data})
 
@@ -181,7 +173,7 @@ class UsageImportsApi(Api):
 
     @staticmethod
     def _gateway(request: Request, name: str) -> Gateway:
-        own = _own_gateway(request)
+        own = own_gateway(request)
         if not name and isinstance(request.user, Caller):
             own = request.user.gateway_id or 0
         named = Gateway.objects.filter(name__iexact=name.strip()) if name else Gateway.objects.filter(pk=own or 0)

@@ -7,10 +7,10 @@ what was answered with 202 is committed. Prompts and the like end here: a format
 from __future__ import annotations
 
 import hashlib
-from dataclasses import replace
+from collections.abc import Mapping
 from datetime import datetime
 from functools import lru_cache
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, cast
 
 from django.conf import settings
 from django.utils import timezone
@@ -22,13 +22,14 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from catalog.models import Gateway
+from catalog.rules import gateway_settings
 from core import nudges
 from core.access import Caller
 from core.errors import Invalid, Malformed, NotFound, TooLarge
 from usage.events import Parsed, UnreadableBody
 from usage.formats import FORMATS
 from usage.formats.body import BodyTooLarge, decompress
-from usage.formats.contract import FormatSettings
+from usage.formats.contract import FormatSettings, UseCasePlace
 from usage.models import Receipt
 from usage.services import intake
 from usage.tasks import BOOK
@@ -44,13 +45,15 @@ def _user_key() -> bytes:
     return hashlib.sha256(b"tollkeeper user pseudonyms:" + settings.SECRET_KEY.encode()).digest()
 
 
-def format_settings(gateway: dict[str, Any]) -> FormatSettings:
-    known = FormatSettings(user_key=_user_key(), max_events=intake.MOST_EVENTS)
-    return replace(
-        known,
-        use_case_from=tuple(gateway.get("use_case_from") or known.use_case_from),
-        use_case_by_key_alias=gateway.get("use_case_by_key_alias") or {},
-        use_case_by_team=gateway.get("use_case_by_team") or {},
+def format_settings(kept: Mapping[str, Any]) -> FormatSettings:
+    """Return what a gateway's bodies are read by, from its settings as they are kept."""
+    said = gateway_settings.read(kept)
+    return FormatSettings(
+        user_key=_user_key(),
+        max_events=intake.MOST_EVENTS,
+        use_case_from=cast("tuple[UseCasePlace, ...]", said.use_case_from),
+        use_case_by_key_alias=said.use_case_by_key_alias,
+        use_case_by_team=said.use_case_by_team,
     )
 
 
@@ -93,6 +96,14 @@ def _schema(summary: str, description: str, *also: str) -> Any:
     )
 
 
+def own_gateway(request: Request) -> int | None:
+    """Return the gateway that a key is held to which may only send: it sees what is its own. None: all may be seen."""
+    caller = request.user
+    if not isinstance(caller, Caller) or caller.has_perm("view"):
+        return None
+    return caller.gateway_id or 0
+
+
 class Kept(NamedTuple):
     """A body that is committed: its receipt's id, None where nothing was in it, and what the format made of it."""
 
@@ -128,7 +139,7 @@ class IntakeApi(APIView):
                 content_type=request.content_type or "",
                 headers={name.lower(): value for name, value in request.headers.items()},
                 received_at=received_at,
-                settings=format_settings(_gateway_settings(caller.gateway_id, received_at)),
+                settings=_gateway_settings(caller.gateway_id, received_at),
             )
         except BodyTooLarge as error:
             raise TooLarge(str(error)) from error
@@ -159,15 +170,15 @@ class IntakeApi(APIView):
         return Response(answer, status=status.HTTP_202_ACCEPTED)
 
 
-_gateway_kept: dict[int, tuple[datetime, dict[str, Any]]] = {}
+_gateway_kept: dict[int, tuple[datetime, FormatSettings]] = {}
 
 
-def _gateway_settings(gateway_id: int, at: datetime) -> dict[str, Any]:
-    """Return a gateway's settings, looked up at most every five seconds."""
+def _gateway_settings(gateway_id: int, at: datetime) -> FormatSettings:
+    """Return what a gateway's bodies are read by, looked up at most every five seconds."""
     kept = _gateway_kept.get(gateway_id)
     if kept is None or (at - kept[0]).total_seconds() > 5:
         found = Gateway.objects.filter(pk=gateway_id).values_list("settings", flat=True).first() or {}
-        kept = _gateway_kept[gateway_id] = (at, found)
+        kept = _gateway_kept[gateway_id] = (at, format_settings(found))
     return kept[1]
 
 
@@ -224,13 +235,9 @@ class ReceiptApi(APIView):
     @extend_schema(summary="What became of a body", responses={200: OutputSerializer}, tags=["usage"])
     def get(self, request: Request, receipt_id: int) -> Response:
         receipts = Receipt.objects.defer("events")
-        if (
-            isinstance(request.user, Caller)
-            and "read" not in request.user.scopes
-            and "admin" not in request.user.scopes
-        ):
-            # A gateway's key sees what it sent itself.
-            receipts = receipts.filter(source__gateway_id=request.user.gateway_id)
+        own = own_gateway(request)
+        if own is not None:
+            receipts = receipts.filter(source__gateway_id=own)
         receipt = receipts.filter(pk=receipt_id).first()
         if receipt is None:
             raise NotFound(f"There is no receipt {receipt_id}.")

@@ -12,10 +12,10 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from core import nudges
-from core.access import Caller
 from core.api import BadQuery, InstantField, PageQuery, acting_as, body, instant, page_of, paged, read_cursor
 from core.api_views import Api
 from core.errors import NotFound
+from usage.api_intake import own_gateway
 from usage.models import HeldReason
 from usage.selectors import held as held_events
 from usage.selectors import receipts as selector
@@ -75,7 +75,7 @@ class ReceiptsApi(Api):
     def get(self, request: Request) -> Response:
         limit, cursor = self.query["limit"], read_cursor(self.query.get("after"), (str, int))
         gateway = self.query.get("gateway")
-        own = _only_own(request)
+        own = own_gateway(request)
         if own is not None:
             if gateway not in (None, own):
                 raise NotFound(f"There is no gateway {gateway}, or not for this key.")
@@ -88,14 +88,6 @@ class ReceiptsApi(Api):
         )
         page = paged(request, rows, limit=limit, key=lambda row: (instant(row.received_at) or "", row.id))
         return Response(page | {"results": [_told(row) for row in page["results"]]})
-
-
-def _only_own(request: Request) -> int | None:
-    """Return the gateway whose receipts a key may see, None for whoever may see all."""
-    caller = request.user
-    if not isinstance(caller, Caller) or {"read", "write", "admin"} & set(caller.scopes):
-        return None
-    return caller.gateway_id or 0
 
 
 def _before(cursor: list[Any]) -> tuple[datetime, int]:

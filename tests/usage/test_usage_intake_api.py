@@ -227,6 +227,7 @@ def test_a_receipt_is_seen_by_the_gateway_that_sent_it_and_by_readers_only(clien
     assert seen_with(make_key("second-key", gateway="edge")) == 200
     assert seen_with(make_key("other")) == 404
     assert seen_with(make_key("reader", "read")) == 200
+    assert seen_with(make_key("writer", "write")) == 200
     assert seen_with(make_key("rules-only", "rules:read")) == 403
     assert client.get(path).status_code == 401
 

@@ -19,6 +19,7 @@ from catalog.models import Gateway
 from core.errors import Conflict, Invalid, NotFound, TooLarge
 from core.services import audit
 from usage.models import ProviderStatement, StatementFile
+from usage.selectors.statements import days
 from usage.statements import FORMATS, Statement
 from usage.statements.contract import COUNTED, SAID
 
@@ -94,7 +95,7 @@ def _kept(
     at: datetime,
 ) -> Imported:
     audit.acting(by=by, reason=f"statement {file_name}")
-    unfinished = [day for day in _days(read.first_day, read.last_day) if _ends_at(day) > at]
+    unfinished = [day for day in days(read.first_day, read.last_day) if _ends_at(day) > at]
     partial = sorted({*read.partial_days, *unfinished})
     try:
         with transaction.atomic():
@@ -196,7 +197,7 @@ def _told(row: StatementFile, *, known: bool) -> Imported:
         if not known
         else ()
     )  # fmt: skip
-    held = {day for first, last, parts in earlier for day in _days(first, last) if day not in parts}
+    held = {day for first, last, parts in earlier for day in days(first, last) if day not in parts}
     return Imported(
         id=row.pk,
         known=known,
@@ -206,27 +207,23 @@ def _told(row: StatementFile, *, known: bool) -> Imported:
         last_day=row.last_day,
         lines=row.lines,
         partial_days=row.partial_days,
-        replaced_days=sum(1 for day in _days(row.first_day, row.last_day) if day not in partial and day in held),
+        replaced_days=sum(1 for day in days(row.first_day, row.last_day) if day not in partial and day in held),
         notes=row.notes,
     )
-
-
-def _days(first: date, last: date) -> list[date]:
-    return [first + _ONE_DAY * n for n in range((last - first).days + 1)]
 
 
 def _ends_at(day: date) -> datetime:
     return datetime.combine(day + _ONE_DAY, time(), tzinfo=UTC)
 
 
-def _partial_words(days: Sequence[date]) -> list[str]:
-    if not days:
+def _partial_words(partial: Sequence[date]) -> list[str]:
+    if not partial:
         return []
-    if len(days) == 1:
-        return [f"The day {days[0]} is not whole in it, and is not compared: export it again once it is over."]
+    if len(partial) == 1:
+        return [f"The day {partial[0]} is not whole in it, and is not compared: export it again once it is over."]
     words = (
-        f"{len(days)} days from {days[0]} to {days[-1]} are missing or not whole in it, and are not compared: export "
-        "them again once they are over."
+        f"{len(partial)} days from {partial[0]} to {partial[-1]} are missing or not whole in it, and are not compared: "
+        "export them again once they are over."
     )
     return [words]
 

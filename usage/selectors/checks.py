@@ -10,10 +10,10 @@ from typing import Any
 from catalog.models import Gateway, Offering, Team, Tier, UseCase
 from core.models import Job, JobState
 from usage.models import DroppedPartition, Rebuild, Reconciliation, Status
-from usage.selectors import counters, recount
+from usage.selectors import counters, kept, recount
 
 RIGHT, DIFFERS, UNFINISHED = "right", "differs", "unfinished"
-KIND = "reconcile"  # of the job, whose service is above
+KIND = "reconcile"  # of the job; its service is `reconciling`
 
 Values = Mapping[str, Any]
 
@@ -139,7 +139,7 @@ def rebuilds(*, most: int) -> list[RebuildRow]:
 
 def dropped(*, most: int) -> list[Dropped]:
     """Return months that were dropped, the newest first. One query."""
-    found = DroppedPartition.objects.filter(table="ledger").order_by("-month")[:most]
+    found = DroppedPartition.objects.filter(table=kept.LEDGER).order_by("-month")[:most]
     return [Dropped(month=one.month, rows=one.rows, dropped_at=one.dropped_at, by=one.by) for one in found]
 
 

@@ -19,10 +19,10 @@ from core.errors import Invalid
 from core.models import Job, JobState, Organisation
 from core.periods import Period
 from usage.models import Reconciliation
-from usage.selectors import counters, kept, recount
+from usage.selectors import checks, counters, kept, recount
 from usage.selectors.kept import Kept
 
-KIND = "reconcile"
+KIND = checks.KIND
 ALERT = "sums_differ"
 NIGHT = timedelta(hours=2)  # after the organisation's midnight, when what happened the day before is mostly in
 MOST_KEPT = 100

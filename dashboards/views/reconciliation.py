@@ -34,7 +34,7 @@ from dashboards.views.reconciliation_shown import (
     stats_of,
     told,
 )
-from dashboards.views.spend_file import _cell as written
+from dashboards.views.spend_file import cell
 from usage.selectors import freshness, statements
 from usage.selectors.compared import USUAL_TOLERANCE, Pair, Reconciliation
 from usage.selectors.comparing import reconcile
@@ -149,7 +149,7 @@ def download(request: HttpRequest) -> HttpResponse:
     text = io.StringIO()
     writer = csv.writer(text)
     for row in _table(found):
-        writer.writerow([written(value) for value in row])
+        writer.writerow([cell(value) for value in row])
     name = f"reconciliation-by-{by}-{first}-{last}.csv"
     return HttpResponse(
         text.getvalue(),

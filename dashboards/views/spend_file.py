@@ -48,7 +48,7 @@ def download(request: HttpRequest) -> Any:  # Django tells answers that stream a
     writer = csv.writer(_Echo())
     name = f"spend-by-{question.by.replace('_', '-')}-{question.first}-{question.last}.csv"
     return StreamingHttpResponse(
-        (writer.writerow([_cell(value) for value in row]) for row in table),
+        (writer.writerow([cell(value) for value in row]) for row in table),
         content_type="text/csv; charset=utf-8",
         headers={"Content-Disposition": f'attachment; filename="{name}"'},
     )
@@ -85,7 +85,7 @@ def _by_time(question: Question) -> Iterator[list[Any]]:
     return table()
 
 
-def _cell(value: Any) -> str:
+def cell(value: Any) -> str:
     """Write a value; a name that a spreadsheet would take for a formula is made text by an apostrophe."""
     if value is None:
         return ""

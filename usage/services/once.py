@@ -54,7 +54,8 @@ def keep_new(batch: Batch, cursor: psycopg.Cursor[Any]) -> None:
     )
     if cursor.rowcount < len(ordered):
         known = _known(cursor, keys, ordered)
-        repeats += [line for key, line in first.items() if key in known]
+        # In the order in which they came: of what was replaced before, the first tells what it is.
+        repeats = [*(line for key, line in first.items() if key in known), *repeats]
         kept = [line for key, line in first.items() if key not in known]
     else:
         known, kept = {}, list(first.values())

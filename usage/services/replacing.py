@@ -54,8 +54,9 @@ def take_back(batch: Batch, cursor: psycopg.Cursor[Any], *, booked: Sequence[Pos
         # So it does where a span showed two others to be one call: it takes no place itself.
         now = stands.get(own_key) if event_id in line.takes_back else None
         leaves = bool(line.event.voids) or now is None
+        own_ids = set() if leaves else {entry.id for entry in _standing(kept, own_key, stands, own, gone)}
         for entry in _standing(kept, key, stands, own, gone):
-            if not leaves and now == (entry.use_case_id, entry.booked_at, entry.id):
+            if entry.id in own_ids:
                 continue  # events that name each other in a circle: one of them counts
             gone.add(entry.id)
             taken = _reversal(batch, line, entry, ids)

@@ -15,7 +15,7 @@ from core.errors import NotFound
 from usage.selectors import checks
 
 
-class ReconciliationOutput(serializers.Serializer):
+class CheckOutput(serializers.Serializer):
     id = serializers.IntegerField()
     state = serializers.ChoiceField([checks.RIGHT, checks.DIFFERS, checks.UNFINISHED])
     first_day = serializers.DateField(help_text="Days are the organisation's.")
@@ -45,11 +45,11 @@ class DifferenceOutput(serializers.Serializer):
         return dict(one.which)
 
 
-class OneReconciliationOutput(ReconciliationOutput):
+class CheckWithDifferencesOutput(CheckOutput):
     differences = DifferenceOutput(many=True, help_text="The first hundred.")
 
 
-class ReconciliationsApi(Api):
+class ChecksApi(Api):
     """Checks of all sums against a recount of the ledger."""
 
     actions: ClassVar[dict[str, str]] = {"GET": "view"}
@@ -58,29 +58,29 @@ class ReconciliationsApi(Api):
         pass
 
     @extend_schema(
-        summary="Checks of the sums, newest first", operation_id="reconciliations_list", tags=["usage"],
-        responses=page_of(ReconciliationOutput, "ReconciliationPage"),
+        summary="Checks of the sums, newest first", operation_id="checks_list", tags=["usage"],
+        responses=page_of(CheckOutput, "CheckPage"),
         description="Every night rollups and counters of budgets are compared with a recount of the ledger.",
     )  # fmt: skip
     def get(self, request: Request) -> Response:
         limit, cursor = self.query["limit"], read_cursor(self.query.get("after"), (int,))
         rows = checks.listed(before=cursor[0] if cursor else None, most=limit + 1)
         page = paged(request, rows, limit=limit, key=lambda row: (row.id,))
-        return Response(page | {"results": ReconciliationOutput(page["results"], many=True).data})
+        return Response(page | {"results": CheckOutput(page["results"], many=True).data})
 
 
-class OneReconciliationApi(Api):
+class CheckApi(Api):
     """One check."""
 
     actions: ClassVar[dict[str, str]] = {"GET": "view"}
 
     @extend_schema(
-        summary="A check of the sums, with its differences", operation_id="reconciliations_retrieve", tags=["usage"],
-        responses=OneReconciliationOutput,
+        summary="A check of the sums, with its differences", operation_id="checks_retrieve", tags=["usage"],
+        responses=CheckWithDifferencesOutput,
     )  # fmt: skip
     def get(self, request: Request, pk: int) -> Response:
         found = checks.one(pk)
         if found is None:
             raise NotFound(f"There is no check {pk}.")
         differences = DifferenceOutput(found.differences, many=True).data
-        return Response(ReconciliationOutput(found.row).data | {"differences": differences})
+        return Response(CheckOutput(found.row).data | {"differences": differences})

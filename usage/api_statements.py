@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any, ClassVar
 
 from django.utils import timezone
@@ -13,7 +14,7 @@ from rest_framework.response import Response
 
 from core.api import InstantField, MoneyField, PageQuery, acting_as, body, page_of, paged, read_cursor
 from core.api_views import Api
-from core.errors import NotFound
+from core.errors import Invalid, NotFound
 from usage.selectors import compared, comparing
 from usage.selectors import statements as selector
 from usage.selectors.compared import Pair, Row
@@ -206,7 +207,7 @@ class ReconciliationApi(Api):
             first = serializers.DateField(help_text="The first UTC day.")
             return {"from": first} | super().get_fields()  # a word that Python keeps for itself
 
-        to = serializers.DateField(help_text="The last UTC day, included.")
+        to = serializers.DateField(help_text="The UTC day after the last.")
         provider = serializers.ChoiceField(
             sorted({one.provider for one in FORMATS.values()}), required=False, default=""
         )
@@ -221,7 +222,7 @@ class ReconciliationApi(Api):
         def get_fields(self) -> dict[str, Any]:
             return {"from": serializers.DateField()} | super().get_fields()
 
-        to = serializers.DateField(help_text="Included.")
+        to = serializers.DateField(help_text="Not included.")
         tolerance = serializers.CharField()
         state = serializers.ChoiceField([(name, name) for name in compared.STATES])
         rows = ReconciledRowOutput(many=True)
@@ -231,15 +232,18 @@ class ReconciliationApi(Api):
     @extend_schema(
         summary="Providers' statements against the ledger", operation_id="reconciliation", tags=["usage"],
         responses=ReconciliationOutput,
-        description="By model or by UTC day, both days included. Both sides are of the same days: those that every "
+        description="By model or by UTC day. Both sides are of the same days: those that every "
         "export of a kind holds whole; tokens come from usage exports, costs from cost exports.",
     )  # fmt: skip
     def get(self, request: Request) -> Response:
         query = dict(self.query)
-        found = comparing.reconcile(first=query.pop("from"), last=query.pop("to"), at=timezone.now(), **query)
+        first, until = query.pop("from"), query.pop("to")
+        if until <= first:
+            raise Invalid("The range is empty.", [("to", "Give the day after the last, later than `from`.")])
+        found = comparing.reconcile(first=first, last=until - timedelta(days=1), at=timezone.now(), **query)
         answer = {
             "from": found.first,
-            "to": found.last,
+            "to": found.last + timedelta(days=1),
             "tolerance": str(found.tolerance),
             "state": found.state,
             "rows": [_row(row) for row in found.rows],

@@ -263,8 +263,8 @@ def test_the_api_lists_checks_and_gives_one_with_its_differences(client):
     found = check()
     asking = {"headers": {"authorization": f"Bearer {make_key('read')}"}}
 
-    (row,) = client.get("/api/v1/reconciliations", **asking).json()["results"]
-    one = client.get(f"/api/v1/reconciliations/{found.pk}", **asking).json()
+    (row,) = client.get("/api/v1/checks", **asking).json()["results"]
+    one = client.get(f"/api/v1/checks/{found.pk}", **asking).json()
 
     assert (row["id"], row["state"], row["days"]) == (found.pk, "differs", {str(TODAY): {"rollup_day": 1}})
     (difference,) = one["differences"]
@@ -277,6 +277,6 @@ def test_the_api_refuses_who_may_not_read_and_what_is_not_there(client):
     stranger = {"headers": {"authorization": f"Bearer {make_key('usage:write', name='sender')}"}}
     reader = {"headers": {"authorization": f"Bearer {make_key('read')}"}}
 
-    assert client.get("/api/v1/reconciliations", **stranger).status_code == 403
-    assert client.get("/api/v1/reconciliations").status_code == 401
-    assert client.get("/api/v1/reconciliations/99", **reader).status_code == 404
+    assert client.get("/api/v1/checks", **stranger).status_code == 403
+    assert client.get("/api/v1/checks").status_code == 401
+    assert client.get("/api/v1/checks/99", **reader).status_code == 404

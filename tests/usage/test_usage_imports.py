@@ -289,7 +289,7 @@ def test_prompts_addresses_and_secrets_of_a_file_are_nowhere():
         },
     ]  # fmt: skip
 
-    confirm(take(json.dumps(rows).encode(), format="spend_logs", name="logs.json"))
+    confirm(take(json.dumps(rows).encode(), format="spend-logs", name="logs.json"))
     work()
 
     everything = everything_in_the_database()

@@ -397,14 +397,14 @@ def test_the_api_tells_the_same(client):
     keys.forget()
     sent = {"Authorization": f"Bearer {make_key('read')}"}
 
-    answer = client.get("/api/v1/reconciliation?from=2026-06-15&to=2026-06-15", headers=sent).json()
+    answer = client.get("/api/v1/reconciliation?from=2026-06-15&to=2026-06-16", headers=sent).json()
 
     (row,) = answer["rows"]
     assert row["input_tokens"] == {"provider": 2000, "ours": 1000, "difference": -1000, "percent": -50.0}
     assert row["cost_usd"] == {"provider": "0.016", "ours": "0.008", "difference": "-0.008", "percent": -50.0}
     assert (row["state"], answer["total"]["cost_usd"], answer["from"]) == ("apart", row["cost_usd"], "2026-06-15")
     by_day = client.get(
-        "/api/v1/reconciliation?from=2026-06-15&to=2026-06-15&provider=openai&model=gpt-5.5&by=day", headers=sent
+        "/api/v1/reconciliation?from=2026-06-15&to=2026-06-16&provider=openai&model=gpt-5.5&by=day", headers=sent
     ).json()
     assert by_day["rows"][0]["day"] == "2026-06-15"
 
@@ -415,9 +415,9 @@ def test_the_api_tells_the_same(client):
         ("", 400),
         ("?from=2026-06-15", 400),
         ("?from=2026-06-15&to=yesterday", 400),
-        ("?from=2026-06-15&to=2026-06-15&provider=acme", 400),
-        ("?from=2026-06-15&to=2026-06-15&colour=red", 400),
-        ("?from=2026-06-15&to=2026-06-14", 422),
+        ("?from=2026-06-15&to=2026-06-16&provider=acme", 400),
+        ("?from=2026-06-15&to=2026-06-16&colour=red", 400),
+        ("?from=2026-06-15&to=2026-06-15", 422),
         ("?from=0001-01-01&to=0001-01-02", 422),
         ("?from=9999-12-31&to=9999-12-31", 422),
     ],
@@ -431,7 +431,7 @@ def test_a_bad_question_gets_a_clear_answer(client, query, status):
 
 def test_strangers_see_nothing(client):
     keys.forget()
-    query = "/api/v1/reconciliation?from=2026-06-15&to=2026-06-15"
+    query = "/api/v1/reconciliation?from=2026-06-15&to=2026-06-16"
 
     assert client.get(query).status_code == 401
     assert client.get(query, headers={"Authorization": f"Bearer {make_key('rules:read')}"}).status_code == 403

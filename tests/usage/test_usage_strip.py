@@ -264,8 +264,8 @@ def csv_file(plant):
 FILES = {
     "native": native_file,
     "litellm": litellm_file,
-    "spend_logs": spend_logs_file,
-    "cloudflare_logs": cloudflare_logs_file,
+    "spend-logs": spend_logs_file,
+    "cloudflare-logs": cloudflare_logs_file,
     "csv": csv_file,
     "otlp": otlp_file,
 }

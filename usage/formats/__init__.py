@@ -17,8 +17,8 @@ FORMATS: dict[str, Format] = {
 
 # Files of events: what is imported by a person, and has no gateway that sends it as it is.
 FILE_FORMATS: dict[str, FileFormat] = {
-    "spend_logs": spend_logs.FILE,
-    "cloudflare_logs": cloudflare_logs.FILE,
+    "spend-logs": spend_logs.FILE,
+    "cloudflare-logs": cloudflare_logs.FILE,
     "csv": csv_events.FILE,
     "native": FileFormat(title="Tollkeeper's own events", about="As POST usage/events takes them.", parse=native.parse),
     "litellm": FileFormat(title="LiteLLM's callback", about="What its callbacks log.", parse=litellm.parse),

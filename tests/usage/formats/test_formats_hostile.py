@@ -91,8 +91,8 @@ RECORDS = {
     "native": [NATIVE, USAGE, USAGE | {"usage": GEMINI}, VOID, CLOUDEVENT],
     "litellm": LITELLM,
     "promptlayer": [captured("promptlayer/0001_log-request.json")],
-    "file spend_logs": [SPEND],
-    "file cloudflare_logs": [CLOUDFLARE],
+    "file spend-logs": [SPEND],
+    "file cloudflare-logs": [CLOUDFLARE],
     "file native": [NATIVE],
     "file litellm": LITELLM[:1],
 }
@@ -120,7 +120,7 @@ BODIES = {name: written(records) for name, records in RECORDS.items()} | {
     "file csv": [b't,m,i,o,c,u\n2026-11-20T12:00:00Z,gpt,12,3,0.1,ann\n"2026-11-20T12:00:01Z","g",1,,,"a ""b"""\n'],
 }
 BODIES["file otlp"] = BODIES["otlp"]
-BODIES["file spend_logs"].append(b"request_id,startTime,model,prompt_tokens\nr-1,2026-11-20T12:00:00Z,gpt,12\n")
+BODIES["file spend-logs"].append(b"request_id,startTime,model,prompt_tokens\nr-1,2026-11-20T12:00:00Z,gpt,12\n")
 
 DEEP = b"[" * 20_000 + b"]" * 20_000
 ODD = [

@@ -13,8 +13,9 @@ _HEAD = 64 * 1024
 
 # A whole string, a quote that begins one which the data does not end, a bracket, a comma.
 _TOKEN = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|["\[\]{},]', re.DOTALL)
-# Within an item nothing matters up to its next bracket: one look instead of one for each string.
-_INSIDE = re.compile(rb'(?:[^"\[\]{}]++|"[^"\\]*+(?:\\.[^"\\]*+)*+")*+', re.DOTALL)
+# Within an item nothing matters up to its next bracket: one look instead of one for some thousand strings. Not a
+# possessive repeat: that of Python 3.11.2 keeps what a failed turn had read. So it remembers each turn, and has few.
+_INSIDE = re.compile(rb'(?:[^"\[\]{}]++|"[^"\\]*+(?:\\.[^"\\]*+)*+"){0,5000}', re.DOTALL)
 # The rest of a string up to its quote, or up to where the data ends, which may be within an escape.
 _TEXT = re.compile(rb'[^"\\]*+(?:\\.[^"\\]*+)*+', re.DOTALL)
 _ROWS = re.compile(rb'"(?:data|result|results|logs)"[ \t\r\n]*:[ \t\r\n]*\[')
@@ -95,6 +96,13 @@ def lines(feed: Feed) -> Items:
         whole = True
 
 
+def _inside(data: bytes, at: int) -> int:
+    """Return where the next bracket is, or a string that the data does not end."""
+    while (end := _INSIDE.match(data, at).end()) > at:  # type: ignore[union-attr]  # it matches nothing, too
+        at = end
+    return at
+
+
 def values(feed: Feed, shape: str) -> Items:
     """Cut values at the commas of an array, or where an object ends that stands alone.
 
@@ -111,7 +119,7 @@ def values(feed: Feed, shape: str) -> Items:
             scanned += not in_text
         token = None
         if not in_text and depth:
-            scanned = _INSIDE.match(feed.data, scanned).end()  # type: ignore[union-attr]
+            scanned = _inside(feed.data, scanned)
             token = _TOKEN.match(feed.data, scanned)
         elif not in_text:
             token = _TOKEN.search(feed.data, scanned)

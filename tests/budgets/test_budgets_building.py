@@ -197,7 +197,8 @@ def test_what_was_passed_already_is_told_when_the_counter_comes_to_life():
     assert (counter.used, counter.unclassified, counter.state) == (75, 40, "live")
     assert [(one.basis, one.threshold) for one in found] == [("actual", 70), ("may_have", 90), ("may_have", 100)]
     assert again == []
-    assert Change.objects.get().states == states
+    # Whoever publishes looks once more: a counter that is summed anew may have been used up before.
+    assert Change.objects.get().states == states + 1
 
 
 @pytest.mark.django_db

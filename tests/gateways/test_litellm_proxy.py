@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from collections import Counter
@@ -21,13 +20,7 @@ from tests.gateways import litellm_proxy
 from tests.gateways.litellm_proxy import CLIENT, Proxy
 from tests.running import ROOT, Demo, eventually
 
-# Its environment is three quarters of a gigabyte: too much for every run of the tests.
-pytestmark = [
-    pytest.mark.soak,
-    pytest.mark.skipif(
-        os.environ.get("TOLLKEEPER_SOAK") != "1", reason="`make soak` installs LiteLLM's proxy and runs it"
-    ),
-]
+pytestmark = pytest.mark.soak
 
 # Note [What LiteLLM's callback loses]
 # `generic_api` empties its queue when a batch was sent, and with it what was added while the batch was under way: at

@@ -11,14 +11,20 @@ from core.models import Job
 from tests.usage.making import DAY, NOON, SECOND, make_event, make_gateway, make_priced_offering, send, take
 from usage.models import (
     Correction,
+    DroppedPartition,
     EventKey,
     HeldEvent,
+    ImportPart,
     Month,
     Rate,
+    Rebuild,
     Receipt,
+    Reconciliation,
     RequestContext,
     Restatement,
     Source,
+    StatementFile,
+    UsageImport,
 )
 from usage.services import imports, months, partitions
 
@@ -261,6 +267,35 @@ def a_correction(**overrides):
     return Correction(**{"amendment_id": 7, "job_id": 7, "taken_up_at": NOON, **overrides})
 
 
+BACKWARDS = {"first_day": NOON.date(), "last_day": NOON.date() - DAY}
+
+
+def a_file_of_usage(**overrides):
+    given = {
+        "gateway_id": make_gateway().pk, "format": "csv", "file_name": "calls.csv", "sha256": b"0" * 32,
+        "started_at": NOON, "started_by": "b",
+    }  # fmt: skip
+    return UsageImport(**{**given, **overrides})
+
+
+def a_part(brought):
+    return ImportPart(usage_import=brought, number=0, event_count=0)
+
+
+def a_statement(**overrides):
+    given = {
+        "format": "openai-usage", "file_name": "usage.json", "sha256": b"0" * 32, "first_day": NOON.date(),
+        "last_day": NOON.date(), "lines": 1, "imported_at": NOON, "imported_by": "b",
+    }  # fmt: skip
+    return StatementFile(**{**given, **overrides})
+
+
+def a_dropped_month():
+    return DroppedPartition(
+        table="ledger", month=NOON.date().replace(day=1), rows=0, dropped_at=NOON, by="b", keep_ledger_months=12
+    )
+
+
 ROWS = {
     "usage_source_one_live_stream": lambda: [a_source(), a_source()],
     "usage_source_import_has_range": lambda: [an_import(covers=None)],
@@ -283,6 +318,21 @@ ROWS = {
         RequestContext(digest=b"1" * 16, content={}),
         RequestContext(digest=b"1" * 16, content={}),
     ],
+    "usage_receipt_given_up_whole": lambda: [a_receipt(given_up_at=NOON)],
+    "usage_import_state_known": lambda: [a_file_of_usage(state="lost")],
+    "usage_import_booked_under_a_source": lambda: [a_file_of_usage(state="booking")],
+    "usage_import_times_ordered": lambda: [a_file_of_usage(first_at=NOON, last_at=NOON - DAY)],
+    "usage_import_dropped_before_booking": lambda: [
+        (source := an_import()),
+        a_file_of_usage(state="dropped", source=source),
+    ],
+    "usage_import_file_once": lambda: [a_file_of_usage(), a_file_of_usage()],
+    "usage_importpart_once": lambda: [(brought := a_file_of_usage()), a_part(brought), a_part(brought)],
+    "usage_statementfile_days": lambda: [a_statement(last_day=NOON.date() - DAY)],
+    "usage_statementfile_once": lambda: [a_statement(), a_statement()],
+    "usage_reconciliation_days": lambda: [Reconciliation(**BACKWARDS, full=False, started_at=NOON, by="b")],
+    "usage_rebuild_days": lambda: [Rebuild(**BACKWARDS, asked_at=NOON, reason="r", by="b")],
+    "usage_droppedpartition_ledger_once": lambda: [a_dropped_month(), a_dropped_month()],
 }
 
 

@@ -1,6 +1,6 @@
 """Bring .venv to what a lock file says: `python3 requirements/install.py base` (to run) or `dev` (to work on it).
 
-`litellm` is an environment of its own, .litellm, that `make bench` makes for what it compares with.
+`litellm` is an environment of its own, .litellm: `make bench` compares with it, and `make soak` runs its proxy.
 
 Run by whatever Python the machine has, with nothing installed; does nothing when the lock has not changed. Every
 package is checked against its hash. uv does the work, because it is several times faster; where it cannot be had or

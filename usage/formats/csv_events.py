@@ -21,6 +21,7 @@ from usage.events import STATUSES, Event, Parsed, Rejected, UnreadableBody
 from usage.formats import native
 from usage.formats.contract import NO_HEADERS, Format, FormatSettings, Refused
 from usage.formats.files import FileFormat, read_one
+from usage.formats.items import too_many
 from usage.formats.labels import MAX_ID, MAX_KEY, MAX_LABEL, MAX_VALUE, tidy, tidy_name
 from usage.formats.moments import moment
 from usage.formats.pieces import MAX_ITEM_BYTES, dialect_of
@@ -213,7 +214,7 @@ def read_table(body: bytes, convert: Callable[[Mapping[str, str], Sequence[str]]
             if not any(field.strip() for field in whole):
                 continue
             if index == max_events:
-                raise UnreadableBody(f"more than {max_events} events in one body")
+                too_many(max_events)
             try:
                 if len(whole) > len(names):
                     raise Refused("the row has more fields than the head has columns")

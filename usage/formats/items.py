@@ -88,7 +88,7 @@ class Reader(Generic[R]):
                 pass
             else:
                 if len(records) > max_events:
-                    _too_many(max_events)
+                    too_many(max_events)
                 return records
         return self._one_by_one(body, max_events)
 
@@ -97,7 +97,7 @@ class Reader(Generic[R]):
         hopeless = True
         for item in _items(body):
             if len(records) == max_events:
-                _too_many(max_events)
+                too_many(max_events)
             try:
                 records.append(self._record(item))
                 hopeless = False
@@ -220,5 +220,6 @@ def _reason(message: str) -> str:
     return f"{path}: {what}"[:160] if path else f"the item: {what}"[:160]
 
 
-def _too_many(max_events: int) -> NoReturn:
+def too_many(max_events: int) -> NoReturn:
+    """Refuse a body as a whole: what is cut off silently would be lost."""
     raise UnreadableBody(f"more than {max_events} events in one body")

@@ -74,7 +74,7 @@ def keep_new(batch: Batch, cursor: psycopg.Cursor[Any]) -> None:
         batch.never_came = absent.keys() - known.keys()
         # Asked of every line that goes on, as several may name one event: a conflict, and a new one that replaces it.
         replaced = {
-            (line.source.id, digest_of(event_id))
+            key_named(line, event_id)
             for line in (*kept, *batch.passed_on)
             if not line.shadow
             for event_id in line.takes_back
@@ -82,8 +82,13 @@ def keep_new(batch: Batch, cursor: psycopg.Cursor[Any]) -> None:
         _let_go(cursor, sorted(batch.never_came - replaced))
 
 
-def _key(line: Line) -> Key:
+def key_of(line: Line) -> Key:
     return line.source.id, line.digest
+
+
+def key_named(line: Line, event_id: str) -> Key:
+    """Return the key of another event of a line's source."""
+    return line.source.id, digest_of(event_id)
 
 
 def _replaced(first: Mapping[Key, Line]) -> dict[Key, Line]:
@@ -92,7 +97,7 @@ def _replaced(first: Mapping[Key, Line]) -> dict[Key, Line]:
     for line in first.values():
         if line.takes_back and not line.shadow:
             for event_id in line.takes_back:
-                key = (line.source.id, digest_of(event_id))
+                key = key_named(line, event_id)
                 if key not in first:
                     absent[key] = line
     return absent
@@ -129,18 +134,18 @@ def _tell_repeats_from_conflicts(
     came: list[Line] = []
     for line in repeats:
         outcome = batch.outcomes[line.receipt.id]
-        content = contents.get(_key(line))
+        content = contents.get(key_of(line))
         if content == line.content:
             outcome.duplicates += 1
         elif content == REPLACED:
             outcome.superseded += 1
-            contents[_key(line)] = line.content
+            contents[key_of(line)] = line.content
             came.append(line)
         else:
             outcome.conflicts += 1
             batch.held.append((line, "conflict"))
     if came:
-        _note_content(cursor, sorted(came, key=_key))
+        _note_content(cursor, sorted(came, key=key_of))
         batch.passed_on = [line for line in came if line.takes_back]
 
 

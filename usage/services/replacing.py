@@ -38,9 +38,9 @@ def take_back(batch: Batch, cursor: psycopg.Cursor[Any], *, booked: Sequence[Pos
     if not wanted:
         return []
     own = {posting.id: posting for posting in booked}
-    stands: dict[Key, Place] = {(line.source.id, line.digest): _place(line) for line in batch.lines}
-    asked = [_key(line, event_id) for line, event_id in wanted]
-    asked += [(line.source.id, line.digest) for line in batch.passed_on]
+    stands: dict[Key, Place] = {once.key_of(line): _place(line) for line in batch.lines}
+    asked = [once.key_named(line, event_id) for line, event_id in wanted]
+    asked += [once.key_of(line) for line in batch.passed_on]
     before = _keys(cursor, [key for key in asked if key not in stands and key not in batch.never_came])
     stands |= before
     kept = _Kept(cursor, before.values())
@@ -48,7 +48,7 @@ def take_back(batch: Batch, cursor: psycopg.Cursor[Any], *, booked: Sequence[Pos
     gone: set[int] = set()
     reversals: list[Posting] = []
     for line, event_id in wanted:
-        key, own_key = _key(line, event_id), (line.source.id, line.digest)
+        key, own_key = once.key_named(line, event_id), once.key_of(line)
         # A line that counts takes the place itself. What a superseded one replaces gives way to what counts in its own
         # place; and where nothing takes the place, the reversal stands there.
         # So it does where a span showed two others to be one call: it takes no place itself.
@@ -71,10 +71,6 @@ def take_back(batch: Batch, cursor: psycopg.Cursor[Any], *, booked: Sequence[Pos
                 stands[own_key] = now
     _move(cursor, stands)
     return reversals
-
-
-def _key(line: Line, event_id: str) -> Key:
-    return line.source.id, once.digest_of(event_id)
 
 
 def _place(line: Line) -> Place:

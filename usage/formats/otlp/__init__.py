@@ -12,8 +12,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 
-from usage.events import Event, Parsed, Rejected, UnreadableBody
+from usage.events import Event, Parsed, Rejected
 from usage.formats.contract import MAX_AHEAD, NO_HEADERS, FormatSettings, Refused
+from usage.formats.items import too_many
 from usage.formats.otlp.reading import Place, event_of, is_call
 from usage.formats.otlp.wire import Seen, spans
 from usage.rules.traces import MOST_ABOVE, MOST_BELOW, Call, call_of, settle
@@ -40,7 +41,7 @@ def parse(
         return Parsed(events=[], rejected=[])
     calls = {number for number, span in enumerate(found) if span is not None and is_call(span)}
     if len(calls) > settings.max_events:
-        raise UnreadableBody(f"more than {settings.max_events} events in one body")
+        too_many(settings.max_events)
 
     events: list[Event] = []
     rejected: list[Rejected] = []

@@ -109,6 +109,6 @@ class ConfirmForm(Told):
             if isinstance(field, MomentField):
                 field.zone = zone
 
-    def covers(self, usual: tuple[datetime, datetime]) -> tuple[datetime, datetime]:
-        """Return the range that was chosen; an end that was left empty is the usual one."""
-        return self.cleaned_data["since"] or usual[0], self.cleaned_data["until"] or usual[1]
+    def covers(self) -> tuple[datetime | None, datetime | None]:
+        """Return the range that was chosen; an end that was left empty is None."""
+        return self.cleaned_data["since"], self.cleaned_data["until"]

@@ -221,15 +221,11 @@ class UsageImportConfirmApi(Api):
         "later. Refused with 409 where the range holds counted entries of the gateway; for audit it is possible.",
     )  # fmt: skip
     def post(self, request: Request, pk: int) -> Response:
-        row = _found(request, pk)
+        _found(request, pk)
         data = body(self.InputSerializer, request)
-        covers = None
-        if row.first_at is not None and row.last_at is not None:
-            usual = imports.usual_range(first_at=row.first_at, last_at=row.last_at)
-            covers = (data.get("from") or usual[0], data.get("to") or usual[1])
         imports.confirm(
-            import_id=pk, by=acting_as(request), at=timezone.now(), covers=covers, audit_only=data["audit"],
-            note=data["note"],
+            import_id=pk, by=acting_as(request), at=timezone.now(), covers=(data.get("from"), data.get("to")),
+            audit_only=data["audit"], note=data["note"],
         )  # fmt: skip
         nudges.nudge(JOBS, queue="background")
         return Response(_detail(_found(request, pk)), status=status.HTTP_202_ACCEPTED)

@@ -26,6 +26,7 @@ from dashboards.selectors import budgets as page_of
 from dashboards.templatetags.figures import exact, tokens, usd
 from dashboards.views.access import page
 from usage.selectors import freshness
+from usage.tasks import JOBS
 
 STATES = {
     "OK": ("ok", "OK"),
@@ -315,5 +316,5 @@ def _found(pk: int) -> Budget:
 
 def _tell() -> None:
     """Ask the workers to look now: for counters to build, and for alerts that a change of a limit raised."""
-    nudges.nudge("usage.tasks.run_jobs", "background")
+    nudges.nudge(JOBS, "background")
     nudges.nudge("alerts.tasks.deliver_due", "alerts")

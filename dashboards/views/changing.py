@@ -22,6 +22,7 @@ from core.errors import Conflict, Invalid
 from core.services import barrier
 from dashboards.forms import Told
 from usage.services.restating.previewing import preview
+from usage.tasks import JOBS
 
 Make = Callable[[datetime], object]
 
@@ -31,7 +32,7 @@ _NOT_FILLED_IN = frozenset({"csrfmiddlewaretoken", "confirm"})
 def settled() -> None:
     """Return once no booking is open that works with the catalogue as it was, and have the past looked at."""
     barrier.pass_through()
-    nudges.nudge("usage.tasks.run_jobs", "background")
+    nudges.nudge(JOBS, "background")
 
 
 def digest(request: HttpRequest) -> str:

@@ -24,6 +24,7 @@ from dashboards.forms_gateways import ReasonForm, SettleForm
 from dashboards.selectors import intake as page_of
 from dashboards.templatetags.figures import exact
 from dashboards.views.access import page
+from dashboards.views.links import NUMBER, number
 from usage.models import HeldReason
 from usage.selectors import freshness
 from usage.selectors import held as held_rows
@@ -44,7 +45,6 @@ SHOWN = {
     "given_up": "Given up",
 }
 REASONS = {"": "All", "conflict": "Conflicts", "too_old": "Too old"}
-_NUMBER = re.compile(r"[1-9][0-9]{0,17}", re.ASCII)
 _BEFORE = re.compile(r"(?P<micros>[0-9]{1,17})-(?P<pk>[0-9]{1,18})", re.ASCII)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -138,7 +138,7 @@ def intake_page(request: HttpRequest) -> HttpResponse:
 def _gateway(text: str, known: Sequence[tuple[int, str]]) -> int | None:
     if not text:
         return None
-    if not _NUMBER.fullmatch(text) or int(text) not in {pk for pk, _ in known}:
+    if not NUMBER.fullmatch(text) or int(text) not in {pk for pk, _ in known}:
         raise Http404("There is no such gateway.")
     return int(text)
 
@@ -243,12 +243,10 @@ def held_page(request: HttpRequest) -> HttpResponse:
 def _held(request: HttpRequest, given: QueryDict, form: SettleForm, *, status: int = 200) -> HttpResponse:
     gateways = page_of.gateways()
     asked, filters = _asked(given, gateways)
-    before = given.get("before", "")
-    if before and not _NUMBER.fullmatch(before):
-        raise Http404("There is no such page.")
+    before = number(given, "before")
     settled = asked["settled"] == "yes"
     rows = held_rows.listed(
-        **filters, settled=settled, before=int(before) if before else None, most=HELD_PER_PAGE + 1
+        **filters, settled=settled, before=before, most=HELD_PER_PAGE + 1
     )  # fmt: skip
     shown, now = rows[:HELD_PER_PAGE], timezone.now()
     may_settle = request.user.has_perm("intake.settle") and bool(shown) and not settled
@@ -257,7 +255,7 @@ def _held(request: HttpRequest, given: QueryDict, form: SettleForm, *, status: i
         "counts": rows_of.counts(),
         "asked": asked,
         "settled": settled,
-        "before": before,
+        "before": given.get("before", ""),
         "upto": given.get("upto") or (shown[0].id if shown else ""),
         "reasons": [(name, words, _url("held", asked, reason=name)) for name, words in REASONS.items()],
         "settled_url": _url("held", asked, settled="" if settled else "yes"),
@@ -269,7 +267,7 @@ def _held(request: HttpRequest, given: QueryDict, form: SettleForm, *, status: i
         "everything_url": reverse("held"),
         "narrowed": any(asked.values()),
         "most_at_once": held.MOST_AT_ONCE,
-        "chosen": {int(word) for word in given.getlist("ids") if _NUMBER.fullmatch(word)},
+        "chosen": {int(word) for word in given.getlist("ids") if NUMBER.fullmatch(word)},
         "all_chosen": given.get("all") == "on",
         "form": form,
         "may_settle": may_settle,
@@ -305,7 +303,7 @@ def _asked(given: QueryDict, gateways: Sequence[tuple[int, str]]) -> tuple[dict[
     asked = {name: given.get(name, "") for name in ("reason", "gateway", "receipt", "settled")}
     if asked["reason"] not in REASONS or asked["settled"] not in ("", "yes"):
         raise Http404("There is no such selection.")
-    if asked["receipt"] and not _NUMBER.fullmatch(asked["receipt"]):
+    if asked["receipt"] and not NUMBER.fullmatch(asked["receipt"]):
         raise Http404("There is no such receipt.")
     return asked, {
         "reason": asked["reason"],
@@ -340,7 +338,7 @@ def settle(request: HttpRequest) -> HttpResponse:
 def _chosen(given: QueryDict, filters: Mapping[str, Any]) -> list[int]:
     if given.get("all") == "on":
         upto = given.get("upto", "")
-        if not _NUMBER.fullmatch(upto):
+        if not NUMBER.fullmatch(upto):
             return []
         return held_rows.open_ids(upto=int(upto), most=held.MOST_AT_ONCE, **filters)
-    return sorted({int(word) for word in given.getlist("ids") if _NUMBER.fullmatch(word)})
+    return sorted({int(word) for word in given.getlist("ids") if NUMBER.fullmatch(word)})

@@ -31,6 +31,7 @@ from dashboards.forms_prices import SettleForm, UploadForm
 from dashboards.views import changing
 from dashboards.views.access import page
 from dashboards.views.catalog import offering_url
+from dashboards.views.links import NUMBER, number
 from dashboards.views.prices import METERS
 
 LARGEST_FILE_BYTES = 16 * 1024 * 1024
@@ -88,7 +89,6 @@ gpt-5.5@openai,uncached_input,10,2026-11-01,272000,,all of a request above 272k 
 gpt-5.5@openai,uncached_input,2.5,2026-11-01,,batch,,
 """
 _BADGES = {"accepted": ("ok", "accepted"), "rejected": ("neutral", "rejected"), "replaced": ("neutral", "replaced")}
-_NUMBER = re.compile(r"[1-9][0-9]{0,17}", re.ASCII)
 _AFTER = re.compile(r"(?P<pk>[1-9][0-9]{0,17}):(?P<name>[^\0]{1,200})", re.ASCII)
 _MOST_CHARACTERS = 200
 _EXAMPLES = 3
@@ -96,10 +96,7 @@ _EXAMPLES = 3
 
 @page("view")
 def imports_page(request: HttpRequest) -> HttpResponse:
-    before = request.GET.get("before", "")
-    if before and not _NUMBER.fullmatch(before):
-        raise Http404("There is no such page.")
-    return _imports(request, UploadForm(), before=int(before) if before else None)
+    return _imports(request, UploadForm(), before=number(request.GET, "before"))
 
 
 def _imports(
@@ -324,7 +321,7 @@ def _one(request: HttpRequest, pk: int, given: QueryDict, form: SettleForm, *, s
         "narrowed": bool(asked["q"] or asked["kind"] in KINDS or asked["disputed"] or asked["state"] != "open"),
         "problems": problems,
         "most_at_once": imports.MOST_AT_ONCE,
-        "chosen": {int(word) for word in given.getlist("ids") if _NUMBER.fullmatch(word)},
+        "chosen": {int(word) for word in given.getlist("ids") if NUMBER.fullmatch(word)},
         "all_chosen": given.get("all") == "on",
         "may_settle": request.user.has_perm("prices.approve") and any(row.state == ProposalState.OPEN for row in shown),
         "now": timezone.now(),
@@ -449,7 +446,7 @@ def _chosen(given: QueryDict, pk: int, asked: Mapping[str, str]) -> tuple[list[i
         ids = [row.id for row in rows]
     else:
         words = given.getlist("ids")
-        if not all(_NUMBER.fullmatch(word) for word in words):
+        if not all(NUMBER.fullmatch(word) for word in words):
             return [], "What was chosen is not to be found: choose again."
         ids = sorted({int(word) for word in words})
         if len(ids) > imports.MOST_AT_ONCE:

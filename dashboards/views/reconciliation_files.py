@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
@@ -15,6 +13,7 @@ from core.errors import Conflict, Invalid, Malformed, NotFound, TooLarge
 from dashboards.forms_reconciliation import StatementForm, WithdrawForm
 from dashboards.views.access import page
 from dashboards.views.days import range_words
+from dashboards.views.links import number
 from usage.selectors import statements as selector
 from usage.services import statements
 from usage.services.statements import Imported
@@ -22,15 +21,13 @@ from usage.statements import FORMATS
 
 EDIT = "prices.edit"  # finance and platform, as for tables of prices from outside
 PER_PAGE = 50
-_NUMBER = re.compile(r"[1-9][0-9]{0,17}", re.ASCII)
 
 
 @page("view")
 def files_page(request: HttpRequest) -> HttpResponse:
-    before = request.GET.get("before", "")
-    if (before and not _NUMBER.fullmatch(before)) or any(name != "before" for name in request.GET):
+    if any(name != "before" for name in request.GET):
         raise Http404("There is no such page.")
-    return _files(request, StatementForm(), before=int(before) if before else None)
+    return _files(request, StatementForm(), before=number(request.GET, "before"))
 
 
 def _files(request: HttpRequest, form: StatementForm, *, before: int | None = None, status: int = 200) -> HttpResponse:

@@ -35,6 +35,7 @@ from usage.selectors.corrections import (
     CorrectionRow,
 )
 from usage.services.restating.again import again as put_in_line
+from usage.tasks import JOBS
 
 PER_PAGE = 50
 MOST_OFFERINGS = 50  # of one change: a contract may concern a whole provider
@@ -174,7 +175,7 @@ def again(request: HttpRequest, key: str) -> HttpResponse:
     except Conflict as error:
         messages.error(request, str(error))
     else:
-        nudges.nudge("usage.tasks.run_jobs", "background")
+        nudges.nudge(JOBS, "background")
         messages.success(request, "The run is in line again. It goes on where it stopped.")
     return redirect("restatement", key=key)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from datetime import timedelta
 from typing import Any
 from urllib.parse import urlencode
@@ -20,15 +19,16 @@ from dashboards.forms_sums import RebuildForm, RetentionForm
 from dashboards.templatetags.figures import exact
 from dashboards.views import changing
 from dashboards.views.access import demand, page
+from dashboards.views.links import number
 from usage.selectors import checks as selector
 from usage.selectors.checks import DIFFERS, RIGHT, UNFINISHED, CheckRow, Difference
 from usage.services import rebuilding, reconciling, retention
+from usage.tasks import JOBS
 
 EDIT = "organisation.edit"
 PER_PAGE = 20
 MOST_COLUMNS = 4  # of one difference; the API has the rest
 STATES = {RIGHT: ("ok", "in order"), DIFFERS: ("danger", "differs"), UNFINISHED: ("info", "not finished")}
-_NUMBER = re.compile(r"[1-9][0-9]{0,17}", re.ASCII)
 
 
 def line_of(row: CheckRow) -> dict[str, Any]:
@@ -41,7 +41,7 @@ def line_of(row: CheckRow) -> dict[str, Any]:
 def sums_check(request: HttpRequest) -> HttpResponse:
     if any(name not in ("check", "before") for name in request.GET):
         raise Http404("There is no such page.")
-    return _page(request, check=_number(request, "check"), before=_number(request, "before"))
+    return _page(request, check=number(request.GET, "check"), before=number(request.GET, "before"))
 
 
 def _page(
@@ -77,15 +77,6 @@ def _page(
         **_retention(request),
     }
     return render(request, "dashboards/sums_check.html", context, status=status)
-
-
-def _number(request: HttpRequest, name: str) -> int | None:
-    text = request.GET.get(name, "")
-    if not text:
-        return None
-    if not _NUMBER.fullmatch(text):
-        raise Http404("There is no such page.")
-    return int(text)
 
 
 def _day_of(day: str, tables: Any) -> tuple[str, str]:
@@ -133,7 +124,7 @@ def _written(value: Any) -> str:
 @page(EDIT, "POST")
 def check_now(request: HttpRequest) -> HttpResponse:
     asked = reconciling.ask_for(by=access.label(request.user), at=timezone.now())
-    nudges.nudge("usage.tasks.run_jobs", "background")
+    nudges.nudge(JOBS, "background")
     messages.success(request, "The check is in line." if asked else "A check is in line already.")
     return redirect("sums-check")
 
@@ -155,7 +146,7 @@ def rebuild(request: HttpRequest) -> HttpResponse:
     except Conflict as error:
         form.show([("first", str(error))])
         return _page(request, form=form, status=422)
-    nudges.nudge("usage.tasks.run_jobs", "background")
+    nudges.nudge(JOBS, "background")
     messages.success(request, "The rebuild is in line. When it is done, everything is checked once more.")
     return redirect("sums-check")
 

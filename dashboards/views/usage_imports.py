@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from datetime import timedelta
 from typing import Any, BinaryIO
 from urllib.parse import urlencode
@@ -21,6 +20,7 @@ from core.models import Organisation
 from dashboards.forms_prices import written
 from dashboards.forms_usage_imports import COLUMN, ConfirmForm, ImportForm
 from dashboards.views.access import page
+from dashboards.views.links import number
 from usage.api_intake import format_settings
 from usage.formats import FILE_FORMATS
 from usage.formats.csv_events import FIELDS, columns_of, guess
@@ -41,15 +41,11 @@ STATES = {
     "dropped": ("neutral", "Dropped"),
 }
 KINDS = {"use_case": "Use cases", "team": "Teams", "model": "Models"}
-_NUMBER = re.compile(r"[1-9][0-9]{0,17}", re.ASCII)
 
 
 @page("view")
 def imports_page(request: HttpRequest) -> HttpResponse:
-    before = request.GET.get("before", "")
-    if before and not _NUMBER.fullmatch(before):
-        raise Http404("There is no such page.")
-    return _imports(request, None, before=int(before) if before else None)
+    return _imports(request, None, before=number(request.GET, "before"))
 
 
 def _imports(
@@ -252,9 +248,8 @@ def _spend_url(row: ImportRow, zone: str) -> str:
 @page("usage.send", "POST")
 def confirm(request: HttpRequest, pk: int) -> HttpResponse:
     row = _found(pk)
-    usual = _usual(row)
     form = ConfirmForm(request.POST, zone=_zone(request))
-    if usual is None:
+    if _usual(row) is None:
         messages.error(request, "The file holds no events, so there is nothing to book.")
         return redirect("usage-import", pk=pk)
     if form.is_valid():
@@ -264,7 +259,7 @@ def confirm(request: HttpRequest, pk: int) -> HttpResponse:
                 import_id=pk,
                 by=access.label(request.user),
                 at=timezone.now(),
-                covers=form.covers(usual),
+                covers=form.covers(),
                 audit_only=audit,
                 note=form.cleaned_data["note"].strip(),
             )

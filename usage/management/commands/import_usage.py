@@ -175,13 +175,12 @@ class Command(BaseCommand):
     ) -> None:
         if row.first_at is None or row.last_at is None:
             raise CommandError("The file holds no events, so there is nothing to book.")
-        usual = imports.usual_range(first_at=row.first_at, last_at=row.last_at)
         try:
             imports.confirm(
                 import_id=row.id,
                 by=by,
                 at=timezone.now(),
-                covers=(range_[0] or usual[0], range_[1] or usual[1]),
+                covers=range_,
                 audit_only=options["audit"],
                 note=options["note"],
             )

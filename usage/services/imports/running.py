@@ -49,6 +49,14 @@ def run(job: Job, *, at: datetime) -> bool:
         return True
 
 
+def ask_for(*, found: UsageImport, by: str, at: datetime) -> int:
+    """Put the booking of an import in line; returns the job's id. Part of the caller's transaction."""
+    return Job.objects.create(
+        kind=KIND, arguments={"import": found.pk}, total=found.events, dedupe_key=f"{KIND}:{found.pk}", run_after=at,
+        created_at=at, created_by=by,
+    ).pk  # fmt: skip
+
+
 def feeds() -> bool:
     """Say whether an import waits for room, so that whoever makes some may call. One query over an index."""
     return Job.objects.filter(kind=KIND, state=JobState.WAITING).exists()

@@ -42,11 +42,11 @@ def confirm(
     import_id: int,
     by: str,
     at: datetime,
-    covers: tuple[datetime, datetime] | None = None,
+    covers: tuple[datetime | None, datetime | None] = (None, None),
     audit_only: bool = False,
     note: str = "",
 ) -> None:
-    """Have an import booked for the half-open range `covers`, its `usual_range` where none is given.
+    """Have an import booked for the half-open range `covers`; an end that is not given is that of its `usual_range`.
 
     Events outside of the range are kept aside, and so are live events inside of it that come later; of an import for
     audit everything is. What of it is booked, and when, is shown with the import.
@@ -63,35 +63,27 @@ def confirm(
     _demand_ready(found)
     if found.first_at is None or found.last_at is None:
         raise Invalid("The file holds no events, so there is nothing to book.")
-    covers = covers or usual_range(first_at=found.first_at, last_at=found.last_at)
-    _check_range(covers, found.first_at, found.last_at)
-    make_room(covers)
+    usual = usual_range(first_at=found.first_at, last_at=found.last_at)
+    range_ = (covers[0] or usual[0], covers[1] or usual[1])
+    _check_range(range_, found.first_at, found.last_at)
+    make_room(range_)
     with transaction.atomic(durable=True):
         hold_still(by=by, reason=note)
         found = UsageImport.objects.select_for_update().get(pk=import_id)
         _demand_ready(found)
         source = open_held(
-            gateway_id=found.gateway_id, covers=covers, at=at, audit_only=audit_only,
+            gateway_id=found.gateway_id, covers=range_, at=at, audit_only=audit_only,
             note=(note or found.file_name)[:200],
         )  # fmt: skip
-        job = Job.objects.create(
-            kind=running.KIND,
-            arguments={"import": found.pk},
-            total=found.events,
-            dedupe_key=f"{running.KIND}:{found.pk}",
-            run_after=at,
-            created_at=at,
-            created_by=by,
-        )
         UsageImport.objects.filter(pk=found.pk).update(
             state=ImportState.BOOKING,
             source=source,
-            covers=DateTimeTZRange(*covers),
+            covers=DateTimeTZRange(*range_),
             audit=audit_only,
             note=note[:200],
             confirmed_at=at,
             confirmed_by=by,
-            job_id=job.pk,
+            job_id=running.ask_for(found=found, by=by, at=at),
         )
 
 
@@ -154,10 +146,7 @@ def again(*, import_id: int, by: str, at: datetime) -> int:
         raise NotFailed("Nothing of this import was set aside, and it has not stopped.")
     failed = Receipt.objects.filter(source_id=found.source_id, state=ReceiptState.FAILED).values_list("pk", flat=True)
     retried = sum(intake.retry(receipt_id=pk, at=at) for pk in list(failed))
-    job = Job.objects.create(
-        kind=running.KIND, arguments={"import": found.pk}, total=found.events, run_after=at,
-        dedupe_key=f"{running.KIND}:{found.pk}", created_at=at, created_by=by,
-    )  # fmt: skip
-    found.state, found.job_id, found.finished_at, found.error = ImportState.BOOKING, job.pk, None, ""
+    found.state, found.finished_at, found.error = ImportState.BOOKING, None, ""
+    found.job_id = running.ask_for(found=found, by=by, at=at)
     found.save(update_fields=["state", "job_id", "finished_at", "error"])
     return retried

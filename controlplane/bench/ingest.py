@@ -4,8 +4,8 @@ The house runs as it does for users: Granian, the intake worker, a client that p
 The measure it is held against is psycopg's COPY of the same entries, already encoded, in transactions of 1000, into an
 empty copy of the partitioned ledger with its keys, on one connection.
 
-A second house, whose ledger was filled before, is asked in turn with the first, so that a slow minute of the machine
-hits both. It has a database of its own on the same PostgreSQL and a Redis of its own.
+Further houses, whose ledgers were filled before, are asked in turn with the first, so that a slow minute of the machine
+hits all. Each has a database of its own on the same PostgreSQL and a Redis of its own.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from itertools import pairwise
 from urllib.parse import urlsplit
 
 import msgspec
@@ -47,48 +48,38 @@ MODELS = (
 )  # fmt: skip
 WARM_BODIES = 10
 PROCESSES = ("web", "intake")
-GROWN = "grown"  # the database of the second house
 
 
-def measure(*, events: int, rounds: int, grown: int) -> list[Figure]:
-    """Measure each in turn, `rounds` times; the median of the ratios counts. Without `grown` the second house is none.
+def measure(*, events: int, rounds: int, grown: Sequence[int]) -> list[Figure]:
+    """Measure each in turn, `rounds` times; the median of the ratios counts.
 
-    `grown` is how many entries the second house's ledger holds before it is measured.
+    `grown` is how many entries the ledgers of further houses hold before they are measured, rising: each is held
+    against the one before it, the first against an empty one.
     """
     key = prepare(timezone.now())
-    booked: list[float] = []
+    for entries in grown:
+        _clone(entries)
     copied: list[float] = []
-    booked_grown: list[float] = []
-    grew = ""
-    if grown:
-        _clone()
     with ExitStack() as stack:
-        small = stack.enter_context(_opened(settings.DATABASE_URL, settings.REDIS_URL, key))
-        large = None
-        if grown:
-            large, grew = stack.enter_context(_grown(key, grown))
+        opened = [stack.enter_context(_opened(settings.DATABASE_URL, settings.REDIS_URL, key))]
+        grew = [""]
+        for entries in grown:
+            house, how = stack.enter_context(_grown(key, entries))
+            opened.append(house)
+            grew.append(how)
+        booked: list[list[float]] = [[] for _ in opened]
         for _ in range(rounds):
-            booked.append(_settled_ingest(small, key, events))
-            if large is not None:
-                booked_grown.append(_settled_ingest(large, key, events))
+            for house, rates in zip(opened, booked, strict=True):
+                rates.append(_settled_ingest(house, key, events))
             copied.append(_copy(events))
-    figures = [_against_copy("ingest, edge to counters, against COPY", booked, copied, "")]
-    if booked_grown:
-        what = f"the same with {grown:,} entries in the ledger"
-        figures.append(_against_copy(what, booked_grown, copied, grew))
-        ratios = [one / other for one, other in zip(booked_grown, booked, strict=True)]
-        figures.append(
-            Figure(
-                what=f"ingest rate at {grown:,} entries against that at 0",
-                value=statistics.median(ratios),
-                unit="",
-                limit=0.9,
-                aim=1,
-                better="more",
-                note=f"ratios {_written(ratios)}",
-            )
-        )
-    return figures
+    what = [
+        "ingest, edge to counters, against COPY",
+        *(f"the same with {one:,} entries in the ledger" for one in grown),
+    ]
+    figures = [_against_copy(name, rates, copied, how) for name, rates, how in zip(what, booked, grew, strict=True)]
+    held = [0, *grown]
+    steps = zip(pairwise(held), pairwise(booked), strict=True)
+    return figures + [_growth(few, many, before, after) for (few, many), (before, after) in steps]
 
 
 def prepare(now: datetime) -> str:
@@ -101,14 +92,18 @@ def prepare(now: datetime) -> str:
     return gateways.create_key(name="bench", gateway="bench", scopes=["usage:write"], by="manage.py bench", at=now)
 
 
-def _clone() -> None:
-    """Make the second house's database as the first one is; nobody may be connected to that."""
+def _database(entries: int) -> str:
+    return f"grown_{entries}"
+
+
+def _clone(entries: int) -> None:
+    """Make a further house's database as the first one is; nobody may be connected to that."""
     name = urlsplit(settings.DATABASE_URL).path.removeprefix("/")
     django_connection.close()
     with psycopg.connect(settings.DATABASE_URL, dbname="postgres", autocommit=True) as connection:
         connection.execute(
             psycopg.sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(
-                psycopg.sql.Identifier(GROWN), psycopg.sql.Identifier(name)
+                psycopg.sql.Identifier(_database(entries)), psycopg.sql.Identifier(name)
             )
         )
 
@@ -125,7 +120,7 @@ def _opened(database_url: str, redis_url: str, key: str) -> Iterator[House]:
 @contextmanager
 def _grown(key: str, entries: int) -> Iterator[tuple[House, str]]:
     """Open a house whose ledger holds so many entries; also says what filling it took and what came of it."""
-    database_url = urlsplit(settings.DATABASE_URL)._replace(path=f"/{GROWN}").geturl()
+    database_url = urlsplit(settings.DATABASE_URL)._replace(path=f"/{_database(entries)}").geturl()
     with ExitStack() as stack:
         redis = stack.enter_context(
             Servers(stack.enter_context(temporary_dir("tollkeeper-bench-redis-")), postgres=False)
@@ -263,6 +258,19 @@ def _against_copy(what: str, booked: Sequence[float], copied: Sequence[float], n
         better="more",
         note=f"{statistics.median(booked):,.0f} of {statistics.median(copied):,.0f} events per second; "
         f"ratios {_written(ratios)}{note}",
+    )
+
+
+def _growth(few: int, many: int, before: Sequence[float], after: Sequence[float]) -> Figure:
+    ratios = [one / other for one, other in zip(after, before, strict=True)]
+    return Figure(
+        what=f"ingest rate at {many:,} entries against that at {few:,}",
+        value=statistics.median(ratios),
+        unit="",
+        limit=0.9,
+        aim=1,
+        better="more",
+        note=f"ratios {_written(ratios)}",
     )
 
 

@@ -52,8 +52,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="manage.py bench", description=__doc__)
     parser.add_argument("--events", type=int, default=100_000, help="events per round of the ingest measurement")
     parser.add_argument(
-        "--grown", type=int, default=1_000_000, metavar="ENTRIES",
-        help="entries in the ledger of the second house that ingest is measured on; 0 leaves it out",
+        "--grown", type=int, nargs="*", default=[1_000_000], metavar="ENTRIES",
+        help="entries in the ledgers of further houses that ingest is measured on, each held against the one before",
     )  # fmt: skip
     parser.add_argument("--rounds", type=int, default=3, help="rounds; the median counts")
     parser.add_argument("--only", choices=["ingest", "rating", "rules"], help="measure this alone")
@@ -100,7 +100,7 @@ def _measure(options: argparse.Namespace) -> tuple[list[Figure], dict[str, str]]
     parts: dict[str, Callable[[], list[Figure]]] = {
         "rating": rating.measure,
         "rules": lambda: rules.measure(rounds=options.rounds),
-        "ingest": lambda: ingest.measure(events=options.events, rounds=options.rounds, grown=options.grown),
+        "ingest": lambda: ingest.measure(events=options.events, rounds=options.rounds, grown=sorted(options.grown)),
     }
     figures = [figure for name, part in parts.items() if options.only in (None, name) for figure in part()]
     with connection.cursor() as cursor:

@@ -1,0 +1,30 @@
+"""The gateways that run rules, as their polls tell."""
+
+from __future__ import annotations
+
+from django.db import models
+
+from catalog.models import Gateway
+
+
+class GatewayPoll(models.Model):
+    """What an instance of a gateway last asked for and was given; written when it differs and once a minute."""
+
+    gateway = models.ForeignKey(Gateway, on_delete=models.PROTECT, related_name="polls")
+    environment = models.CharField(max_length=64)
+    instance = models.CharField(max_length=128, blank=True)  # empty: it names none
+    # What it has, by its own word (If-None-Match); null where it has nothing yet.
+    version = models.PositiveIntegerField(null=True)
+    revision = models.PositiveBigIntegerField(null=True)
+    # What it was given, or told it has already.
+    given_version = models.PositiveIntegerField(null=True)
+    given_revision = models.PositiveBigIntegerField(null=True)
+    polled_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(name="routing_gatewaypoll_once", fields=["gateway", "environment", "instance"]),
+        ]
+
+    def __str__(self) -> str:
+        return f"#{self.pk}"

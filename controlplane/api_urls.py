@@ -9,8 +9,11 @@ from catalog import api_imports as price_imports
 from catalog import api_models as models
 from catalog import api_names as names
 from catalog import api_prices as prices
-from routing import api as rules
+from routing import api_decide as deciding
+from routing import api_drafts as drafts
 from routing import api_serving as serving
+from routing import api_switches as switches
+from routing import api_versions as versions
 from usage import api as usage
 from usage import api_attention as attention
 from usage import api_checks as checks
@@ -89,18 +92,28 @@ urlpatterns = [
     path("channels/<int:pk>", alerts.ChannelApi.as_view(), name="api-channel"),
     path("channels/<int:pk>/test", alerts.ChannelTestApi.as_view(), name="api-channel-test"),
     path("rules/<str:environment>", serving.RulesApi.as_view(), name="api-rules"),
-    path("rules/<str:environment>/versions", rules.VersionsApi.as_view(), name="api-rules-versions"),
-    path("rules/<str:environment>/versions/<int:number>", rules.VersionApi.as_view(), name="api-rules-version"),
-    path("rules/<str:environment>/decide", rules.DecideApi.as_view(), name="api-rules-decide"),
-    path("rules/<str:environment>/drafts", rules.DraftsApi.as_view(), name="api-drafts"),
-    path("rules/<str:environment>/drafts/<int:pk>", rules.DraftApi.as_view(), name="api-draft"),
-    path("rules/<str:environment>/drafts/<int:pk>/submit", rules.DraftSubmitApi.as_view(), name="api-draft-submit"),
-    path("rules/<str:environment>/drafts/<int:pk>/approve", rules.DraftApproveApi.as_view(), name="api-draft-approve"),
-    path("rules/<str:environment>/drafts/<int:pk>/reject", rules.DraftRejectApi.as_view(), name="api-draft-reject"),
+    path("rules/<str:environment>/versions", versions.VersionsApi.as_view(), name="api-rules-versions"),
+    path("rules/<str:environment>/versions/<int:number>", versions.VersionApi.as_view(), name="api-rules-version"),
+    path("rules/<str:environment>/decide", deciding.DecideApi.as_view(), name="api-rules-decide"),
+    path("rules/<str:environment>/drafts", drafts.DraftsApi.as_view(), name="api-drafts"),
+    path("rules/<str:environment>/drafts/<int:pk>", drafts.DraftApi.as_view(), name="api-draft"),
+    path("rules/<str:environment>/drafts/<int:pk>/submit", drafts.DraftSubmitApi.as_view(), name="api-draft-submit"),
     path(
-        "rules/<str:environment>/drafts/<int:pk>/withdraw", rules.DraftWithdrawApi.as_view(), name="api-draft-withdraw"
+        "rules/<str:environment>/drafts/<int:pk>/approve",
+        drafts.DraftApproveApi.as_view(),
+        name="api-draft-approve",
     ),
-    path("rules/<str:environment>/drafts/<int:pk>/publish", rules.DraftPublishApi.as_view(), name="api-draft-publish"),
-    path("rules/<str:environment>/rollback", rules.RollbackApi.as_view(), name="api-rules-rollback"),
-    path("switches", rules.SwitchesApi.as_view(), name="api-switches"),
+    path("rules/<str:environment>/drafts/<int:pk>/reject", drafts.DraftRejectApi.as_view(), name="api-draft-reject"),
+    path(
+        "rules/<str:environment>/drafts/<int:pk>/withdraw",
+        drafts.DraftWithdrawApi.as_view(),
+        name="api-draft-withdraw",
+    ),
+    path(
+        "rules/<str:environment>/drafts/<int:pk>/publish",
+        drafts.DraftPublishApi.as_view(),
+        name="api-draft-publish",
+    ),
+    path("rules/<str:environment>/rollback", versions.RollbackApi.as_view(), name="api-rules-rollback"),
+    path("switches", switches.SwitchesApi.as_view(), name="api-switches"),
 ]

@@ -1,0 +1,72 @@
+"""What the rules' addresses share: how bodies are read, and what is answered in more than one place."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import IO, Any
+
+from rest_framework import serializers
+from rest_framework.exceptions import ParseError
+from rest_framework.parsers import JSONParser
+
+from core.api import InstantField
+from core.api_views import Api
+from core.errors import NotFound
+from routing.rules import document
+from routing.rules.validation import MAX_BYTES
+from routing.selectors import proposals, versions
+
+
+class StrictJSONParser(JSONParser):
+    """Reads JSON and refuses what readers disagree about: a member twice, a number with a fraction."""
+
+    def parse(
+        self, stream: IO[bytes], media_type: str | None = None, parser_context: Mapping[str, Any] | None = None
+    ) -> Any:
+        try:
+            return document.parse(stream.read())
+        except document.NotADocument as error:
+            raise ParseError(f"This body cannot be read: {error}") from error
+
+
+class RulesEdit(Api):
+    """A view whose body may hold a whole set of rules."""
+
+    parser_classes = (StrictJSONParser,)
+    largest_body_bytes = 2 * MAX_BYTES
+
+
+class VersionOutput(serializers.Serializer):
+    environment = serializers.CharField()
+    number = serializers.IntegerField()
+    base = serializers.IntegerField(allow_null=True)
+    title = serializers.CharField()
+    reason = serializers.CharField(help_text="Of a rollback.")
+    published_at = InstantField()
+    published_by = serializers.CharField()
+    approved_by = serializers.CharField(help_text="Empty for a rollback.")
+    rolls_back_to = serializers.IntegerField(allow_null=True)
+    sha256 = serializers.CharField()
+    live = serializers.BooleanField(help_text="In force now.")
+
+
+def known_draft(environment: str, proposal_id: int) -> int:
+    """Return the id where the draft belongs to the environment of the path.
+
+    Raises:
+        NotFound
+    """
+    if not proposals.belongs(proposal_id=proposal_id, environment=environment):
+        raise NotFound(f"There is no draft {proposal_id} in {environment}.")
+    return proposal_id
+
+
+def version_detail(environment: str, number: int) -> versions.VersionDetail:
+    found = versions.one(environment=environment, number=number)
+    if found is None:
+        raise NotFound(f"There is no version {number} of {environment}.")
+    return found
+
+
+def version_row(environment: str, number: int) -> Mapping[str, Any]:
+    return VersionOutput(version_detail(environment, number).row).data

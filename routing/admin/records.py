@@ -1,11 +1,11 @@
-"""Environments, state revisions, approvals, contributions and polls: to look at."""
+"""Environments, state revisions, approvals, contributions, schedules, orders and polls: to look at."""
 
 from __future__ import annotations
 
 from django.contrib import admin
 
 from core.administration import Shown
-from routing.models import Approval, Contribution, Environment, GatewayPoll, StateRevision
+from routing.models import Approval, Contribution, Environment, GatewayPoll, Order, Schedule, StateRevision
 
 
 @admin.register(Environment)
@@ -49,6 +49,23 @@ class ContributionAdmin(Shown):
     heavy = ("proposal__content", "proposal__sha256")
     list_select_related = ("proposal",)
     search_fields = ("by", "proposal__title")
+
+
+@admin.register(Schedule)
+class ScheduleAdmin(Shown):
+    list_display = ("id", "proposal", "publish_at", "state", "made_by", "made_at", "ended_at")
+    heavy = ("proposal__content", "proposal__sha256")
+    list_select_related = ("proposal",)
+    list_filter = ("state",)
+    search_fields = ("made_by", "proposal__title")
+
+
+@admin.register(Order)
+class OrderAdmin(Shown):
+    list_display = ("rule", "environment", "order", "moved_at", "computed_at")
+    list_select_related = ("environment",)
+    list_filter = ("environment",)
+    search_fields = ("rule",)
 
 
 @admin.register(GatewayPoll)

@@ -129,3 +129,48 @@ class Approval(models.Model):
 
     def __str__(self) -> str:
         return f"#{self.pk}"
+
+
+class ScheduleState(models.TextChoices):
+    WAITING = "waiting"
+    PUBLISHED = "published"
+    SUSPENDED = "suspended"  # its moment came and it could not be published; a notice says why
+    CANCELLED = "cancelled"
+
+
+class Schedule(models.Model):
+    """The moment at which an approved proposal is to be published; what is due is found by asking for it."""
+
+    proposal = models.ForeignKey(Proposal, on_delete=models.PROTECT, related_name="schedules")
+    publish_at = models.DateTimeField()
+    state = models.CharField(max_length=9, choices=ScheduleState.choices, default=ScheduleState.WAITING)
+    made_at = models.DateTimeField()
+    made_by = models.CharField(max_length=254)
+    ended_at = models.DateTimeField(null=True)
+    ended_by = models.CharField(max_length=254, blank=True)  # who cancelled it, or had it published by hand
+    why = models.TextField(blank=True)  # it was suspended or cancelled
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                name="routing_schedule_one_waits", fields=["proposal"], condition=Q(state=ScheduleState.WAITING)
+            ),
+            models.CheckConstraint(name="routing_schedule_state_known", condition=Q(state__in=ScheduleState.values)),
+            models.CheckConstraint(
+                name="routing_schedule_ended_or_waits",
+                condition=Q(state=ScheduleState.WAITING, ended_at__isnull=True)
+                | ~Q(state=ScheduleState.WAITING) & Q(ended_at__isnull=False),
+            ),
+        ]
+        indexes = [
+            # What is due.
+            models.Index(name="routing_schedule_due", fields=["publish_at"], condition=Q(state=ScheduleState.WAITING)),
+        ]
+        triggers = [
+            audited(),
+            pgtrigger.Protect(name="kept", operation=pgtrigger.Delete),
+            no_truncate("routing_schedule_all"),
+        ]
+
+    def __str__(self) -> str:
+        return f"#{self.pk} {self.publish_at:%Y-%m-%d %H:%M}"

@@ -29,7 +29,7 @@ from catalog.models import (
 )
 from core.administration import HOUSE, Served, Shown
 from core.models import ApiKey, Job, User
-from routing.models import GatewayPoll, Proposal, Switch
+from routing.models import GatewayPoll, Order, Proposal, Schedule, Switch
 from routing.services import switches
 from tests.catalog.importing import propose, quote
 from tests.core.admin_walk import writes_of
@@ -76,6 +76,11 @@ def fill_in() -> None:
     make_key("read")
     make_version()
     make_draft(title="waits")
+    waiting = Proposal.objects.get(title="waits")
+    Schedule.objects.create(proposal=waiting, publish_at=NOON, made_at=NOON, made_by="b")
+    Order.objects.create(
+        environment=waiting.environment, rule="default", order=[OPUS], scores={}, computed_at=NOON, moved_at=NOON
+    )
     switches.turn(kind="offering", name=OPUS, off=True, seconds=60, reason="test", by="lead@example.com", at=NOON)
     book(call(at=NOON))
     budget = make_budget(unit="usd", amount=Decimal(1), scope={}, at=NOON - timedelta(days=1))

@@ -57,11 +57,26 @@ def kind_of(field: str) -> str:
     return KINDS.get(field, TEXT)
 
 
+def sound(text: str) -> str:
+    """Return a text with U+FFFD for each half of a surrogate pair: JSON can escape one, UTF-8 cannot hold it."""
+    if text.isascii():
+        return text
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return text
+
+
+def utf8(text: str) -> bytes:
+    return sound(text).encode()
+
+
 @lru_cache(maxsize=4096)
 def folded(label: str) -> str:
     """Return a label as use cases and teams are compared: A to Z as a to z, other letters as they are."""
     label = label.strip(_SPACE)
-    return label.lower() if label.isascii() else label.translate(_FOLD)
+    return label.lower() if label.isascii() else sound(label).translate(_FOLD)
 
 
 def number(value: object) -> int | None:
@@ -75,6 +90,14 @@ def number(value: object) -> int | None:
     if isinstance(value, int) and -_SAFE <= value <= _SAFE:
         return value * _UNIT
     return None
+
+
+def decimal_text(value: object) -> str | None:
+    """Return a request's number as a decision gives it: text as written, an integer as its digits; else none."""
+    if type(value) is str:
+        return None if _decimal(value) is None else value
+    units = None if value is None else number(value)
+    return None if units is None else str(units // _UNIT)
 
 
 @lru_cache(maxsize=4096)  # a request's complexity is read by each rule that asks for it

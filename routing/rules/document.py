@@ -14,7 +14,8 @@ from typing import Any
 import jsonschema_rs
 
 SPEC = 1
-CONTENT = ("rules", "default", "offerings")
+CONTENT = ("rules", "default", "offerings")  # which every content has
+OPTIONAL = ("heuristics",)
 _MAX_NESTING = 64  # of anything, before anything else looks at it
 
 _SCHEMAS = Path(__file__).resolve().parent.parent / "spec"
@@ -40,15 +41,25 @@ class Problem:
 
 
 def canonical(content: Mapping[str, Any]) -> bytes:
-    """Return the canonical bytes of `rules`, `default` and `offerings`: layout and order of members do not show.
+    """Return the canonical bytes of a content: layout and order of members do not show, nor what is around it.
 
     Raises:
         NotADocument: a number with a fraction, half a surrogate pair, or no content at all.
     """
     try:
-        return dumps({name: content[name] for name in CONTENT})
+        return dumps({name: content[name] for name in CONTENT} | written(content, OPTIONAL))
     except KeyError as error:
         raise NotADocument(f"{error.args[0]} is missing") from error
+
+
+def written(content: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    """Return those of the named members that a content has."""
+    return {name: content[name] for name in names if name in content}
+
+
+def unresolved(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a content without its offerings: saved so, it gets them from the catalogue of that moment."""
+    return written(content, ("rules", "default", *OPTIONAL))
 
 
 def dumps(value: Mapping[str, Any]) -> bytes:

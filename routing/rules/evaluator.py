@@ -14,7 +14,21 @@ from typing import Any, NamedTuple
 
 import mmh3
 
-from routing.rules.conditions import LABELS, TAG, TEXT, Holds, all_of, comparable, compile_condition, folded, kind_of
+from routing.rules import labelling
+from routing.rules.conditions import (
+    LABELS,
+    TAG,
+    TEXT,
+    Holds,
+    all_of,
+    comparable,
+    compile_condition,
+    decimal_text,
+    folded,
+    kind_of,
+    sound,
+    utf8,
+)
 
 # Reasons: a closed list.
 RULE = "rule"
@@ -64,6 +78,8 @@ class Decision(NamedTuple):
     revision: int
     canary: bool
     budget: str | None  # the budget that moved or blocked the request
+    task: str | None  # as the request said it, or as it was labelled
+    complexity: str | None
     steps: tuple[Step, ...] = ()
 
     @property
@@ -78,12 +94,7 @@ def compile(document: Mapping[str, Any]) -> Compiled:
 
 def split(name: str, key: str) -> int:
     """Return a key's place among 10000 in the split called `name`."""
-    text = f"{name}:{key}"
-    try:
-        encoded = text.encode()
-    except UnicodeEncodeError:  # JSON can escape half a surrogate pair, UTF-8 cannot hold one
-        encoded = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace").encode()
-    return (mmh3.hash(encoded, 0, False) * WHOLE) >> 32
+    return (mmh3.hash(utf8(f"{name}:{key}"), 0, False) * WHOLE) >> 32
 
 
 def instant(text: str | None) -> datetime | None:
@@ -304,6 +315,7 @@ class _Rules:
 
     def __init__(self, content: Mapping[str, Any], *, version: int) -> None:
         self.version = int(version)
+        self.labels = labelling.labels(content.get("heuristics"))
         self.rules = tuple(_Rule(rule, rule_id=rule["id"]) for rule in content["rules"])
         self.default = _Rule(content["default"], rule_id=DEFAULT_ID)
         self.offerings = {
@@ -430,6 +442,11 @@ class Compiled:
             rules, guards, in_canary = self._rules, self._guards, False
         if steps is not None and canary is not None:
             steps.append(Step("canary", f"version {rules.version}"))
+        if rules.labels is not None:
+            told: list[tuple[str, str]] | None = None if steps is None else []
+            context = rules.labels.label(context, told)
+            if steps is not None:
+                steps.extend(Step(*one) for one in told or ())
         matched = rules.first(context, now)
         if steps is not None:
             self._explain_rules(rules, matched, context, now, steps)
@@ -564,11 +581,12 @@ class _Walk:
         offering = self._rules.offerings[self.found]
         names = offering.gateway_names
         kind = self._context.get("gateway_kind") if names else None
+        task, complexity = self._labels()
         return Decision(
             self.found,
             offering.model,
             offering.provider,
-            names.get(kind) if type(kind) is str else None,
+            names.get(sound(kind)) if type(kind) is str else None,
             None if matched is None else matched.id,
             self.reason,
             self.taken_from,
@@ -579,12 +597,19 @@ class _Walk:
             self._state.revision,
             canary,
             self.budget,
+            task,
+            complexity,
         )
+
+    def _labels(self) -> tuple[str | None, str | None]:
+        task, complexity = self._context.get("task"), self._context.get("complexity")
+        return sound(task) if type(task) is str else None, None if complexity is None else decimal_text(complexity)
 
     def refusal(self, matched: _Rule | None, canary: bool) -> Decision:
         reason = self.reason if self.blocked else NOTHING_LEFT
         if self._steps is not None:
             self._steps.append(Step("blocked", reason))
+        task, complexity = self._labels()
         return Decision(
             None,
             None,
@@ -600,4 +625,6 @@ class _Walk:
             self._state.revision,
             canary,
             self.budget,
+            task,
+            complexity,
         )

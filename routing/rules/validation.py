@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from routing.rules import labelling
 from routing.rules.conditions import OPERATORS, ZONED, comparable, folded, kind_of, reader
 from routing.rules.document import NotADocument, Problem, canonical, schema_problems, walk
 from routing.rules.evaluator import WHOLE, demand, instant
@@ -102,6 +103,7 @@ class _Check:
         self.fallbacks("/default", self.default)
         for name, facts in self.offerings.items():
             self.offering(name, facts)
+        self.problems += labelling.problems(self.content.get("heuristics"))
         self.reach()
         self.residency()
 

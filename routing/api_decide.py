@@ -37,6 +37,8 @@ class DecisionOutput(serializers.Serializer):
     revision = serializers.IntegerField(help_text="Of the state; 0: of a draft, held to the present state.")
     canary = serializers.BooleanField()
     budget = serializers.CharField(allow_null=True, help_text="Which moved or blocked the request.")
+    task = serializers.CharField(allow_null=True, help_text="As the request says, or as its text was labelled.")
+    complexity = serializers.CharField(allow_null=True, help_text="The same; report both in an event's `context`.")
     steps = StepOutput(many=True, help_text="All that was looked at on the way, in order.")
 
 
@@ -48,7 +50,7 @@ class DecideApi(RulesEdit):
     class InputSerializer(serializers.Serializer):
         context = serializers.DictField(  # type: ignore[assignment]  # the metaclass takes it out of the class
             help_text='The request, such as {"use_case": "code-review", "task": "code", "complexity": "0.8"}; '
-            "see context.schema.json. Numbers are integers or decimal strings."
+            "see context.schema.json. Numbers are integers or decimal strings. Its `text` is read and not kept."
         )
         draft = serializers.IntegerField(required=False, min_value=1, help_text="Decide by this draft instead.")
         now = InstantField(required=False, help_text="The instant to decide at; the present one, where not given.")

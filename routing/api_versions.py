@@ -32,10 +32,13 @@ class FrozenOutput(serializers.Serializer):
     title = serializers.CharField()
     reason = serializers.CharField()
     rolls_back_to = serializers.IntegerField(allow_null=True)
-    sha256 = serializers.CharField(help_text="Of the canonical bytes of `rules`, `default` and `offerings`.")
+    sha256 = serializers.CharField(help_text="Of the canonical bytes of the content: its members below.")
     rules = serializers.ListField(child=serializers.DictField())
     default = serializers.DictField()
     offerings = serializers.DictField()
+    heuristics = serializers.DictField(
+        required=False, allow_null=True, help_text="How requests without task or complexity are labelled."
+    )
 
 
 class VersionsApi(Api):

@@ -22,6 +22,7 @@ from dashboards.selectors import rules as page_of
 from dashboards.views.access import demand, page
 from dashboards.views.rules_shown import STATES, default_of, found_environment, rules_of, today, whole
 from routing.models import Proposal
+from routing.rules import document
 from routing.rules.document import Problem
 from routing.selectors import proposals, versions
 from routing.selectors.proposals import ProposalDetail
@@ -313,7 +314,7 @@ def _title(one: _Step) -> None:
 def _arranged(one: _Step, work: Callable[[list[dict[str, Any]], int], int]) -> HttpResponse:
     """Work on the list of rules at the place that was sent, and show the place that the work returns."""
     one.seen()
-    content: dict[str, Any] = copy.deepcopy({name: one.found.content[name] for name in ("rules", "default")})
+    content: dict[str, Any] = copy.deepcopy(document.unresolved(one.found.content))
     place = whole(one.request.POST.get("place")) or 0
     if not 1 <= place <= len(content["rules"]):
         raise NotFound("There is no such rule.")
@@ -356,7 +357,7 @@ def _remove(one: _Step) -> HttpResponse:
 def _renew(one: _Step) -> None:
     """Take what the draft says of its offerings from the catalogue as it is now."""
     one.seen()
-    one.save({name: one.found.content[name] for name in ("rules", "default")})
+    one.save(document.unresolved(one.found.content))
     messages.success(one.request, "The offerings are described as the catalogue has them now.")
 
 

@@ -21,6 +21,7 @@ from dashboards.selectors import rules as page_of
 from dashboards.views.access import page
 from dashboards.views.rules_drafts import found_proposal
 from dashboards.views.rules_shown import whole, zone
+from routing.rules import document
 from routing.rules.conditions import OPERATORS
 from routing.rules.differences import differences
 from routing.rules.document import Problem
@@ -59,12 +60,12 @@ class _Asked:
         """Return the content with the rule in its place and without offerings, which come from the catalogue."""
         rules = list(content["rules"])
         if self.place == 0:
-            return {"rules": rules, "default": rule}
+            return document.unresolved(content) | {"default": rule}
         if self.place is None:
             rules.append(rule)
         else:
             rules[self.place - 1] = rule
-        return {"rules": rules, "default": content["default"]}
+        return document.unresolved(content) | {"rules": rules}
 
     @property
     def url(self) -> str:

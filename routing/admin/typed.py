@@ -16,7 +16,8 @@ WIDTH = 88
 NEWLINE = "\n"
 # As people write a rule; members that are not named here come after these, by name.
 _ORDER = (
-    "rules", "default", "offerings", "id", "title", "use_cases", "when", "field", "op", "value", "zone", "choose",
+    "rules", "default", "heuristics", "tasks", "task", "any", "complexity", "points", "count", "at_least", "at_most",
+    "words", "offerings", "id", "title", "use_cases", "when", "field", "op", "value", "zone", "choose",
     "sticky_by", "score", "offering", "weight", "targets", "over_budget", "fallbacks", "use_default", "params",
     "timeout_ms", "max_usd_per_1k_tokens", "active_from", "active_until", "rationale", "owner", "review_by",
 )  # fmt: skip

@@ -37,6 +37,11 @@ class Problem:
         return f"{self.pointer or '/'}: {self.text}"
 
 
+def needs(content: Mapping[str, Any]) -> int:
+    """Return the specification that a gateway has to understand to run these rules."""
+    return SPEC
+
+
 # --- Bytes
 
 

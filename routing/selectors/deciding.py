@@ -42,7 +42,8 @@ def trial(*, content: Mapping[str, Any], environment: str, context: Mapping[str,
         Invalid: the request breaks `context.schema.json`, with every place.
     """
     _readable(context)
-    return evaluator.compile(_document(environment, 0, at, content, state.of(at=at), 0)).explain(context, at)
+    told = state.of(environment=environment, at=at)
+    return evaluator.compile(_document(environment, 0, at, content, told, 0)).explain(context, at)
 
 
 def _readable(context: Mapping[str, Any]) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from budgets.selectors import enforced
 from routing.models import Switch
+from routing.selectors import orders
 
 
 def instant(at: datetime) -> str:
@@ -19,11 +20,11 @@ def nothing() -> dict[str, Any]:
     return {"budgets": [], "switches": [], "orders": {}, "canary": None}
 
 
-def of(*, at: datetime) -> dict[str, Any]:
-    """Return the `state` of the served document without its revision; the same facts give the same value.
+def of(*, environment: str, at: datetime) -> dict[str, Any]:
+    """Return the `state` of an environment's document without its revision; the same facts give the same value.
 
     Trial and alert-only budgets are never in it. A budget's state and a switch carry the instant at which they end,
-    which gateways heed by their own clocks.
+    which gateways heed by their own clocks. Orders are the environment's own, all else is the same everywhere.
     """
     return {
         "budgets": [
@@ -40,7 +41,7 @@ def of(*, at: datetime) -> dict[str, Any]:
             {switch.kind: switch.name, "off": switch.off, "until": instant(switch.until), "reason": switch.reason}
             for switch in in_force(at=at)
         ],
-        "orders": {},
+        "orders": orders.told(environment=environment),
         "canary": None,
     }
 

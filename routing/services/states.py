@@ -19,7 +19,7 @@ def renew(*, environment: Environment, at: datetime) -> StateRevision | None:
     rise in the order in which they hold. Returns None where nothing differs; safe to repeat and to race.
     """
     held = Environment.objects.select_for_update().get(pk=environment.pk)
-    now = document.dumps(state.of(at=at))
+    now = document.dumps(state.of(environment=held.name, at=at))
     last = StateRevision.objects.filter(environment=held, revision=held.state_revision).first()
     if last is not None and bytes(last.canonical) == now and last.version == held.live_version:
         return None

@@ -13,7 +13,7 @@ from routing.rules import document
 from routing.rules.differences import differences
 from routing.selectors import checks
 from routing.selectors import versions as rows
-from routing.services import states
+from routing.services import orders, states
 
 _LINES_TOLD = 10
 
@@ -139,5 +139,7 @@ def _freeze(environment: Environment, version: Version) -> Version:
     if live.update(live_version=version.number) != 1:
         raise StaleDraft(f"Another version went live in {environment.name}.", [])
     environment.live_version = version.number
+    content = document.parse(bytes(version.canonical))
+    orders.settle(environment=environment, content=content, at=version.published_at)
     states.renew(environment=environment, at=version.published_at)
     return version

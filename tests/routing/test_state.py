@@ -37,7 +37,7 @@ def test_a_budget_that_is_used_up_is_told_with_its_tier_and_its_end():
     budget = make_budget(action="downgrade")
     use(budget, 100)
 
-    told = state.of(at=NOON)
+    told = state.of(environment=ENVIRONMENT, at=NOON)
 
     assert told["budgets"] == [
         {
@@ -54,7 +54,7 @@ def test_a_budget_that_is_used_up_is_told_with_its_tier_and_its_end():
 def test_trial_and_alert_only_budgets_are_never_told(given):
     use(make_budget(**given), 100)
 
-    assert state.of(at=NOON)["budgets"] == []
+    assert state.of(environment=ENVIRONMENT, at=NOON)["budgets"] == []
 
 
 def test_a_budget_below_its_limit_or_still_being_built_is_not_told():
@@ -64,13 +64,13 @@ def test_a_budget_below_its_limit_or_still_being_built_is_not_told():
     use(building, 500)
     Counter.objects.filter(budget=building).update(state="building")
 
-    assert state.of(at=NOON)["budgets"] == []
+    assert state.of(environment=ENVIRONMENT, at=NOON)["budgets"] == []
 
 
 def test_a_period_that_is_over_is_not_told():
     use(make_budget(action="block"), 100)
 
-    assert state.of(at=MONTH_ENDS)["budgets"] == []
+    assert state.of(environment=ENVIRONMENT, at=MONTH_ENDS)["budgets"] == []
 
 
 def test_a_limit_that_rises_within_the_period_ends_it_then():
@@ -107,11 +107,11 @@ def test_a_switch_ends_by_itself():
 
     during, after = NOON + timedelta(seconds=59), NOON + timedelta(seconds=60)
 
-    assert state.of(at=during)["switches"] == [
+    assert state.of(environment=ENVIRONMENT, at=during)["switches"] == [
         {"provider": "anthropic", "off": True, "until": "2026-06-15T12:01:00Z", "reason": "outage"}
     ]
     assert state.next_change(at=during) == after
-    assert (state.of(at=after)["switches"], state.next_change(at=after)) == ([], None)
+    assert (state.of(environment=ENVIRONMENT, at=after)["switches"], state.next_change(at=after)) == ([], None)
 
 
 def test_the_last_word_on_a_name_counts():
@@ -121,7 +121,7 @@ def test_the_last_word_on_a_name_counts():
             kind="model", name="claude-opus-4.7", off=off, seconds=seconds, reason="x", by="a@example.com", at=NOON
         )
 
-    assert state.of(at=NOON)["switches"] == []
+    assert state.of(environment=ENVIRONMENT, at=NOON)["switches"] == []
 
 
 def test_an_offering_may_be_let_through_while_its_provider_is_off():

@@ -266,6 +266,7 @@ CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
     "sweep-jobs": {"task": "usage.tasks.run_jobs", "schedule": 5.0, "options": {"expires": 5}},
     "look-at-budgets": {"task": "budgets.tasks.look_at_time", "schedule": 30.0, "options": {"expires": 30}},
     "look-for-silence": {"task": "usage.tasks.look_for_silence", "schedule": 60.0, "options": {"expires": 60}},
+    "renew-orders": {"task": "routing.tasks.renew_orders", "schedule": 300.0, "options": {"expires": 300}},
     "keep-house": {"task": "usage.tasks.keep_house", "schedule": 3600.0, "options": {"expires": 3600}},
 }
 

@@ -203,7 +203,7 @@ def _groups(amendment: Amendment, book: Book, calendar: Calendar, until: datetim
         "instants": sorted({*cut.instants, *months, *_tier_changes(amendment, book)}),
         "levels": list(cut.levels),
     }
-    holding = [_holding(hours, index, parameters) for index, hours in enumerate(cut.hours)]
+    held = [holding(hours, index, parameters) for index, hours in enumerate(cut.hours)]
     used = " + ".join(
         f"CASE WHEN e.{name} > 0 THEN {1 << index} ELSE 0 END" for index, name in enumerate(METER_COLUMNS)
     )
@@ -217,7 +217,7 @@ def _groups(amendment: Amendment, book: Book, calendar: Calendar, until: datetim
         "width_bucket(e.occurred_at, %(instants)s::timestamptz[])",
         f"width_bucket(({_INPUT})::bigint, %(levels)s::bigint[])",
         used,
-        *holding,
+        *held,
     )
     sql = f"""
         WITH a AS MATERIALIZED (
@@ -287,8 +287,8 @@ def _month_starts(starts_at: datetime | None, until: datetime, calendar: Calenda
     return found
 
 
-def _holding(hours: Hours, index: int, parameters: dict[str, Any]) -> str:
-    """Write `Hours.hold` in SQL."""
+def holding(hours: Hours, index: int, parameters: dict[str, Any]) -> str:
+    """Write `Hours.hold` of a ledger entry `e` in SQL, and put what that needs into the parameters."""
     local, day = f"(e.occurred_at AT TIME ZONE %(zone{index})s)", f"%(days{index})s::int[]"
     starts, ends = f"%(starts{index})s::time", f"%(ends{index})s::time"
     parameters |= {

@@ -11,6 +11,8 @@ from catalog import api_names as names
 from catalog import api_prices as prices
 from routing import api_decide as deciding
 from routing import api_drafts as drafts
+from routing import api_reviews as reviews
+from routing import api_schedules as schedules
 from routing import api_serving as serving
 from routing import api_switches as switches
 from routing import api_versions as versions
@@ -114,6 +116,24 @@ urlpatterns = [
         drafts.DraftPublishApi.as_view(),
         name="api-draft-publish",
     ),
+    path(
+        "rules/<str:environment>/drafts/<int:pk>/schedule",
+        schedules.DraftScheduleApi.as_view(),
+        name="api-draft-schedule",
+    ),
+    path(
+        "rules/<str:environment>/drafts/<int:pk>/schedule/move",
+        schedules.DraftScheduleMoveApi.as_view(),
+        name="api-draft-schedule-move",
+    ),
+    path(
+        "rules/<str:environment>/drafts/<int:pk>/schedule/cancel",
+        schedules.DraftScheduleCancelApi.as_view(),
+        name="api-draft-schedule-cancel",
+    ),
+    path("rules/<str:environment>/schedules", schedules.SchedulesApi.as_view(), name="api-schedules"),
+    path("rules/<str:environment>/reviews", reviews.ReviewsApi.as_view(), name="api-reviews"),
+    path("rules/<str:environment>/reviews/confirm", reviews.ReviewsConfirmApi.as_view(), name="api-reviews-confirm"),
     path("rules/<str:environment>/rollback", versions.RollbackApi.as_view(), name="api-rules-rollback"),
     path("switches", switches.SwitchesApi.as_view(), name="api-switches"),
 ]

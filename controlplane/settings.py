@@ -251,6 +251,8 @@ CELERY_TASK_ROUTES = {
     "alerts.tasks.*": {"queue": "alerts"},
     # Short, and told late behind a long job of the background.
     "usage.tasks.look_for_silence": {"queue": "alerts"},
+    "routing.tasks.publish_due": {"queue": "alerts"},
+    "routing.tasks.look_at_reviews": {"queue": "alerts"},
 }
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
@@ -266,6 +268,8 @@ CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
     "sweep-jobs": {"task": "usage.tasks.run_jobs", "schedule": 5.0, "options": {"expires": 5}},
     "look-at-budgets": {"task": "budgets.tasks.look_at_time", "schedule": 30.0, "options": {"expires": 30}},
     "look-for-silence": {"task": "usage.tasks.look_for_silence", "schedule": 60.0, "options": {"expires": 60}},
+    "publish-scheduled": {"task": "routing.tasks.publish_due", "schedule": 5.0, "options": {"expires": 5}},
+    "look-at-reviews": {"task": "routing.tasks.look_at_reviews", "schedule": 60.0, "options": {"expires": 60}},
     "renew-orders": {"task": "routing.tasks.renew_orders", "schedule": 300.0, "options": {"expires": 300}},
     "keep-house": {"task": "usage.tasks.keep_house", "schedule": 3600.0, "options": {"expires": 3600}},
 }

@@ -44,6 +44,8 @@ class ProposalOutput(serializers.Serializer):
     settled_by = serializers.CharField()
     settled_why = serializers.CharField()
     version = serializers.IntegerField(allow_null=True, help_text="What it was published as.")
+    scheduled_at = InstantField(allow_null=True, help_text="When it is to be published.")
+    scheduled_by = serializers.CharField(help_text="As whom.")
 
 
 class ApprovalOutput(serializers.Serializer):
@@ -51,6 +53,7 @@ class ApprovalOutput(serializers.Serializer):
     at = InstantField()
     comment = serializers.CharField()
     counts = serializers.BooleanField(help_text="False: the content changed since.")
+    own_work = serializers.BooleanField(help_text="Whoever gave it had a hand in the content.")
 
 
 class ProposalDetailOutput(ProposalOutput):
@@ -60,11 +63,14 @@ class ProposalDetailOutput(ProposalOutput):
     )
     meanwhile = serializers.ListField(child=serializers.CharField(), help_text="What went live since, where stale.")
     problems = ProblemOutput(many=True, help_text="Why it cannot be submitted or published.")
-    contributors = serializers.ListField(child=serializers.CharField(), help_text="They cannot approve it.")
+    contributors = serializers.ListField(
+        child=serializers.CharField(), help_text="They cannot approve it, where duties are separated."
+    )
     approvals = ApprovalOutput(many=True)
+    separation_of_duties = serializers.BooleanField(help_text="False: whoever contributed may approve it.")
 
 
-def _written(environment: str, proposal_id: int) -> dict[str, Any]:
+def draft_detail(environment: str, proposal_id: int) -> dict[str, Any]:
     found = proposals.one(proposal_id=proposal_id, environment=environment, at=timezone.now())
     if found is None:
         raise NotFound(f"There is no draft {proposal_id} in {environment}.")
@@ -76,6 +82,7 @@ def _written(environment: str, proposal_id: int) -> dict[str, Any]:
         "problems": [{"pointer": one.pointer, "code": one.code, "text": one.text} for one in found.problems],
         "contributors": found.contributors,
         "approvals": ApprovalOutput(found.approvals, many=True).data,
+        "separation_of_duties": found.separated,
     }
 
 
@@ -119,7 +126,7 @@ class DraftsApi(RulesEdit):
     def post(self, request: Request, environment: str) -> Response:
         data = body(self.InputSerializer, request)
         made = drafting.start(environment=environment, **data, by=acting_as(request), at=timezone.now())
-        return Response(_written(environment, made.pk), status=status.HTTP_201_CREATED)
+        return Response(draft_detail(environment, made.pk), status=status.HTTP_201_CREATED)
 
 
 class DraftApi(RulesEdit):
@@ -134,7 +141,7 @@ class DraftApi(RulesEdit):
 
     @extend_schema(summary="A draft", operation_id="drafts_retrieve", tags=["rules"], responses=ProposalDetailOutput)
     def get(self, request: Request, environment: str, pk: int) -> Response:
-        return Response(_written(environment, pk))
+        return Response(draft_detail(environment, pk))
 
     @extend_schema(
         summary="Save a draft", operation_id="drafts_update", tags=["rules"],
@@ -144,7 +151,7 @@ class DraftApi(RulesEdit):
     def patch(self, request: Request, environment: str, pk: int) -> Response:
         data = body(self.InputSerializer, request)
         drafting.save(proposal_id=known_draft(environment, pk), **data, by=acting_as(request), at=timezone.now())
-        return Response(_written(environment, pk))
+        return Response(draft_detail(environment, pk))
 
 
 class DraftSubmitApi(Api):
@@ -158,7 +165,7 @@ class DraftSubmitApi(Api):
     )  # fmt: skip
     def post(self, request: Request, environment: str, pk: int) -> Response:
         drafting.submit(proposal_id=known_draft(environment, pk), by=acting_as(request), at=timezone.now())
-        return Response(_written(environment, pk))
+        return Response(draft_detail(environment, pk))
 
 
 class DraftApproveApi(Api):
@@ -177,7 +184,7 @@ class DraftApproveApi(Api):
     def post(self, request: Request, environment: str, pk: int) -> Response:
         data = body(self.InputSerializer, request)
         drafting.approve(proposal_id=known_draft(environment, pk), **data, by=acting_as(request), at=timezone.now())
-        return Response(_written(environment, pk))
+        return Response(draft_detail(environment, pk))
 
 
 class DraftRejectApi(Api):
@@ -195,7 +202,7 @@ class DraftRejectApi(Api):
     def post(self, request: Request, environment: str, pk: int) -> Response:
         data = body(self.InputSerializer, request)
         drafting.reject(proposal_id=known_draft(environment, pk), **data, by=acting_as(request), at=timezone.now())
-        return Response(_written(environment, pk))
+        return Response(draft_detail(environment, pk))
 
 
 class DraftWithdrawApi(Api):
@@ -213,7 +220,7 @@ class DraftWithdrawApi(Api):
     def post(self, request: Request, environment: str, pk: int) -> Response:
         data = body(self.InputSerializer, request)
         drafting.withdraw(proposal_id=known_draft(environment, pk), **data, by=acting_as(request), at=timezone.now())
-        return Response(_written(environment, pk))
+        return Response(draft_detail(environment, pk))
 
 
 class DraftPublishApi(Api):

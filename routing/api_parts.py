@@ -48,6 +48,7 @@ class VersionOutput(serializers.Serializer):
     rolls_back_to = serializers.IntegerField(allow_null=True)
     sha256 = serializers.CharField()
     live = serializers.BooleanField(help_text="In force now.")
+    own_work = serializers.BooleanField(help_text="Whoever approved it had a hand in its content.")
 
 
 def known_draft(environment: str, proposal_id: int) -> int:

@@ -6,10 +6,27 @@ from celery import shared_task
 from django.db import InterfaceError, OperationalError
 from django.utils import timezone
 
-from routing.services import orders
+from alerts.tasks import DELIVER_DUE
+from alerts.tasks import QUEUE as ALERTS
+from core import nudges
+from routing.services import orders, reviews, schedules
 
 # The database went away, or broke a deadlock: what was not done waits, and the same may be done again.
 _GONE = (OperationalError, InterfaceError)
+
+
+@shared_task(name="routing.tasks.publish_due", autoretry_for=_GONE, retry_backoff=True, max_retries=1)
+def publish_due() -> None:
+    """Publish what is scheduled and due, and tell of what could not be."""
+    if schedules.publish_due(at=timezone.now()).suspended:
+        nudges.nudge(DELIVER_DUE, queue=ALERTS)
+
+
+@shared_task(name="routing.tasks.look_at_reviews", autoretry_for=_GONE, retry_backoff=True, max_retries=1)
+def look_at_reviews() -> None:
+    """Tell of rules that are due for review, and take it back where they were looked at."""
+    if reviews.look(at=timezone.now()).raised:
+        nudges.nudge(DELIVER_DUE, queue=ALERTS)
 
 
 @shared_task(name="routing.tasks.renew_orders", autoretry_for=_GONE, retry_backoff=True, max_retries=1)

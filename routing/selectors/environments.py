@@ -35,3 +35,8 @@ def listed() -> list[EnvironmentRow]:
 def one(*, name: str) -> EnvironmentRow | None:
     """Return an environment that has or may get rules. Two queries."""
     return next((row for row in listed() if row.name == name), None)
+
+
+def console_path(name: str) -> str:
+    """Return where the console shows an environment, for links. A slash is written `~`, which no name holds."""
+    return f"/rules/{name.replace('/', '~')}/"

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from django.db.models import QuerySet
+from django.db.models import F, FilteredRelation, Q, QuerySet
 
 from core.models import Organisation
-from routing.models import Proposal, ProposalState
+from routing.models import Proposal, ProposalState, ScheduleState
 from routing.rules.differences import differences
 from routing.rules.document import Problem
 from routing.selectors import checks, versions
@@ -38,6 +38,8 @@ class ProposalRow:
     settled_by: str
     settled_why: str
     version: int | None  # what it was published as
+    scheduled_at: datetime | None  # when it is to be published
+    scheduled_by: str
 
     @property
     def open(self) -> bool:
@@ -54,6 +56,7 @@ class ApprovalRow:
     at: datetime
     comment: str
     counts: bool  # it is for the bytes that are there now
+    own_work: bool  # whoever gave it had a hand in the content: duties were not separated
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +79,7 @@ def newest(
     *, environment: str | None = None, states: Collection[str] = (), limit: int, before: int | None = None
 ) -> list[ProposalRow]:
     """Return proposals with an id under `before`, the latest first. One query."""
-    found: QuerySet[Proposal] = Proposal.objects.select_related("environment").defer("content").order_by("-id")
+    found = _found().defer("content").order_by("-id")
     if environment is not None:
         found = found.filter(environment__name=environment)
     if states:
@@ -88,7 +91,7 @@ def newest(
 
 def one(*, proposal_id: int, at: datetime, environment: str | None = None) -> ProposalDetail | None:
     """Return a proposal with all that a decision about it needs. Ten to thirteen queries."""
-    found = Proposal.objects.select_related("environment").filter(pk=proposal_id)
+    found = _found().filter(pk=proposal_id)
     if environment is not None:
         found = found.filter(environment__name=environment)
     proposal = found.first()
@@ -100,9 +103,14 @@ def one(*, proposal_id: int, at: datetime, environment: str | None = None) -> Pr
     if row.stale:
         live = versions.content_of(environment=row.environment, number=row.live_version)
         meanwhile = tuple(differences(base, live))
+    contributed = dict(proposal.contributions.order_by("id").values_list("by", "at"))
     approvals = [
         ApprovalRow(
-            by=one.by, at=one.at, comment=one.comment, counts=bytes(one.sha256) == bytes(proposal.sha256 or b"")
+            by=one.by,
+            at=one.at,
+            comment=one.comment,
+            counts=bytes(one.sha256) == bytes(proposal.sha256 or b""),
+            own_work=one.by in contributed and contributed[one.by] <= one.at,
         )
         for one in proposal.approvals.order_by("id")
     ]
@@ -112,7 +120,7 @@ def one(*, proposal_id: int, at: datetime, environment: str | None = None) -> Pr
         changes=tuple(differences(base, proposal.content)),
         meanwhile=meanwhile,
         problems=tuple(checks.problems(proposal.content, at=at)) if row.open else (),
-        contributors=tuple(proposal.contributions.order_by("id").values_list("by", flat=True)),
+        contributors=tuple(contributed),
         approvals=tuple(approvals),
         separated=Organisation.objects.values_list("separation_of_duties", flat=True).get(pk=1),
     )
@@ -129,7 +137,14 @@ def content(*, proposal_id: int) -> Mapping[str, Any]:
     return found
 
 
-def _row(proposal: Proposal) -> ProposalRow:
+def _found() -> QuerySet[Any]:
+    """Ask for proposals with their environment and the schedule that waits, of which there is one at most."""
+    waiting = FilteredRelation("schedules", condition=Q(schedules__state=ScheduleState.WAITING))
+    found = Proposal.objects.select_related("environment").annotate(waiting=waiting)
+    return found.annotate(scheduled_at=F("waiting__publish_at"), scheduled_by=F("waiting__made_by"))
+
+
+def _row(proposal: Any) -> ProposalRow:
     return ProposalRow(
         id=proposal.pk,
         environment=proposal.environment.name,
@@ -147,4 +162,6 @@ def _row(proposal: Proposal) -> ProposalRow:
         settled_by=proposal.settled_by,
         settled_why=proposal.settled_why,
         version=proposal.version,
+        scheduled_at=proposal.scheduled_at,
+        scheduled_by=proposal.scheduled_by or "",
     )

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from routing.models import Environment, Version
+from django.db.models import Exists, OuterRef, QuerySet
+
+from routing.models import Contribution, Environment, Version
 from routing.rules import document
 from routing.rules.differences import differences
 
@@ -29,6 +31,7 @@ class VersionRow:
     rolls_back_to: int | None
     sha256: str
     live: bool
+    own_work: bool  # whoever approved it had a hand in its content: duties were not separated
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +43,7 @@ class VersionDetail:
 
 def newest(*, environment: str, limit: int, before: int | None = None) -> list[VersionRow]:
     """Return versions with a number under `before`, the latest first, without their contents. One query."""
-    found = Version.objects.filter(environment__name=environment).select_related("environment").defer("canonical")
+    found = _versions().filter(environment__name=environment).defer("canonical")
     if before is not None:
         found = found.filter(number__lt=before)
     return [_row(version) for version in found.order_by("-number")[:limit]]
@@ -82,10 +85,19 @@ def compared(*, environment: str, before: int, after: int) -> tuple[str, ...] | 
 
 
 def _found(environment: str, number: int) -> Version | None:
-    return Version.objects.filter(environment__name=environment, number=number).select_related("environment").first()
+    return _versions().filter(environment__name=environment, number=number).first()
 
 
-def _row(version: Version) -> VersionRow:
+def _versions() -> QuerySet[Any]:
+    own_work = Contribution.objects.filter(
+        proposal__environment=OuterRef("environment"),
+        proposal__version=OuterRef("number"),
+        by=OuterRef("approved_by"),
+    )
+    return Version.objects.select_related("environment").annotate(own_work=Exists(own_work))
+
+
+def _row(version: Any) -> VersionRow:
     return VersionRow(
         environment=version.environment.name,
         number=version.number,
@@ -98,4 +110,5 @@ def _row(version: Version) -> VersionRow:
         rolls_back_to=version.rolls_back_to,
         sha256=bytes(version.sha256).hex(),
         live=version.number == version.environment.live_version,
+        own_work=version.own_work,
     )

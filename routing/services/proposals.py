@@ -17,6 +17,7 @@ from routing.rules import document
 from routing.rules.validation import MAX_BYTES
 from routing.selectors import catalogue, checks
 from routing.selectors.proposals import OPEN
+from routing.services import unscheduling
 
 TITLE_CHARACTERS = 200
 
@@ -98,7 +99,8 @@ def save(
 
     A content without `offerings` gets them from the catalogue. What is incomplete or cannot work may be saved, so that
     nothing is lost; what breaks the schema may not. A save that changes nothing changes nothing, not even an approval.
-    Changing the content of what is in review or approved makes it a draft again: approvals are for other bytes then.
+    Changing the content of what is in review or approved makes it a draft again: approvals are for other bytes then,
+    and a schedule that waits for it ends.
 
     Raises:
         SavedByAnother, NotInState: nothing changed.
@@ -121,6 +123,7 @@ def save(
         proposal.state, proposal.sha256 = ProposalState.DRAFT, None
         proposal.submitted_at, proposal.submitted_by = None, ""
         Contribution.objects.get_or_create(proposal=proposal, by=by, defaults={"at": at})
+        unscheduling.end(proposal_id=proposal.pk, why="another content was saved", by=by, at=at)
     proposal.content, proposal.title, proposal.saves = kept, title, saves + 1
     proposal.save(update_fields=["content", "title", "saves", "state", "sha256", "submitted_at", "submitted_by"])
     return proposal
@@ -213,6 +216,7 @@ def _settle(
     _require(proposal, *from_states)
     proposal.state, proposal.settled_at, proposal.settled_by, proposal.settled_why = state, at, by, _text(why)
     proposal.save(update_fields=["state", "settled_at", "settled_by", "settled_why"])
+    unscheduling.end(proposal_id=proposal.pk, why=f"the draft was {state}", by=by, at=at)
     return proposal
 
 

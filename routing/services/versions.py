@@ -13,7 +13,7 @@ from routing.rules import document
 from routing.rules.differences import differences
 from routing.selectors import checks
 from routing.selectors import versions as rows
-from routing.services import orders, states
+from routing.services import orders, states, unscheduling
 
 _LINES_TOLD = 10
 
@@ -34,9 +34,20 @@ class NotApproved(Conflict):
 
 @transaction.atomic(durable=True)
 def publish(*, proposal_id: int, by: str, at: datetime) -> Version:
-    """Freeze an approved proposal and make it the version in force.
+    """Freeze an approved proposal and make it the version in force; a schedule that waits for it ends.
 
     Safe to repeat: a proposal that is published already gives back its version.
+
+    Raises:
+        NotFound, NotApproved, StaleDraft, Invalid: as `publish_within` says.
+    """
+    audit.acting(by=by)
+    return publish_within(proposal_id=proposal_id, by=by, at=at)
+
+
+@transaction.atomic(savepoint=False)
+def publish_within(*, proposal_id: int, by: str, at: datetime) -> Version:
+    """Do what `publish` does as part of the transaction of a caller who has named the actor.
 
     Raises:
         NotFound: there is no such proposal.
@@ -44,22 +55,14 @@ def publish(*, proposal_id: int, by: str, at: datetime) -> Version:
         StaleDraft: another version went live since it was started.
         Invalid: something that it names was retired, moved or lost its price since it was submitted.
     """
-    audit.acting(by=by)
     found = Proposal.objects.select_for_update(of=("self",)).select_related("environment")
     proposal = found.filter(pk=proposal_id).first()
     if proposal is None:
         raise NotFound(f"There is no proposal {proposal_id}.")
     if proposal.state == ProposalState.PUBLISHED:
         return proposal.environment.versions.get(number=proposal.version or 0)
-    if proposal.state != ProposalState.APPROVED or proposal.sha256 is None:
-        state = proposal.get_state_display().lower()
-        raise NotApproved(f"{proposal.title} is {state}; only what is approved is published.")
-    canonical = document.canonical(proposal.content)
-    approval = proposal.approvals.filter(sha256=document.sha256(canonical)).order_by("-id").first()
-    if approval is None or document.sha256(canonical) != bytes(proposal.sha256):
-        raise NotApproved(f"{proposal.title} has another content than the one that was approved.")
     environment = _locked(proposal.environment_id)
-    _compare(environment, proposal.base_version)
+    canonical, approved_by = demand_ready(proposal, environment)
     problems = checks.problems(proposal.content, at=at)
     if problems:
         raise Invalid(
@@ -68,14 +71,33 @@ def publish(*, proposal_id: int, by: str, at: datetime) -> Version:
         )
     version = _freeze(
         environment,
-        Version(
-            canonical=canonical, published_at=at, published_by=by, approved_by=approval.by, title=proposal.title
-        ),
+        Version(canonical=canonical, published_at=at, published_by=by, approved_by=approved_by, title=proposal.title),
     )  # fmt: skip
     proposal.state, proposal.version = ProposalState.PUBLISHED, version.number
     proposal.settled_at, proposal.settled_by = at, by
     proposal.save(update_fields=["state", "version", "settled_at", "settled_by"])
+    unscheduling.end(proposal_id=proposal.pk, why=f"published by hand as version {version.number}", by=by, at=at)
     return version
+
+
+def demand_ready(proposal: Proposal, environment: Environment) -> tuple[bytes, str]:
+    """Return the bytes of a proposal that would be published, and who approved them. Up to four queries.
+
+    What the catalogue says of them at the moment is not looked at.
+
+    Raises:
+        NotApproved: it is not approved, or its content is not what was approved.
+        StaleDraft: another version went live since it was started.
+    """
+    if proposal.state != ProposalState.APPROVED or proposal.sha256 is None:
+        state = proposal.get_state_display().lower()
+        raise NotApproved(f"{proposal.title} is {state}; only what is approved is published.")
+    canonical = document.canonical(proposal.content)
+    approval = proposal.approvals.filter(sha256=document.sha256(canonical)).order_by("-id").first()
+    if approval is None or document.sha256(canonical) != bytes(proposal.sha256):
+        raise NotApproved(f"{proposal.title} has another content than the one that was approved.")
+    _compare(environment, proposal.base_version)
+    return canonical, approval.by
 
 
 @transaction.atomic(durable=True)

@@ -221,6 +221,8 @@ def _comparison(condition: Mapping[str, Any]) -> Holds:
     read = reader(field, condition.get("zone"))
     if read is None or op not in OPERATORS[kind_of(field)]:
         return _never
+    if field not in LABELS and tells_halves(value):
+        read = _sound_reader(read)
     if op == "exists":
         wanted = value is True
         return lambda context, now: (read(context, now) is not None) is wanted
@@ -234,6 +236,26 @@ def _comparison(condition: Mapping[str, Any]) -> Holds:
     if operand is None:
         return _never
     return _compare(read, op, operand)
+
+
+def tells_halves(value: object) -> bool:
+    """Say whether a comparison with this value can tell half a surrogate pair from the U+FFFD that it is read as.
+
+    Only with what is not below U+E000: all others are spared the look at what the request says.
+    """
+    if isinstance(value, list):
+        return any(tells_halves(item) for item in value)
+    return isinstance(value, str) and not value.isascii() and any("\ue000" <= letter <= "\uffff" for letter in value)
+
+
+def _sound_reader(read: Read) -> Read:
+    def read_sound(context: Mapping[str, Any], now: datetime) -> Any:
+        value = read(context, now)
+        if type(value) is list:
+            return [sound(item) if type(item) is str else item for item in value]
+        return sound(value) if type(value) is str else value
+
+    return read_sound
 
 
 def _compare(read: Read, op: str, operand: Any) -> Holds:

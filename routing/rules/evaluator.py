@@ -27,6 +27,7 @@ from routing.rules.conditions import (
     folded,
     kind_of,
     sound,
+    tells_halves,
     utf8,
 )
 
@@ -154,7 +155,7 @@ class _Budget:
             return False
         for dimension, values in self.labels:
             value = context.get(dimension)
-            if type(value) is not str or (folded(value) if dimension in LABELS else value) not in values:
+            if type(value) is not str or (folded(value) if dimension in LABELS else sound(value)) not in values:
                 return False
         if self.tags:
             tags = context.get("tags")
@@ -162,7 +163,7 @@ class _Budget:
                 return False
             for name, values in self.tags:
                 value = tags.get(name)
-                if type(value) is not str or value not in values:
+                if type(value) is not str or sound(value) not in values:
                     return False
         return True
 
@@ -306,6 +307,8 @@ def demand(condition: Mapping[str, Any]) -> tuple[str | None, frozenset[str]]:
     if field is None or op not in ("eq", "in") or kind_of(field) is not TEXT:
         return None, frozenset()
     value = condition["value"]
+    if field not in LABELS and tells_halves(value):
+        return None, frozenset()
     values = value if op == "in" and isinstance(value, list) else [value]
     return field, frozenset(known for item in values if (known := comparable(field, item)) is not None)
 

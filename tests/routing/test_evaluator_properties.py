@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from routing.rules import document, evaluator
+from routing.rules import document, evaluator, labelling
 
 OFFERINGS = {
     "a@p": {"model": "a", "provider": "p", "tier": "frontier"},
@@ -91,10 +92,44 @@ def rules(draw, number):
     }
 
 
+BOUNDS = st.one_of(
+    st.fixed_dictionaries({"at_least": st.integers(0, 3)}, optional={"at_most": st.integers(0, 100_000)}),
+    st.fixed_dictionaries({"at_most": st.integers(0, 3) | st.just(2.0)}),
+)
+KEYWORDS = st.sampled_from(["x", "X", "é", "x é", "c++", "#x", "\u7ffb", "\ufffd", "\U0001f600", "a a"])
+
+
+@st.composite
+def signals(draw):
+    count = draw(st.sampled_from(["characters", "lines", "code_fences", "keywords"]))
+    words = {"words": draw(st.lists(KEYWORDS, min_size=1, max_size=4, unique=True))} if count == "keywords" else {}
+    return {"count": count, **draw(BOUNDS), **words}
+
+
+@st.composite
+def heuristics(draw):
+    made = {
+        "tasks": draw(
+            st.lists(
+                st.fixed_dictionaries(
+                    {"task": st.sampled_from(["x", "é"]), "any": st.lists(signals(), min_size=1, max_size=2)}
+                ),
+                max_size=3,
+            )
+        ),
+        "complexity": [
+            draw(signals()) | {"points": draw(st.integers(-100, 100))} for _ in range(draw(st.integers(0, 3)))
+        ],
+    }
+    return {name: made[name] for name in draw(st.sets(st.sampled_from(sorted(made))))}
+
+
 @st.composite
 def contents(draw):
     count = draw(st.integers(0, 3))
-    return {"rules": [draw(rules(n)) for n in range(count)], "default": draw(common()), "offerings": OFFERINGS}
+    content = {"rules": [draw(rules(n)) for n in range(count)], "default": draw(common()), "offerings": OFFERINGS}
+    labels = draw(st.just("absent") | st.none() | heuristics())
+    return content if labels == "absent" else content | {"heuristics": labels}
 
 
 DIMENSIONS = {
@@ -148,8 +183,14 @@ ANYTHING = st.one_of(
 REQUEST = [
     "task", "complexity", "use_case", "team", "user_tier", "tags", "modalities", "input_tokens", "context_needed",
     "latency_budget_ms", "data_class", "region", "batch", "request_id", "session", "user", "gateway", "gateway_kind",
+    "text", "colour",
 ]  # fmt: skip
-CONTEXTS = st.dictionaries(st.sampled_from(REQUEST), ANYTHING | WORDS, max_size=8)
+TEXTS = st.text() | st.lists(st.sampled_from(["x", " ", "\n", "```", "é", "c++", "\ud800", "a a"])).map("".join)
+CONTEXTS = st.builds(
+    lambda context, text: context | text,
+    st.dictionaries(st.sampled_from(REQUEST), ANYTHING | WORDS, max_size=8),
+    st.fixed_dictionaries({}, optional={"text": TEXTS}),
+)
 QUICK = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 
 
@@ -164,6 +205,74 @@ def test_nothing_is_raised_on_a_document_that_the_schema_accepts(rules_document,
     assert decision.reason in evaluator.REASONS
     assert decision.blocked == (decision.reason in (evaluator.BUDGET_BLOCKS, evaluator.NOTHING_LEFT))
     assert compiled.explain(context, now)._replace(steps=()) == decision == compiled.decide(context, now)
+
+
+@QUICK
+@given(contents().filter(lambda content: content.get("heuristics")), TEXTS, CONTEXTS, NOWS)
+def test_a_text_changes_no_more_than_the_labels_that_it_leads_to(content, text, context, now):
+    labelled = evaluator.compile(served(content)).decide(context | {"text": text}, now)
+    plain = served({name: value for name, value in content.items() if name != "heuristics"})
+    said = {name: value for name, value in context.items() if name not in ("task", "complexity", "text")}
+    said |= {"task": labelled.task, "complexity": labelled.complexity}
+
+    assert evaluator.compile(plain).decide(said, now) == labelled
+
+
+@QUICK
+@given(TEXTS, KEYWORDS)
+def test_a_keyword_occurs_where_the_page_says_so(text, word):
+    signal = {"count": "keywords", "words": [word], "at_least": 1}
+    content = {"rules": [], "default": {"targets": [{"offering": "b@p", "weight": 10_000}]}, "offerings": OFFERINGS}
+    compiled = evaluator.compile(served(content | {"heuristics": {"tasks": [{"task": "yes", "any": [signal]}]}}))
+
+    decision = compiled.decide({"text": text}, datetime(2026, 11, 20, tzinfo=UTC))
+
+    assert (decision.task == "yes") == occurs(as_read(text), as_read(word))
+
+
+def as_read(text):
+    """Give a text as a reader of UTF-8 has it, with A to Z as a to z."""
+    sound = "".join("\ufffd" if "\ud800" <= letter <= "\udfff" else letter for letter in text)
+    return "".join(letter.lower() if letter.isascii() else letter for letter in sound)
+
+
+def occurs(text, word):
+    """Say so in the plainest way there is."""
+
+    def goes_on(one, other):
+        return labelling.is_word_character(one) and labelling.is_word_character(other)
+
+    return any(
+        text[at : at + len(word)] == word
+        and not (at > 0 and goes_on(text[at - 1], word[0]))
+        and not (at + len(word) < len(text) and goes_on(word[-1], text[at + len(word)]))
+        for at in range(len(text))
+    )
+
+
+def test_a_huge_text_costs_milliseconds():
+    words = ["a" * length for length in range(1, 60)] + ["a a", "a a a", "c++"]
+    signal = {"count": "keywords", "words": words, "at_least": 1}
+    entries = [{"points": 1, "count": count, "at_least": 1} for count in ("characters", "lines", "code_fences")]
+    content = {"rules": [], "default": {"targets": [{"offering": "b@p", "weight": 10_000}]}, "offerings": OFFERINGS}
+    labels = {"tasks": [{"task": "yes", "any": [signal]}], "complexity": entries}
+    compiled = evaluator.compile(served(content | {"heuristics": labels}))
+    texts = [
+        "b" * 5_000_000,
+        "ba ab " * 1_000_000,
+        "`" * 5_000_000,
+        " " * 5_000_000,
+        "\n" * 5_000_000,
+        "äa" * 1_000_000,
+    ]
+
+    took = []
+    for text in texts:
+        start = time.perf_counter()
+        compiled.decide({"text": text}, datetime(2026, 11, 20, tzinfo=UTC))
+        took.append(time.perf_counter() - start)
+
+    assert max(took) < 0.5  # some milliseconds; what backtracks takes minutes
 
 
 @QUICK

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from datetime import datetime
+import re
+from datetime import UTC, datetime
 from pathlib import Path
 
 import mmh3
 import pytest
 
-from routing.rules import document, evaluator
+from routing.rules import document, evaluator, labelling
 
 SPEC = Path(evaluator.__file__).resolve().parent.parent / "spec"
 CASES = [
@@ -17,6 +18,7 @@ CASES = [
     for path in sorted((SPEC / "cases").glob("*.json"))
     for case in json.loads(path.read_text())["cases"]
 ]
+REFUSED = json.loads((SPEC / "refused.json").read_text())["cases"]
 HASHES = json.loads((SPEC / "hash.json").read_text())["cases"]
 
 
@@ -37,6 +39,15 @@ def test_the_documents_of_the_vectors_are_as_the_schema_has_them(path):
     documents = {json.dumps(case["document"]) for case in json.loads(path.read_text())["cases"]}
 
     assert [document.schema_problems("document", json.loads(text)) for text in documents] == [[]] * len(documents)
+
+
+@pytest.mark.parametrize("case", REFUSED, ids=[case["title"] for case in REFUSED])
+def test_a_document_is_refused_or_taken(case):
+    problems = document.schema_problems("document", case["document"])
+
+    assert bool(problems) == case["refused"]
+    if not problems:
+        assert evaluator.compile(case["document"]).decide({}, datetime(2026, 11, 20, tzinfo=UTC)).reason
 
 
 @pytest.mark.parametrize("case", HASHES, ids=range(len(HASHES)))
@@ -63,3 +74,30 @@ def test_the_vectors_see_every_operator_and_every_reason():
     operators = document.schema("content")["$defs"]["condition"]["properties"]["op"]["enum"]
     assert [op for op in operators if f'"op": "{op}"' not in text] == []
     assert [reason for reason in evaluator.REASONS if f'"reason": "{reason}"' not in text] == []
+
+
+def test_the_vectors_see_every_count_and_every_field():
+    text = "".join(path.read_text() for path in (SPEC / "cases").glob("*.json"))
+
+    defined = document.schema("content")["$defs"]
+    counts = defined["signal"]["properties"]["count"]["enum"]
+    fields = {*defined["field"]["anyOf"][0]["enum"], "tag:env"}
+    assert [count for count in counts if f'"count": "{count}"' not in text] == []
+    assert [field for field in fields if f'"field": "{field}"' not in text] == []
+
+
+def test_word_characters_are_those_that_the_page_names():
+    named = [(0x30, 0x39), (0x61, 0x7A), (0x5F, 0x5F), (0xC0, 0x1FFF)]
+    page = (SPEC / "README.md").read_text()
+    listed = page[page.index("**Word characters**") : page.index("From U+2000 on there are none")].partition("save")[2]
+    spared = [
+        (int(first, 16), int(last or first, 16))
+        for first, last in re.findall(r"U\+([0-9A-F]{4})(?:\s+to\s+U\+([0-9A-F]{4}))?", listed)
+    ]
+
+    def within(code, ranges):
+        return any(first <= code <= last for first, last in ranges)
+
+    word = {code for code in range(0x2100) if labelling.is_word_character(chr(code))}
+    assert word == {code for code in range(0x2100) if within(code, named) and not within(code, spared)}
+    assert len(spared) == 11

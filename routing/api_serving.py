@@ -8,15 +8,25 @@ from django.http import HttpResponse
 from django.utils import timezone
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
-from rest_framework import serializers
 from rest_framework.request import Request
 
 from core.access import Caller
 from core.api_views import Api
-from routing.serving import documents, loading
+from routing.serving import documents, loading, reports
 from routing.serving.documents import Served
-from routing.serving.polls import INSTANCE_PATTERN
 from routing.serving.shelf import SHELF
+
+_VERSION_AND_REVISION = "written `<version>.<revision>`, as in the ETag"
+_REPORT = {
+    "instance": "How this instance of the gateway calls itself, so that the console can tell it from others: "
+    f"`{reports.INSTANCE_PATTERN}`.",
+    "active": f"What it runs, {_VERSION_AND_REVISION}; else `If-None-Match` says it.",
+    "rejected": f"What it refused to run, {_VERSION_AND_REVISION}. Name its ETag in `If-None-Match`, too, and it is "
+    "not sent again.",
+    "reason": f"Why it refused that; the first {reports.REASON_CHARACTERS} characters are kept.",
+    "spec": "The newest specification of rules that it understands, a whole number.",
+    "client": f"What asks, name and version: `{reports.CLIENT_PATTERN}`.",
+}
 
 
 class RulesApi(Api):
@@ -24,14 +34,9 @@ class RulesApi(Api):
 
     actions: ClassVar[dict[str, str]] = {"GET": loading.ACTION}
 
-    class QuerySerializer(serializers.Serializer):
-        instance = serializers.RegexField(
-            rf"\A{INSTANCE_PATTERN}\Z",
-            required=False,
-            trim_whitespace=False,
-            help_text="How this instance of the gateway calls itself, so that the console can tell it from others.",
-            error_messages={"invalid": "Use letters, digits and . _ : @ - only, 128 at most."},
-        )
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        # Past the check of the query string: what a gateway says of itself never costs it its rules.
+        super(Api, self).initial(request, *args, **kwargs)
 
     def perform_content_negotiation(self, request: Request, force: bool = False) -> Any:
         # A gateway that accepts something else gets the rules all the same: it keeps what it has on anything but 200.
@@ -41,9 +46,11 @@ class RulesApi(Api):
         summary="The rules in force",
         operation_id="rules_read",
         description="The document of specification 1 with its state. Send the `ETag` back in `If-None-Match`: 304 says "
-        "that you have these rules. Keep what you have on any answer but 200.",
+        "that you have these rules. Keep what you have on any answer but 200. The query parameters tell the console "
+        "how the gateway is; what is not understood there is passed over.",
         parameters=[
             OpenApiParameter("If-None-Match", str, OpenApiParameter.HEADER, description="ETags of what you have."),
+            *(OpenApiParameter(name, str, description=said) for name, said in _REPORT.items()),
         ],
         responses={
             (200, documents.JSON_TYPE): OpenApiTypes.OBJECT,
@@ -59,8 +66,9 @@ class RulesApi(Api):
         served = _in_force(environment)
         caller = request.user
         if isinstance(caller, Caller) and caller.gateway_id is not None and len(environment) <= 64:
+            query = request.META.get("QUERY_STRING", "").encode("latin-1", "replace").decode(errors="replace")
             SHELF.polls.note(
-                gateway_id=caller.gateway_id, environment=environment, instance=self.query.get("instance", ""),
+                gateway_id=caller.gateway_id, environment=environment, report=reports.read(query),
                 if_none_match=if_none_match, given=served, at=timezone.now().timestamp(),
             )  # fmt: skip
         answer = documents.respond(

@@ -1,7 +1,7 @@
 """Polls answered without Django: from the shelf, for keys that it knows, with neither thread nor connection.
 
-Whatever is not plainly a poll of a known key (another method, a query that is not understood, an unknown, expired or
-unfit key) is none of ours and goes on to Django, which says what is wrong with it.
+Whatever is not plainly a poll of a known key (another method, an unknown, expired or unfit key) is none of ours and
+goes on to Django, which says what is wrong with it.
 """
 
 from __future__ import annotations
@@ -10,24 +10,34 @@ import hashlib
 import re
 import time
 from collections.abc import Callable
-from functools import lru_cache
-from typing import Protocol
-from urllib.parse import parse_qsl
+from typing import NamedTuple, Protocol
 
-from routing.serving import documents
-from routing.serving.documents import Answer
-from routing.serving.polls import INSTANCE
+from routing.serving import documents, reports
+from routing.serving.documents import Answer, Served
 from routing.serving.shelf import Reader, Shelf
 
 PREFIX = "/api/v1/rules/"
 _ENVIRONMENT = re.compile(r"[A-Za-z0-9._:@-]{1,64}")
-_KEPT_QUERY = 300  # characters
 
 
 class Headers(Protocol):
     """What is asked of a request's headers; names are in lower case."""
 
     def get_all(self, key: str) -> list[str]: ...
+
+
+class Watch(NamedTuple):
+    """What the answer to a poll depends on."""
+
+    environment: str
+    served: Served | None
+    digest: bytes
+    reader: Reader
+
+    @property
+    def owner(self) -> int:
+        """The gateway, or a key that belongs to none."""
+        return -self.reader.key_id if self.reader.gateway_id is None else self.reader.gateway_id
 
 
 class RulesFront:
@@ -46,17 +56,15 @@ class RulesFront:
         served = shelf.documents.get(environment)
         if served is None and (environment in shelf.broken or not _ENVIRONMENT.fullmatch(environment)):
             return None
-        instance = _instance(query) if query else ""
-        if instance is None:
-            return None
-        reader = self._reader(headers)
+        digest = _digest(headers)
+        reader = None if digest is None else shelf.readers.get(digest)
         if reader is None:
             return None
         now = self._clock()
         if reader.expires_at <= now:
             return None
 
-        if_none_match = _joined(headers, "if-none-match")
+        if_none_match = joined(headers, "if-none-match")
         # Nearly every poll has what it was last given: nothing else is looked at then.
         answer = served.unchanged.get(if_none_match) if served is not None and if_none_match is not None else None
         if answer is None:
@@ -64,48 +72,59 @@ class RulesFront:
                 served,
                 path=path,
                 if_none_match=if_none_match,
-                accept_encoding=_joined(headers, "accept-encoding"),
+                accept_encoding=joined(headers, "accept-encoding"),
                 head=method == "HEAD",
             )
         shelf.polls.note_key(reader.key_id, now)
         if reader.gateway_id is not None:
             shelf.polls.note(
-                gateway_id=reader.gateway_id, environment=environment, instance=instance, if_none_match=if_none_match,
-                given=served, at=now,
+                gateway_id=reader.gateway_id, environment=environment, report=reports.read(query),
+                if_none_match=if_none_match, given=served, at=now,
             )  # fmt: skip
         return answer
 
-    def _reader(self, headers: Headers) -> Reader | None:
-        # As core.api.KeyAuthentication reads them. A header that is there twice is for Django to refuse.
-        given = headers.get_all("authorization")
-        secret = None
-        if given:
-            scheme, _, rest = given[0].partition(" ")
-            if scheme.lower() == "bearer":
-                secret = rest.strip()
-        if secret is None:
-            given = headers.get_all("x-api-key")
-            secret = given[0] if given else None
-        if secret is None or len(given) != 1:
+    def watch(self, *, path: str, headers: Headers) -> Watch | None:
+        """Return what the answer to a GET depends on; None where it is none of ours."""
+        digest = _digest(headers) if path.startswith(PREFIX) else None
+        reader = None if digest is None else self._shelf.readers.get(digest)
+        if digest is None or reader is None:
             return None
-        return self._shelf.readers.get(hashlib.sha256(secret.encode()).digest())
+        environment = path[len(PREFIX) :]
+        return Watch(environment, self._shelf.documents.get(environment), digest, reader)
+
+    def is_over(self, watch: Watch) -> bool:
+        """Say whether something changed, so that the poll has to be asked again."""
+        shelf = self._shelf
+        return (
+            shelf.documents.get(watch.environment) is not watch.served
+            or shelf.readers.get(watch.digest) != watch.reader
+            or watch.environment in shelf.broken
+        )
+
+    def seconds_left(self, watch: Watch) -> float:
+        """Return how long the key still counts; infinite for one that does not expire."""
+        return watch.reader.expires_at - self._clock()
 
 
-def _joined(headers: Headers, name: str) -> str | None:
+def _digest(headers: Headers) -> bytes | None:
+    # As core.api.KeyAuthentication reads them. A header that is there twice is for Django to refuse.
+    given = headers.get_all("authorization")
+    secret = None
+    if given:
+        scheme, _, rest = given[0].partition(" ")
+        if scheme.lower() == "bearer":
+            secret = rest.strip()
+    if secret is None:
+        given = headers.get_all("x-api-key")
+        secret = given[0] if given else None
+    if secret is None or len(given) != 1:
+        return None
+    return hashlib.sha256(secret.encode()).digest()
+
+
+def joined(headers: Headers, name: str) -> str | None:
+    """Return the values of a header, several joined by commas; None where there is none."""
     values = headers.get_all(name)
     if len(values) == 1:
         return values[0]
     return ",".join(values) if values else None
-
-
-def _instance(query: str) -> str | None:
-    """Return what an instance calls itself; None where the query string says anything else."""
-    return _read_instance(query) if len(query) <= _KEPT_QUERY else None
-
-
-@lru_cache(maxsize=4096)
-def _read_instance(query: str) -> str | None:
-    fields = parse_qsl(query, keep_blank_values=True)
-    if len(fields) != 1 or fields[0][0] != "instance" or not INSTANCE.fullmatch(fields[0][1]):
-        return None
-    return fields[0][1]

@@ -6,7 +6,6 @@ that dies has not written is a few seconds of polls, and the next poll says it a
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from datetime import UTC, datetime
 
@@ -14,12 +13,9 @@ import structlog
 from django.db import connection
 
 from routing.serving.documents import Served, has
+from routing.serving.reports import Pair, Report
 
 log = structlog.get_logger(__name__)
-
-# How an instance of a gateway may call itself, in `?instance=`.
-INSTANCE_PATTERN = r"[A-Za-z0-9._:@-]{1,128}"
-INSTANCE = re.compile(INSTANCE_PATTERN)
 
 MOST = 10_000  # kept in memory; instances beyond are answered and not noted
 MOST_OF_A_GATEWAY = 1_000
@@ -27,21 +23,26 @@ REPEATED_SECONDS = 60.0  # how often a poll that says nothing new is written
 FORGOTTEN_SECONDS = 3600.0  # after the last poll, here; its row stays
 
 Asking = tuple[int, str, str]  # gateway, environment, instance
-Pair = tuple[int, int]  # version and revision
-Poll = tuple[Pair | None, Pair | None, float]  # what it has, what it was given, when
+Poll = tuple[Pair | None, Pair | None, Report, float]  # what it has, what it was given, what it said, when
 
 _UPSERT = """
 INSERT INTO routing_gatewaypoll AS known
-       (gateway_id, environment, instance, version, revision, given_version, given_revision, polled_at)
+       (gateway_id, environment, instance, version, revision, given_version, given_revision, rejected_version,
+       rejected_revision, rejected_reason, spec, client, polled_at)
 SELECT gateway.id, poll.environment, poll.instance, poll.version, poll.revision, poll.given_version,
-       poll.given_revision, poll.polled_at
-  FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::int[], %s::bigint[], %s::int[], %s::bigint[], %s::timestamptz[])
-       AS poll (gateway_id, environment, instance, version, revision, given_version, given_revision, polled_at)
+       poll.given_revision, poll.rejected_version, poll.rejected_revision, poll.rejected_reason, poll.spec,
+       poll.client, poll.polled_at
+  FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::int[], %s::bigint[], %s::int[], %s::bigint[], %s::int[],
+              %s::bigint[], %s::text[], %s::smallint[], %s::text[], %s::timestamptz[])
+       AS poll (gateway_id, environment, instance, version, revision, given_version, given_revision, rejected_version,
+                rejected_revision, rejected_reason, spec, client, polled_at)
   JOIN catalog_gateway gateway ON gateway.id = poll.gateway_id
  ORDER BY gateway.id, poll.environment, poll.instance  -- two processes lock the same rows in the same order
     ON CONFLICT (gateway_id, environment, instance) DO UPDATE
    SET version = EXCLUDED.version, revision = EXCLUDED.revision, given_version = EXCLUDED.given_version,
-       given_revision = EXCLUDED.given_revision, polled_at = EXCLUDED.polled_at
+       given_revision = EXCLUDED.given_revision, rejected_version = EXCLUDED.rejected_version,
+       rejected_revision = EXCLUDED.rejected_revision, rejected_reason = EXCLUDED.rejected_reason,
+       spec = EXCLUDED.spec, client = EXCLUDED.client, polled_at = EXCLUDED.polled_at
  WHERE known.polled_at < EXCLUDED.polled_at
 """
 
@@ -68,14 +69,15 @@ class Polls:
         self._told_full = False
 
     def note(
-        self, *, gateway_id: int, environment: str, instance: str, if_none_match: str | None, given: Served | None,
+        self, *, gateway_id: int, environment: str, report: Report, if_none_match: str | None, given: Served | None,
         at: float,
     ) -> None:  # fmt: skip
-        """Note a poll at `at`, a Unix time."""
-        asking = (gateway_id, environment, instance)
+        """Note a poll at `at`, a Unix time. What it runs is what it says, else what its tags say."""
+        asking = (gateway_id, environment, report.instance)
         if asking not in self._latest and not self._has_room(gateway_id):
             return
-        self._latest[asking] = (has(if_none_match), None if given is None else given.given, at)
+        active = report.active or has(if_none_match)
+        self._latest[asking] = (active, None if given is None else given.given, report, at)
 
     def note_key(self, key_id: int, at: float) -> None:
         """Note that a key was used."""
@@ -114,20 +116,25 @@ class Polls:
 
     def _is_due(self, asking: Asking, poll: Poll) -> bool:
         written = self._written.get(asking)
-        return written is None or written[:2] != poll[:2] or poll[2] - written[2] >= REPEATED_SECONDS
+        return written is None or written[:3] != poll[:3] or poll[3] - written[3] >= REPEATED_SECONDS
 
     def _forget(self, now: float) -> None:
         for asking, poll in list(self._latest.items()):
-            if now - poll[2] > FORGOTTEN_SECONDS:
+            if now - poll[3] > FORGOTTEN_SECONDS:
                 self._latest.pop(asking, None)
                 self._written.pop(asking, None)
                 self._of_gateway[asking[0]] -= 1
 
 
 def _columns(due: list[tuple[Asking, Poll]]) -> list[list[object]]:
+    nothing = (None, None)
     rows = [
-        (*asking, *(had or (None, None)), *(given or (None, None)), _instant(at)) for asking, (had, given, at) in due
-    ]
+        (
+            *asking, *(active or nothing), *(given or nothing), *(report.rejected or nothing), report.reason,
+            report.spec, report.client, _instant(at),
+        )
+        for asking, (active, given, report, at) in due
+    ]  # fmt: skip
     return [list(column) for column in zip(*rows, strict=True)]
 
 

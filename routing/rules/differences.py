@@ -3,30 +3,135 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemberChange:
+    """A member that differs: what it says before and after in plain words, and the change as sentences."""
+
+    name: str  # as the document has it
+    title: str  # for people
+    before: str  # empty where the whole part is not there
+    after: str
+    lines: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PartChange:
+    """What became of one part of a content: a rule, the default, an offering, or a further member as a whole."""
+
+    kind: str  # rule, default, offering or further
+    name: str  # the rule's id, the offering's or the member's name
+    before: Any  # None: it is not there
+    after: Any
+    place_before: int = 0  # of a rule, from 1 on; 0: nowhere
+    place_after: int = 0
+    stands: str = ""  # where a rule stands in the later content: first, or after another
+    moved: bool = False
+    members: tuple[MemberChange, ...] = ()  # those that differ; every one that says something of what is new or gone
+
+    @property
+    def state(self) -> str:
+        """Return `added`, `removed`, `changed`, `moved` (and nothing else) or `same`."""
+        if self.before is None or self.after is None:
+            return "added" if self.before is None else "removed"
+        return "changed" if self.members else "moved" if self.moved else "same"
+
+    @property
+    def title(self) -> str:
+        return self.name if self.kind in ("default", "further") else f"{self.kind} {self.name}"
+
+    @property
+    def lines(self) -> list[str]:
+        """Return the change as sentences; none where there is none."""
+        if self.state == "removed":
+            return [f"{self.title} removed"]
+        if self.state == "added" and self.kind == "rule":
+            return [f"{self.title} added, {self.stands}: {_targets_text(self.after)}"]
+        if self.state == "added":
+            return [f"{self.title} added"]
+        moved = [f"{self.title} moved, now {self.stands}"] if self.moved else []
+        return moved + [f"{self.title}: {line}" for member in self.members for line in member.lines]
 
 
 def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
     """Return what changed between two contents in plain words, rule by rule in the order of the later one."""
-    old, new = ({rule["id"]: rule for rule in content["rules"]} for content in (before, after))
-    lines = [f"rule {rule_id} removed" for rule_id in old if rule_id not in new]
-    moved = _moved([rule_id for rule_id in old if rule_id in new], [rule_id for rule_id in new if rule_id in old])
-    places = list(new)
-    for position, (rule_id, rule) in enumerate(new.items()):
-        at = "first" if position == 0 else f"after {places[position - 1]}"
-        if rule_id not in old:
-            lines.append(f"rule {rule_id} added, {at}: {_targets_text(rule)}")
-            continue
-        if rule_id in moved:
-            lines.append(f"rule {rule_id} moved, now {at}")
-        lines += [f"rule {rule_id}: {line}" for line in _rule_differences(old[rule_id], rule)]
-    lines += [f"default: {line}" for line in _rule_differences(before["default"], after["default"])]
-    lines += _offering_differences(before["offerings"], after["offerings"])
-    return lines
+    parts = sorted(compared(before, after), key=lambda part: part.kind != "rule" or part.state != "removed")
+    return [line for part in parts for line in part.lines]
 
 
-def _moved(old: list[str], new: list[str]) -> set[str]:
+def compared(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[PartChange]:
+    """Return every part of two contents with what became of it, what stayed as it was included.
+
+    Rules come first, in the order of the later content, one that is gone after the one that it stood behind; then the
+    default, the offerings by name, and further members.
+    """
+    parts = _rules_compared(keyed(before["rules"]), keyed(after["rules"]))
+    old, new = before["default"], after["default"]
+    members = tuple(rule_changes(old, new))
+    parts.append(PartChange(kind="default", name="default", before=old, after=new, members=members))
+    for name in sorted({*before["offerings"], *after["offerings"]}):
+        old, new = before["offerings"].get(name), after["offerings"].get(name)
+        members = tuple(_offering_differences(old or {}, new or {}))
+        parts.append(PartChange(kind="offering", name=name, before=old, after=new, members=members))
+    for name in sorted({*before, *after} - {"rules", "default", "offerings"}):
+        old, new = before.get(name), after.get(name)
+        one = _plain_difference(name, "", old, new)
+        parts.append(PartChange(kind="further", name=name, before=old, after=new, members=(one,) if one else ()))
+    return parts
+
+
+def keyed(rules: Sequence[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
+    """Return rules by id, in their order. A draft may hold an id twice; the second is called `ID#2`: no id has a #."""
+    found: dict[str, Mapping[str, Any]] = {}
+    for rule in rules:
+        times = 1
+        while (key := rule["id"] if times == 1 else f"{rule['id']}#{times}") in found:
+            times += 1
+        found[key] = rule
+    return found
+
+
+def _rules_compared(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[PartChange]:
+    gone_behind: dict[str | None, list[str]] = {}
+    behind = None
+    for key in old:
+        if key in new:
+            behind = key
+        else:
+            gone_behind.setdefault(behind, []).append(key)
+    order = list(gone_behind.get(None, ()))
+    for key in new:
+        order += [key, *gone_behind.get(key, ())]
+    before = {key: place for place, key in enumerate(old, 1)}
+    after = {key: place for place, key in enumerate(new, 1)}
+    changed_place = moved([key for key in old if key in new], [key for key in new if key in old])
+    return [
+        PartChange(
+            kind="rule",
+            name=key,
+            before=old.get(key),
+            after=new.get(key),
+            place_before=before.get(key, 0),
+            place_after=after.get(key, 0),
+            stands=stands(list(new), key) if key in new else "",
+            moved=key in changed_place,
+            members=tuple(rule_changes(old.get(key), new.get(key))),
+        )
+        for key in order
+    ]
+
+
+def stands(order: Sequence[str], key: str) -> str:
+    """Say where a rule stands among others."""
+    place = order.index(key)
+    return "first" if place == 0 else f"after {order[place - 1]}"
+
+
+def moved(old: Sequence[str], new: Sequence[str]) -> set[str]:
     """Return the fewest rules whose move explains the new order: all outside a longest common subsequence."""
     rank = {rule_id: index for index, rule_id in enumerate(old)}
     best: list[tuple[int, list[str]]] = []  # (last rank, the run), longest runs found so far by length
@@ -57,40 +162,99 @@ _TITLES = {
     "use_default": "leaves the rest to the default",
     "score": "score",
 }
-_UNSAID = {"choose": "weight", "sticky_by": "request_id", "use_default": True}
+UNSAID = {"choose": "weight", "sticky_by": "request_id", "use_default": True}  # what a member that is left out means
+_NAMELESS = ("id", "choose")  # the one is the rule's name, the other is told with the targets
 
 
-def _rule_differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
-    before, after = old.get("use_cases"), new.get("use_cases")
+def rule_changes(old: Mapping[str, Any] | None, new: Mapping[str, Any] | None) -> Iterator[MemberChange]:
+    """Give the members that differ; of a rule that is new or gone, those that say something, without sentences."""
+    for name in _members(old or {}, new or {}):
+        before, after = ("" if rule is None else said(name, rule) for rule in (old, new))
+        lines: tuple[str, ...] = ()
+        if old is not None and new is not None:
+            lines = tuple(_LINES[name](old, new) if name in _LINES else _from_to(name, old, new))
+        one_sided = old is None or new is None
+        if lines or (one_sided and _says(name, old or new or {})):
+            yield MemberChange(name=name, title=title_of(name), before=before, after=after, lines=lines)
+
+
+def _members(*rules: Mapping[str, Any]) -> list[str]:
+    known = [*_LINES, *_TITLES]
+    return known + sorted({name for rule in rules for name in rule} - {*known, *_NAMELESS})
+
+
+def _says(name: str, rule: Mapping[str, Any]) -> bool:
+    return rule.get(name) not in (None, "", [], {}, UNSAID.get(name))
+
+
+def title_of(name: str) -> str:
+    """Return how people call a member."""
+    return _WORDS.get(name) or _TITLES.get(name) or name.replace("_", " ")
+
+
+def said(name: str, rule: Mapping[str, Any]) -> str:
+    """Return what a member of a rule says, in plain words; for `targets`, how they are chosen as well."""
+    value = rule.get(name)
+    if name == "use_cases":
+        return _labels(value)
+    if name == "when":
+        return condition_text(value or None)
+    if name == "targets":
+        return _how_targets_text(rule)
+    if name == "over_budget":
+        return _how_targets_text(value) if value else "none"
+    if name == "fallbacks":
+        return ", ".join(value or ()) or "none"
+    if name == "params":
+        return "; ".join(f"{provider} {_said(one)}" for provider, one in sorted((value or {}).items())) or "none"
+    return _said(_with_default(rule, name))
+
+
+def _from_to(name: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
+    before, after = (_with_default(rule, name) for rule in (old, new))
     if before != after:
-        if before is None or after is None:
-            yield f"use cases from {_labels(before)} to {_labels(after)}"
-        else:
-            yield from (f"use case {name} added" for name in after if name not in before)
-            yield from (f"use case {name} removed" for name in before if name not in after)
-            if set(before) == set(after):
-                yield "use cases in another order, which changes nothing"
+        yield f"{title_of(name)} from {_said(before)} to {_said(after)}"
+
+
+def _use_case_differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
+    before, after = old.get("use_cases"), new.get("use_cases")
+    if before == after:
+        return
+    if before is None or after is None:
+        yield f"use cases from {_labels(before)} to {_labels(after)}"
+        return
+    yield from (f"use case {name} added" for name in after if name not in before)
+    yield from (f"use case {name} removed" for name in before if name not in after)
+    if set(before) == set(after):
+        yield "use cases in another order, which changes nothing"
+
+
+def _condition_differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
     if (old.get("when") or None) != (new.get("when") or None):
         yield f"condition from {condition_text(old.get('when'))} to {condition_text(new.get('when'))}"
-    yield from _target_differences(old, new)
-    over_old, over_new = old.get("over_budget"), new.get("over_budget")
-    if over_old and over_new:
-        yield from (f"over budget: {line}" for line in _target_differences(over_old, over_new))
-    elif over_new:
-        yield f"over budget added: {_targets_text(over_new)}"
-    elif over_old:
-        yield f"over budget removed: {_targets_text(over_old)}"
-    before, after = old.get("fallbacks") or [], new.get("fallbacks") or []
+
+
+def _over_budget_differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
+    before, after = old.get("over_budget"), new.get("over_budget")
+    if before and after:
+        yield from (f"over budget: {line}" for line in _target_differences(before, after))
+    elif after:
+        yield f"over budget added: {_targets_text(after)}"
+    elif before:
+        yield f"over budget removed: {_targets_text(before)}"
+
+
+def _fallback_differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
+    before, after = said("fallbacks", old), said("fallbacks", new)
     if before != after:
-        yield f"fallbacks from {', '.join(before) or 'none'} to {', '.join(after) or 'none'}"
+        yield f"fallbacks from {before} to {after}"
+
+
+def _setting_differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
     for provider in sorted({*(old.get("params") or {}), *(new.get("params") or {})}):
         before, after = ((rule.get("params") or {}).get(provider) for rule in (old, new))
         if before != after:
             yield f"settings of {provider} from {_said(before)} to {_said(after)}"
-    for member, title in _TITLES.items():
-        before, after = (_with_default(rule, member) for rule in (old, new))
-        if before != after:
-            yield f"{title} from {_said(before)} to {_said(after)}"
 
 
 def _target_differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
@@ -122,22 +286,34 @@ def _target_differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> Itera
         yield f"targets in another order, {', '.join(names_new)}: sessions change sides"
 
 
-def _offering_differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
+_LINES: dict[str, Callable[[Mapping[str, Any], Mapping[str, Any]], Iterator[str]]] = {
+    "use_cases": _use_case_differences,
+    "when": _condition_differences,
+    "targets": _target_differences,
+    "over_budget": _over_budget_differences,
+    "fallbacks": _fallback_differences,
+    "params": _setting_differences,
+}
+_WORDS = {"use_cases": "use cases", "when": "condition", "over_budget": "over budget", "params": "settings"}
+
+
+def _offering_differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[MemberChange]:
     for name in sorted({*old, *new}):
-        if name not in old:
-            yield f"offering {name} added"
-        elif name not in new:
-            yield f"offering {name} removed"
-        else:
-            for member in sorted({*old[name], *new[name]}):
-                before, after = old[name].get(member), new[name].get(member)
-                if before != after:
-                    yield f"offering {name}: {member.replace('_', ' ')} from {_said(before)} to {_said(after)}"
+        one = _plain_difference(name, title_of(name), old.get(name), new.get(name))
+        if one:
+            yield one
+
+
+def _plain_difference(name: str, title: str, old: Any, new: Any) -> MemberChange | None:
+    if old == new:
+        return None
+    line = f"{title} from {_said(old)} to {_said(new)}".strip()
+    return MemberChange(name=name, title=title, before=_said(old), after=_said(new), lines=(line,))
 
 
 def _with_default(rule: Mapping[str, Any], member: str) -> Any:
     value = rule.get(member)
-    return _UNSAID.get(member) if value is None else value
+    return UNSAID.get(member) if value is None else value
 
 
 def percent(basis_points: int) -> str:
@@ -150,6 +326,11 @@ def _targets_text(rule: Mapping[str, Any]) -> str:
     if rule.get("choose", "weight") == "weight":
         return ", ".join(f"{percent(target['weight'])} {target['offering']}" for target in rule["targets"])
     return ", then ".join(target["offering"] for target in rule["targets"])
+
+
+def _how_targets_text(rule: Mapping[str, Any]) -> str:
+    score = "by score: " if rule.get("choose") == "score" else ""
+    return score + _targets_text(rule) or "none"
 
 
 def _labels(names: Sequence[str] | None) -> str:

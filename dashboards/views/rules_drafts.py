@@ -22,7 +22,7 @@ from dashboards.selectors import rules as page_of
 from dashboards.views.access import demand, page
 from dashboards.views.rules_shown import STATES, default_of, found_environment, rules_of, today, whole
 from routing.models import Proposal
-from routing.rules import document
+from routing.rules import document, labelling
 from routing.rules.document import Problem
 from routing.selectors import proposals, versions
 from routing.selectors.proposals import ProposalDetail
@@ -158,6 +158,7 @@ def show_draft(request: HttpRequest, found: ProposalDetail, *, status: int = 200
         "problems": [_problem_shown(one, found) for one in found.problems],
         "rules": rules_of(found.content, today=day, problems=found.problems),
         "default": default_of(found.content, today=day, problems=found.problems),
+        "labels": labelling.sentences(found.content.get("heuristics")),
         "live": live.row if live else None,
         "may_edit": may_edit,
         "may_submit": may_edit and row.state == "draft",
@@ -203,6 +204,8 @@ def _problem_shown(problem: Problem, found: ProposalDetail) -> ProblemShown:
         url = reverse("rules-rule", args=[row.environment, row.id, place])
     elif problem.pointer.startswith("/default"):
         where, url = "Default", reverse("rules-default", args=[row.environment, row.id])
+    elif problem.pointer.startswith("/heuristics"):
+        where, url = "Labels", reverse("rules-labels", args=[row.environment, row.id])
     else:
         where, url = "Catalogue" if problem.pointer.startswith("/offerings") else "Draft", ""
     text = problem.text[:1].upper() + problem.text[1:]

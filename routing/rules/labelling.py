@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from routing.rules.conditions import decimal_text, sound, utf8
 from routing.rules.document import Problem
@@ -227,6 +227,25 @@ def points_text(entry: Mapping[str, Any]) -> str:
     """Return an entry of `complexity` in plain words, such as `+30 points for at least 2000 characters`."""
     points = int(entry["points"])
     return f"{points:+} {'point' if abs(points) == 1 else 'points'} for {signal_text(entry)}"
+
+
+class Sentences(NamedTuple):
+    """Heuristics in plain words: what leads to each task, in order, and what points are given for."""
+
+    tasks: list[tuple[str, str]]
+    points: list[str]
+
+    @property
+    def there(self) -> bool:
+        return bool(self.tasks or self.points)
+
+
+def sentences(heuristics: Mapping[str, Any] | None) -> Sentences:
+    given = heuristics or {}
+    return Sentences(
+        [(entry["task"], task_text(entry)) for entry in given.get("tasks", ())],
+        [points_text(entry) for entry in given.get("complexity", ())],
+    )
 
 
 def differences(before: Mapping[str, Any] | None, after: Mapping[str, Any] | None) -> Iterator[str]:

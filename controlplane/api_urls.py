@@ -11,6 +11,7 @@ from catalog import api_names as names
 from catalog import api_prices as prices
 from routing import api_decide as deciding
 from routing import api_drafts as drafts
+from routing import api_measured as measured
 from routing import api_reviews as reviews
 from routing import api_schedules as schedules
 from routing import api_serving as serving
@@ -96,6 +97,8 @@ urlpatterns = [
     path("rules/<str:environment>", serving.RulesApi.as_view(), name="api-rules"),
     path("rules/<str:environment>/versions", versions.VersionsApi.as_view(), name="api-rules-versions"),
     path("rules/<str:environment>/versions/<int:number>", versions.VersionApi.as_view(), name="api-rules-version"),
+    path("rules/<str:environment>/orders", measured.OrdersApi.as_view(), name="api-rules-orders"),
+    path("rules/<str:environment>/hits", measured.HitsApi.as_view(), name="api-rules-hits"),
     path("rules/<str:environment>/decide", deciding.DecideApi.as_view(), name="api-rules-decide"),
     path("rules/<str:environment>/drafts", drafts.DraftsApi.as_view(), name="api-drafts"),
     path("rules/<str:environment>/drafts/<int:pk>", drafts.DraftApi.as_view(), name="api-draft"),

@@ -19,6 +19,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, NamedTuple
 
+from routing.rules.evaluator import DEFAULT_ID
+
 WHOLE = 10_000  # points
 MARGIN = 500  # points of the score that an offering needs more to pass one before it
 ENOUGH = 20  # answered calls with a known latency
@@ -26,7 +28,6 @@ PRIOR_CALLS, PRIOR_FAILED = 100, 1
 MILLION = 1_000_000
 FAILING = 200_000  # failures in a million calls, more than the best of the rule
 MEDIAN, HIGH = 50, 95  # percentiles of latency
-DEFAULT = "default"  # under which the default's order is kept
 
 
 class Weights(NamedTuple):
@@ -69,7 +70,7 @@ class Scored:
 
 def by_score(content: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     """Return the rules of a content that choose by score, by their ids, and the default as `default` if it does."""
-    parts = [(rule["id"], rule) for rule in content["rules"]] + [(DEFAULT, content["default"])]
+    parts = [(rule["id"], rule) for rule in content["rules"]] + [(DEFAULT_ID, content["default"])]
     return {name: part for name, part in parts if part.get("choose") == "score"}
 
 

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from routing.rules import labelling
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MemberChange:
@@ -42,6 +44,8 @@ class PartChange:
 
     @property
     def title(self) -> str:
+        if self.name == "heuristics" and self.kind == "further":
+            return "labels"
         return self.name if self.kind in ("default", "further") else f"{self.kind} {self.name}"
 
     @property
@@ -79,9 +83,19 @@ def compared(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[PartCh
         parts.append(PartChange(kind="offering", name=name, before=old, after=new, members=members))
     for name in sorted({*before, *after} - {"rules", "default", "offerings"}):
         old, new = before.get(name), after.get(name)
+        if name == "heuristics":  # what is absent, null or empty labels nothing alike
+            parts.append(_labels_compared(old or {}, new or {}))
+            continue
         one = _plain_difference(name, "", old, new)
         parts.append(PartChange(kind="further", name=name, before=old, after=new, members=(one,) if one else ()))
     return parts
+
+
+def _labels_compared(old: Mapping[str, Any], new: Mapping[str, Any]) -> PartChange:
+    lines = tuple(labelling.differences(old, new))
+    before, after = labelling.text(old), labelling.text(new)
+    one = MemberChange(name="heuristics", title="labels", before=before, after=after, lines=lines)
+    return PartChange(kind="further", name="heuristics", before=old, after=new, members=(one,) if lines else ())
 
 
 def keyed(rules: Sequence[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:

@@ -248,6 +248,13 @@ def sentences(heuristics: Mapping[str, Any] | None) -> Sentences:
     )
 
 
+def text(heuristics: Mapping[str, Any] | None) -> str:
+    """Return heuristics in one line."""
+    said = sentences(heuristics)
+    parts = [f"{task}: {words}" for task, words in said.tasks] + [f"complexity: {words}" for words in said.points]
+    return "; ".join(parts) or "none"
+
+
 def differences(before: Mapping[str, Any] | None, after: Mapping[str, Any] | None) -> Iterator[str]:
     """Give what changed between two contents' heuristics in plain words."""
     old, new = before or {}, after or {}

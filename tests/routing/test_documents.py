@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from routing.rules import document
+from routing.rules import document, labelling
 from routing.rules.differences import condition_text, differences, percent
 
 CONTENT = {
@@ -188,3 +188,127 @@ def test_conditions_are_told_in_plain_words():
         "(not tag:env is not known or hour in Europe/Berlin is none of 8, 9)"
     )
     assert [percent(n) for n in (0, 5, 50, 1000, 1050, 10_000)] == ["0 %", "0.05 %", "0.5 %", "10 %", "10.5 %", "100 %"]
+
+
+LABELS = {
+    "tasks": [
+        {"task": "code", "any": [{"count": "code_fences", "at_least": 1}]},
+        {"task": "chat", "any": [{"count": "keywords", "words": ["hello", "thanks"], "at_least": 1}]},
+    ],
+    "complexity": [
+        {"points": 30, "count": "characters", "at_least": 2000},
+        {"points": -1, "count": "lines", "at_most": 1},
+    ],
+}
+
+
+def relabelled(change):
+    before, after = (CONTENT | {"heuristics": copy.deepcopy(LABELS)} for _ in range(2))
+    change(after["heuristics"])
+    return differences(before, after)
+
+
+def test_heuristics_that_come_or_go_are_told():
+    come, gone = (
+        differences(*pair)
+        for pair in ((CONTENT, CONTENT | {"heuristics": LABELS}), (CONTENT | {"heuristics": LABELS}, CONTENT))
+    )
+
+    assert come == [
+        "labels: task code labelled by at least 1 code fence line",
+        "labels: task chat labelled by any of the words hello, thanks",
+        "labels: complexity: +30 points for at least 2000 characters added",
+        "labels: complexity: -1 point for at most 1 line added",
+    ]
+    assert gone[0] == "labels: task code no longer labelled by at least 1 code fence line"
+    assert gone[2] == "labels: complexity: +30 points for at least 2000 characters removed"
+    assert len(gone) == 4
+
+
+def test_heuristics_that_label_nothing_differ_from_none_in_bytes_only():
+    assert differences(CONTENT, CONTENT | {"heuristics": None}) == []
+    assert differences(CONTENT | {"heuristics": {"tasks": []}}, CONTENT) == []
+    assert document.canonical(CONTENT | {"heuristics": None}) != document.canonical(CONTENT)
+
+
+def test_changed_heuristics_are_told_word_by_word():
+    def change(labels):
+        code, chat = labels["tasks"]
+        code["any"].append({"count": "lines", "at_least": 5, "at_most": 5})
+        chat["any"][0]["words"] = ["thanks", "bye"]
+        labels["tasks"] = [chat, code]
+        labels["complexity"][0]["points"] = 40
+
+    assert relabelled(change) == [
+        "labels: task chat: word bye added",
+        "labels: task chat: word hello removed",
+        "labels: task code from at least 1 code fence line to at least 1 code fence line, or exactly 5 lines",
+        "labels: tasks asked in another order: chat, code",
+        "labels: complexity: +40 points for at least 2000 characters, not +30 points for at least 2000 characters",
+    ]
+
+
+def test_heuristics_in_another_order_of_points_change_nothing_and_say_so():
+    assert relabelled(lambda labels: labels["complexity"].reverse()) == [
+        "labels: complexity: entries in another order, which changes nothing"
+    ]
+    assert relabelled(lambda labels: labels["tasks"][1]["any"][0]["words"].reverse()) == [
+        "labels: task chat: words in another order, which changes nothing"
+    ]
+
+
+def test_an_entry_that_is_there_once_more_is_told():
+    assert relabelled(lambda labels: labels["complexity"].append(labels["complexity"][0])) == [
+        "labels: complexity: 3 entries, not 2: some are there more than once"
+    ]
+
+
+def test_a_long_list_of_words_is_told_in_part():
+    signal = {"count": "keywords", "words": [f"w{n}" for n in range(15)], "at_most": 0}
+
+    assert labelling.signal_text(signal).endswith("w11 and 3 more")
+    assert labelling.signal_text(signal).startswith("none of the words w0, ")
+
+
+def test_heuristics_are_part_of_the_canonical_bytes():
+    labelled = CONTENT | {"heuristics": LABELS}
+
+    written = document.canonical(labelled)
+
+    assert document.parse(written) == labelled
+    assert document.canonical(labelled | {"spec": 1, "state": {}}) == written
+    assert document.unresolved(labelled) == {name: labelled[name] for name in ("rules", "default", "heuristics")}
+
+
+MEMBERS = st.sampled_from(["a", "b", "\u00e9", "z\u0301", "\U0001f600", "\uffff", "heuristics"])
+ANY_JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**53) + 1, 2**53 - 1)
+    | st.text(st.characters(exclude_categories=["Cs"])),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(MEMBERS, inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.fixed_dictionaries(dict.fromkeys(document.CONTENT, ANY_JSON), optional={"heuristics": ANY_JSON}),
+    st.randoms(use_true_random=False), st.sampled_from([None, 0, 2, "\t"]), st.booleans(),
+)  # fmt: skip
+def test_any_two_documents_that_differ_only_in_layout_have_the_same_bytes_and_hash(content, random, indent, escaped):
+    text = json.dumps(shuffled(content, random), indent=indent, ensure_ascii=escaped)
+
+    read = document.parse(text.encode())
+
+    assert document.canonical(read) == document.canonical(content)
+    assert document.parse(document.canonical(content)) == content
+
+
+@settings(max_examples=100, deadline=None)
+@given(ANY_JSON, ANY_JSON)
+def test_two_documents_that_say_different_things_have_different_bytes(one, other):
+    pair = [document.canonical(CONTENT | {"heuristics": value}) for value in (one, other)]
+
+    # To Python true and 1 are equal; as JSON they are not.
+    assert (pair[0] == pair[1]) == (json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True))

@@ -19,6 +19,7 @@ CASES = [
     for case in json.loads(path.read_text())["cases"]
 ]
 REFUSED = json.loads((SPEC / "refused.json").read_text())["cases"]
+CANONICAL = json.loads((SPEC / "canonical.json").read_text())["cases"]
 HASHES = json.loads((SPEC / "hash.json").read_text())["cases"]
 
 
@@ -48,6 +49,14 @@ def test_a_document_is_refused_or_taken(case):
     assert bool(problems) == case["refused"]
     if not problems:
         assert evaluator.compile(case["document"]).decide({}, datetime(2026, 11, 20, tzinfo=UTC)).reason
+
+
+@pytest.mark.parametrize("case", CANONICAL, ids=[case["title"] for case in CANONICAL])
+def test_a_content_has_its_canonical_bytes_and_hash(case):
+    written = document.canonical(case["content"])
+
+    assert written.decode() == case["canonical"]
+    assert document.sha256(written).hex() == case["sha256"]
 
 
 @pytest.mark.parametrize("case", HASHES, ids=range(len(HASHES)))

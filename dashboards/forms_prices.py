@@ -34,6 +34,7 @@ class MomentField(forms.CharField):
     """A day (from its start) or a moment on the clock of a zone: 2026-11-01, 2026-11-01 14:30, or with an offset."""
 
     zone = "UTC"  # set by the form
+    no_year = "That is no year in which prices hold."
 
     def __init__(self, **given: Any) -> None:
         super().__init__(
@@ -42,10 +43,10 @@ class MomentField(forms.CharField):
 
     def clean(self, value: Any) -> datetime | None:
         text = super().clean(value).strip()
-        return moment(text, self.zone) if text else None
+        return moment(text, self.zone, no_year=self.no_year) if text else None
 
 
-def moment(text: str, zone: str) -> datetime:
+def moment(text: str, zone: str, *, no_year: str = MomentField.no_year) -> datetime:
     """Return the instant (UTC) that is meant by a day or a moment on a zone's clock.
 
     Raises:
@@ -58,7 +59,7 @@ def moment(text: str, zone: str) -> datetime:
     try:
         day = date.fromisoformat(found["day"])
         if day.year not in _YEARS:
-            raise forms.ValidationError("That is no year in which prices hold.")
+            raise forms.ValidationError(no_year)
         if found["time"] is None:
             return periods.day_start(day, zone)
         written = datetime.fromisoformat(f"{found['day']}T{found['time']}{found['offset'] or ''}")

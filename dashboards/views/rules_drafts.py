@@ -19,8 +19,18 @@ from core.errors import Conflict, Invalid, NotFound
 from dashboards.forms import Told
 from dashboards.forms_rules import ApproveForm, DraftForm, TitleForm, WhyForm
 from dashboards.selectors import rules as page_of
+from dashboards.views import rules_scheduling as scheduling
 from dashboards.views.access import demand, page
-from dashboards.views.rules_shown import STATES, default_of, found_environment, rules_of, today, whole
+from dashboards.views.rules_shown import (
+    STATES,
+    default_of,
+    found_environment,
+    moment,
+    rules_of,
+    state_of,
+    today,
+    whole,
+)
 from routing.models import Proposal
 from routing.rules import document, labelling
 from routing.rules.document import Problem
@@ -147,7 +157,7 @@ def show_draft(request: HttpRequest, found: ProposalDetail, *, status: int = 200
     )
     may_edit = row.open and request.user.has_perm("rules.edit")
     may_approve = row.state == "in_review" and request.user.has_perm("rules.approve")
-    tone, state = STATES[row.state]
+    tone, state = state_of(row)
     context: dict[str, Any] = {
         "environment": row.environment,
         "found": found,
@@ -169,6 +179,7 @@ def show_draft(request: HttpRequest, found: ProposalDetail, *, status: int = 200
         "title_form": TitleForm(initial={"title": row.title}),
         "approve_form": ApproveForm(),
         "why_form": WhyForm(),
+        **scheduling.shown(request, row),
         **forms,
     }
     return render(request, "dashboards/rules_draft.html", context, status=status)
@@ -186,6 +197,10 @@ def _steps(found: ProposalDetail) -> list[StepShown]:
         f"version {row.version}, by {row.settled_by}" if row.version else "",
     ]
     titles = ["Draft", "In review", "Approved", "Published"]
+    if row.scheduled_at is not None:
+        titles.insert(3, "Scheduled")
+        notes.insert(3, f"for {moment(row.scheduled_at)}, as by {row.scheduled_by}")
+        reached = 3
     made = []
     for number, (title, note) in enumerate(zip(titles, notes, strict=True)):
         state = "current" if number == reached else "done" if number < reached else "ahead"
@@ -276,7 +291,8 @@ class _Step:
 
 def _submit(one: _Step) -> None:
     service.submit(proposal_id=one.id, by=one.by, at=timezone.now(), saves=one.saves)
-    messages.success(one.request, "The draft is in review. Somebody who had no hand in it has to approve it.")
+    other = "Somebody who had no hand in it" if one.found.separated else "Somebody who may approve, which can be you,"
+    messages.success(one.request, f"The draft is in review. {other} has to approve it.")
 
 
 def _approve(one: _Step) -> None:
@@ -373,7 +389,7 @@ def _another_id(taken: str, ids: set[str]) -> str:
     raise AssertionError("one of so many is free")
 
 
-FORMS: dict[str, type[Told]] = {"title": TitleForm, "approve": ApproveForm, "reject": WhyForm}
+FORMS: dict[str, type[Told]] = {"title": TitleForm, "approve": ApproveForm, "reject": WhyForm, **scheduling.FORMS}
 STEPS: dict[str, tuple[str, Callable[[_Step], HttpResponse | None]]] = {
     "submit": ("rules.edit", _submit),
     "approve": ("rules.approve", _approve),
@@ -385,4 +401,5 @@ STEPS: dict[str, tuple[str, Callable[[_Step], HttpResponse | None]]] = {
     "copy": ("rules.edit", _copy),
     "remove": ("rules.edit", _remove),
     "renew": ("rules.edit", _renew),
+    **scheduling.STEPS,
 }

@@ -219,13 +219,25 @@ class ProposalShown:
     state: str
 
 
+def moment(instant: datetime) -> str:
+    """Return an instant on the clock of the page, with its zone."""
+    return f"{timezone.localtime(instant):%-d %b %Y, %H:%M %Z}"
+
+
+def state_of(row: ProposalRow) -> tuple[str, str]:
+    """Return the tone and the words of a proposal's state."""
+    if row.scheduled_at is not None:
+        return "info", f"scheduled for {moment(row.scheduled_at)}"
+    return STATES[row.state]
+
+
 def proposals_of(rows: Iterable[ProposalRow]) -> list[ProposalShown]:
     return [
         ProposalShown(
             row=row,
             url=reverse("rules-draft", args=[row.environment, row.id]),
-            tone=STATES[row.state][0],
-            state=STATES[row.state][1],
+            tone=state_of(row)[0],
+            state=state_of(row)[1],
         )
         for row in rows
     ]

@@ -63,7 +63,7 @@ def start(*, environment: str, title: str, by: str, at: datetime, content: Mappi
     held = Environment.objects.get_or_create(name=name, defaults={"created_at": at})[0]
     kept: dict[str, Any]
     if content is not None:
-        kept = _readable(content, at=at)
+        kept = readable(content, at=at)
     elif held.live_version is not None:
         live = Version.objects.get(environment=held, number=held.live_version)
         kept = document.parse(bytes(live.canonical))
@@ -107,23 +107,20 @@ def save(
         Invalid: a content that breaks the schema, with every place; no title.
     """
     audit.acting(by=by)
-    proposal = _locked(proposal_id)
-    _require(proposal, *OPEN)
-    _seen(proposal, saves)
+    proposal = locked(proposal_id)
+    require_state(proposal, *OPEN)
+    require_saves(proposal, saves)
     problems = [] if title is None else _title_problems(title)
     if problems:
         raise Invalid("This cannot be saved.", problems)
-    kept = proposal.content if content is None else _readable(content, at=at)
+    kept = proposal.content if content is None else readable(content, at=at)
     title = proposal.title if title is None else title.strip()
     # As bytes: to Python, true and 1 are equal.
     other = document.dumps(kept) != document.dumps(proposal.content)
     if not other and title == proposal.title:
         return proposal
     if other:
-        proposal.state, proposal.sha256 = ProposalState.DRAFT, None
-        proposal.submitted_at, proposal.submitted_by = None, ""
-        Contribution.objects.get_or_create(proposal=proposal, by=by, defaults={"at": at})
-        unscheduling.end(proposal_id=proposal.pk, why="another content was saved", by=by, at=at)
+        make_draft(proposal, why="another content was saved", by=by, at=at)
     proposal.content, proposal.title, proposal.saves = kept, title, saves + 1
     proposal.save(update_fields=["content", "title", "saves", "state", "sha256", "submitted_at", "submitted_by"])
     return proposal
@@ -140,9 +137,9 @@ def submit(*, proposal_id: int, by: str, at: datetime, saves: int | None = None)
         SavedByAnother, NotInState: nothing changed; in the second case it is no draft.
     """
     audit.acting(by=by)
-    proposal = _locked(proposal_id)
-    _seen(proposal, saves)
-    _require(proposal, ProposalState.DRAFT)
+    proposal = locked(proposal_id)
+    require_saves(proposal, saves)
+    require_state(proposal, ProposalState.DRAFT)
     problems = checks.problems(proposal.content, at=at)
     if problems:
         raise Invalid("These rules cannot work as they are.", [(one.pointer, one.text) for one in problems])
@@ -164,11 +161,11 @@ def approve(*, proposal_id: int, sha256: str, by: str, at: datetime, comment: st
         OwnWork: she had a hand in it, and the organisation separates duties.
     """
     audit.acting(by=by, reason=comment)
-    proposal = _locked(proposal_id)
+    proposal = locked(proposal_id)
     seen = bytes(proposal.sha256 or b"").hex() == sha256.strip().lower()
     if proposal.state == ProposalState.APPROVED and seen and proposal.approvals.filter(by=by).exists():
         return proposal
-    _require(proposal, ProposalState.IN_REVIEW)
+    require_state(proposal, ProposalState.IN_REVIEW)
     if not seen:
         raise OtherContent(f"{proposal.title} changed since you looked at it. Look again, then decide.")
     separated = Organisation.objects.values_list("separation_of_duties", flat=True).get(pk=1)
@@ -211,16 +208,35 @@ def withdraw(*, proposal_id: int, by: str, at: datetime, why: str = "", saves: i
 def _settle(
     proposal_id: int, state: str, by: str, at: datetime, why: str, saves: int | None, *from_states: str
 ) -> Proposal:
-    proposal = _locked(proposal_id)
-    _seen(proposal, saves)
-    _require(proposal, *from_states)
+    proposal = locked(proposal_id)
+    require_saves(proposal, saves)
+    require_state(proposal, *from_states)
     proposal.state, proposal.settled_at, proposal.settled_by, proposal.settled_why = state, at, by, _text(why)
     proposal.save(update_fields=["state", "settled_at", "settled_by", "settled_why"])
     unscheduling.end(proposal_id=proposal.pk, why=f"the draft was {state}", by=by, at=at)
     return proposal
 
 
-def _locked(proposal_id: int) -> Proposal:
+# --- What services about proposals share, each within the transaction of its caller
+
+
+def make_draft(proposal: Proposal, *, why: str, by: str, at: datetime) -> None:
+    """Have a proposal, which the caller saves, be a draft that somebody had a hand in.
+
+    Approvals were for other bytes, and a schedule that waits for it ends, which says why.
+    """
+    proposal.state, proposal.sha256 = ProposalState.DRAFT, None
+    proposal.submitted_at, proposal.submitted_by = None, ""
+    Contribution.objects.get_or_create(proposal=proposal, by=by, defaults={"at": at})
+    unscheduling.end(proposal_id=proposal.pk, why=why, by=by, at=at)
+
+
+def locked(proposal_id: int) -> Proposal:
+    """Take the row of a proposal, its environment read along and not locked.
+
+    Raises:
+        NotFound
+    """
     proposal = (
         Proposal.objects.select_for_update(of=("self",)).select_related("environment").filter(pk=proposal_id).first()
     )
@@ -229,7 +245,12 @@ def _locked(proposal_id: int) -> Proposal:
     return proposal
 
 
-def _seen(proposal: Proposal, saves: int | None) -> None:
+def require_saves(proposal: Proposal, saves: int | None) -> None:
+    """Refuse what was made from an earlier save; None takes any.
+
+    Raises:
+        SavedByAnother
+    """
     if saves is not None and proposal.saves != saves:
         raise SavedByAnother(
             f"Somebody saved {proposal.title} since you opened it. Nothing of yours was saved: look at what is there "
@@ -237,7 +258,12 @@ def _seen(proposal: Proposal, saves: int | None) -> None:
         )
 
 
-def _require(proposal: Proposal, *states: str) -> None:
+def require_state(proposal: Proposal, *states: str) -> None:
+    """Refuse a step that does not begin where the proposal is.
+
+    Raises:
+        NotInState
+    """
     if proposal.state not in states:
         raise NotInState(f"{proposal.title} is {proposal.get_state_display().lower()}, so this is not its next step.")
 
@@ -254,7 +280,7 @@ def _text(text: str) -> str:
     return text.replace("\x00", "").strip()
 
 
-def _readable(content: Mapping[str, Any], *, at: datetime) -> dict[str, Any]:
+def readable(content: Mapping[str, Any], *, at: datetime) -> dict[str, Any]:
     """Return a content that can be kept: in the schema, and with its offerings.
 
     Raises:

@@ -251,6 +251,7 @@ CELERY_TASK_ROUTES = {
     "alerts.tasks.*": {"queue": "alerts"},
     # Short, and told late behind a long job of the background.
     "usage.tasks.look_for_silence": {"queue": "alerts"},
+    "routing.tasks.look_at_fleet": {"queue": "alerts"},
     "routing.tasks.publish_due": {"queue": "alerts"},
     "routing.tasks.look_at_reviews": {"queue": "alerts"},
 }
@@ -267,6 +268,8 @@ CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
     "sweep-deliveries": {"task": "alerts.tasks.deliver_due", "schedule": 2.0, "options": {"expires": 2}},
     "sweep-jobs": {"task": "usage.tasks.run_jobs", "schedule": 5.0, "options": {"expires": 5}},
     "look-at-budgets": {"task": "budgets.tasks.look_at_time", "schedule": 30.0, "options": {"expires": 30}},
+    "look-at-fleet": {"task": "routing.tasks.look_at_fleet", "schedule": 5.0, "options": {"expires": 5}},
+    "forget-polls": {"task": "routing.tasks.forget_polls", "schedule": 3600.0, "options": {"expires": 3600}},
     "look-for-silence": {"task": "usage.tasks.look_for_silence", "schedule": 60.0, "options": {"expires": 60}},
     "publish-scheduled": {"task": "routing.tasks.publish_due", "schedule": 5.0, "options": {"expires": 5}},
     "look-at-reviews": {"task": "routing.tasks.look_at_reviews", "schedule": 60.0, "options": {"expires": 60}},

@@ -9,7 +9,7 @@ from django.utils import timezone
 from alerts.tasks import DELIVER_DUE
 from alerts.tasks import QUEUE as ALERTS
 from core import nudges
-from routing.services import orders, reviews, schedules
+from routing.services import fleet, orders, reviews, schedules
 
 # The database went away, or broke a deadlock: what was not done waits, and the same may be done again.
 _GONE = (OperationalError, InterfaceError)
@@ -33,3 +33,16 @@ def look_at_reviews() -> None:
 def renew_orders() -> None:
     """Work out anew in which order targets by score are tried, and tell gateways where one moved."""
     orders.renew(at=timezone.now())
+
+
+@shared_task(name="routing.tasks.look_at_fleet", autoretry_for=_GONE, retry_backoff=True, max_retries=1)
+def look_at_fleet() -> None:
+    """Tell of versions that gateways refuse, and take it back where none does any more."""
+    if fleet.look(at=timezone.now()).raised:
+        nudges.nudge(DELIVER_DUE, queue=ALERTS)
+
+
+@shared_task(name="routing.tasks.forget_polls", autoretry_for=_GONE, retry_backoff=True, max_retries=1)
+def forget_polls() -> None:
+    """Let go of instances that were not heard of for days."""
+    fleet.forget(at=timezone.now())

@@ -5,11 +5,15 @@ from __future__ import annotations
 import threading
 
 import pytest
+from celery import current_app
+from django.conf import settings
 from django.db import connection
+from django.utils import timezone
 
 from alerts.models import Alert, Delivery, Severity
 from catalog.services import gateways
 from core.models import Organisation
+from routing import tasks
 from routing.models import GatewayPoll
 from routing.services import fleet
 from routing.services.fleet import Looked
@@ -211,3 +215,23 @@ def test_instances_that_were_not_heard_of_for_seven_days_are_forgotten_in_batche
     assert fleet.forget(at=NOON, at_once=2) == 0
 
     assert list(GatewayPoll.objects.values_list("instance", flat=True)) == ["kept"]
+
+
+def test_refusals_are_looked_for_every_few_seconds_before_long_jobs_and_polls_forgotten_behind_them():
+    look, forget = (settings.CELERY_BEAT_SCHEDULE[name] for name in ("look-at-fleet", "forget-polls"))
+
+    queues = [current_app.amqp.router.route({}, one["task"])["queue"].name for one in (look, forget)]
+    assert (look["task"], look["schedule"]) == (tasks.look_at_fleet.name, 5.0)
+    assert forget["task"] == tasks.forget_polls.name
+    assert queues == ["alerts", "background"]
+
+
+def test_the_tasks_tell_and_forget_as_of_now():
+    make_poll(1, refuses=2, at=timezone.now())
+    make_poll(2, instance="old", at=timezone.now() - 8 * DAY)
+
+    tasks.look_at_fleet()
+    tasks.forget_polls()
+
+    assert states() == ["open"]
+    assert list(GatewayPoll.objects.values_list("instance", flat=True)) == [""]

@@ -20,12 +20,11 @@ from django.utils import timezone
 from core.access import label, may
 from core.administration import Served
 from core.errors import Conflict, Invalid, NotFound
-from routing.admin import typed
 from routing.admin.steps import REFUSED, Step, status_of, why_refused
-from routing.admin.typed import Wrong, plain
 from routing.models import Proposal, Version
-from routing.rules import document
+from routing.rules import document, texts
 from routing.rules.differences import differences
+from routing.rules.texts import Wrong, plain
 from routing.selectors import environments, versions
 from routing.selectors import proposals as selector
 from routing.selectors.proposals import ProposalDetail
@@ -132,7 +131,7 @@ class ProposalAdmin(Served):
         name = given.get("environment", "").strip() or environments.USUAL
         live = versions.live(environment=name) if "\x00" not in name else None
         if text is None:
-            text = typed.SKELETON if live is None else typed.written(live.content)
+            text = texts.SKELETON if live is None else texts.written(live.content)
         return self.page(
             request,
             "admin/routing/proposal/add_form.html",
@@ -150,7 +149,7 @@ class ProposalAdmin(Served):
 
     def _start(self, request: HttpRequest) -> HttpResponse:
         name, title, text = (request.POST.get(field, "") for field in ("environment", "title", "content"))
-        content, wrong = typed.read(text)
+        content, wrong = texts.read(text)
         if content is None:
             return self._start_page(request, status=422, title=title, text=text, wrong=_with_title(wrong, title))
         live = versions.live(environment=name.strip()) if "\x00" not in name else None
@@ -194,12 +193,8 @@ class ProposalAdmin(Served):
         """Show a proposal; `text` is what somebody typed that was not saved."""
         detail = _detail(pk)
         row = detail.row
-        kept = typed.written(detail.content)
-        known = typed.lines(kept)
-        problems = [
-            Wrong(line=typed.line_of(one.pointer, known), place=plain(one.pointer), text=plain(one.text))
-            for one in detail.problems
-        ]
+        kept = texts.written(detail.content)
+        problems = texts.placed([(one.pointer, one.text) for one in detail.problems], kept)
         numbers = [number for number in (row.base_version, row.version, row.live_version) if number is not None]
         found = Version.objects.filter(environment__name=row.environment, number__in=numbers)
         return self.page(
@@ -225,7 +220,7 @@ class ProposalAdmin(Served):
 
     def _save(self, request: HttpRequest, pk: int) -> HttpResponse:
         title, text, saves = (request.POST.get(field, "") for field in ("title", "content", "saves"))
-        content, wrong = typed.read(text)
+        content, wrong = texts.read(text)
         if content is None:
             return self._page(request, pk, status=422, title=title, text=text, wrong=_with_title(wrong, title))
         by, at = label(request.user), timezone.now()
@@ -345,11 +340,7 @@ def _with_title(wrong: list[Wrong], title: str) -> list[Wrong]:
 
 
 def _wrongs(error: Invalid, text: str) -> list[Wrong]:
-    known = typed.lines(text)
-    found = [
-        Wrong(line=typed.line_of(place, known) if place.startswith("/") else 0, place=plain(place), text=plain(said))
-        for place, said in error.problems
-    ]
+    found = texts.placed(error.problems, text)
     return found or [Wrong(line=0, place="", text=plain(str(error)))]
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from core.errors import Conflict, Invalid, NotFound, TollkeeperError
-from routing.admin.typed import plain
+from routing.rules.texts import plain
 
 REFUSED = (Invalid, Conflict, NotFound)
 

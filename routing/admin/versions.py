@@ -15,9 +15,10 @@ from django.utils import timezone
 
 from core.access import label, may
 from core.administration import Served
-from routing.admin import typed, words
+from routing.admin import words
 from routing.admin.steps import REFUSED, Step, status_of, why_refused
 from routing.models import Version
+from routing.rules import texts
 from routing.selectors import versions as selector
 from routing.services import versions
 
@@ -76,7 +77,7 @@ class VersionAdmin(Served):
             row=detail.row,
             changes=detail.changes,
             rules=words.rules(detail.content),
-            text=typed.written(detail.content),
+            text=texts.written(detail.content),
             others=list(others),
             compared=compared,
             differs=differs,

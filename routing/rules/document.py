@@ -17,6 +17,7 @@ SPEC = 1
 CONTENT = ("rules", "default", "offerings")  # which every content has
 OPTIONAL = ("heuristics",)
 _MAX_NESTING = 64  # of anything, before anything else looks at it
+_MOST_SAID = 300  # characters
 
 _SCHEMAS = Path(__file__).resolve().parent.parent / "spec"
 
@@ -130,10 +131,10 @@ def schema(name: str) -> dict[str, Any]:
 
 
 @cache
-def _validator(name: str) -> jsonschema_rs.Draft202012Validator:
+def _validator(name: str, mask: str | None = None) -> jsonschema_rs.Draft202012Validator:
     content = schema("content")
     registry = jsonschema_rs.Registry([(content["$id"], content)])
-    return jsonschema_rs.Draft202012Validator(schema(name), registry=registry, validate_formats=True)
+    return jsonschema_rs.Draft202012Validator(schema(name), registry=registry, validate_formats=True, mask=mask)
 
 
 def schema_problems(name: str, instance: Any) -> list[Problem]:
@@ -141,10 +142,15 @@ def schema_problems(name: str, instance: Any) -> list[Problem]:
     if _too_deep(instance):
         return [Problem("", "too_deep", f"nested more than {_MAX_NESTING} deep")]
     try:
-        found = [
-            Problem(pointer_to(error.instance_path), "schema", error.message[:300])
-            for error in _validator(name).iter_errors(instance)
-        ]
+        errors = [(error.instance_path, error.message) for error in _validator(name).iter_errors(instance)]
+        if any(len(message) > _MOST_SAID for _, message in errors):
+            # A message begins with the value: of 501 rules, what is wrong with them would not be seen for the rules.
+            masked = [error.message for error in _validator(name, "this").iter_errors(instance)]
+            errors = [
+                (path, message if len(message) <= _MOST_SAID else short)
+                for (path, message), short in zip(errors, masked, strict=True)
+            ]
+        found = [Problem(pointer_to(path), "schema", message[:_MOST_SAID]) for path, message in errors]
     except ValueError as error:  # what is no JSON at all, such as half a surrogate pair
         return [Problem("", "schema", str(error)[:300])]
     return sorted(set(found), key=lambda problem: (problem.pointer, problem.text))

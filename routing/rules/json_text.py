@@ -1,33 +1,18 @@
-"""Rules as text that a person reads and types: laid out well, and read back with the place of whatever is wrong."""
+"""Rules as JSON that a person reads and types: laid out well, and read back with the place of whatever is wrong."""
 
 from __future__ import annotations
 
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
 from routing.rules import document
-from routing.rules.validation import MAX_BYTES
+from routing.rules.text_parts import WIDTH, Wrong, fraction_words, ordered, plain
 
-WIDTH = 88
 NEWLINE = "\n"
-# As people write a rule; members that are not named here come after these, by name.
-_ORDER = (
-    "rules", "default", "heuristics", "tasks", "task", "any", "complexity", "points", "count", "at_least", "at_most",
-    "words", "offerings", "id", "title", "use_cases", "when", "field", "op", "value", "zone", "choose",
-    "sticky_by", "score", "offering", "weight", "targets", "over_budget", "fallbacks", "use_default", "params",
-    "timeout_ms", "max_usd_per_1k_tokens", "active_from", "active_until", "rationale", "owner", "review_by",
-)  # fmt: skip
-_RANK = {name: rank for rank, name in enumerate(_ORDER)}
 _PART = re.compile(r'"(?:[^"\\]|\\.)*"|[-+]?[0-9][0-9.eE+-]*|[{}\[\],:]|[A-Za-z]+', re.DOTALL)
-
-
-def plain(text: str) -> str:
-    """Return a text that can be sent as UTF-8: half a surrogate pair, which JSON can name, cannot."""
-    return text.encode("utf-8", "replace").decode()
 
 
 SKELETON = """{
@@ -40,22 +25,13 @@ SKELETON = """{
 """
 
 
-@dataclass(frozen=True, kw_only=True)
-class Wrong:
-    """What keeps a text from being what it should; `line` counts from 1, and is 0 where none is known."""
-
-    line: int
-    place: str  # a JSON pointer, or a column
-    text: str
-
-
 def written(content: Mapping[str, Any]) -> str:
     """Lay a content out for people: what fits into a line is on one."""
     return _laid_out(content, "", 0) + "\n"
 
 
 def _laid_out(value: Any, indent: str, taken: int) -> str:
-    flat = json.dumps(_ordered(value), ensure_ascii=False)
+    flat = json.dumps(ordered(value), ensure_ascii=False)
     if not isinstance(value, dict | list) or not value:
         return flat
     if indent and len(indent) + taken + len(flat) <= WIDTH:
@@ -65,19 +41,11 @@ def _laid_out(value: Any, indent: str, taken: int) -> str:
         parts = [inner + _laid_out(item, inner, 1) for item in value]
     else:
         parts = []
-        for name, item in _ordered(value).items():
+        for name, item in ordered(value).items():
             head = f"{json.dumps(name, ensure_ascii=False)}: "
             parts.append(inner + head + _laid_out(item, inner, len(head) + 1))
     opening, closing = "[]" if isinstance(value, list) else "{}"
     return f"{opening}\n" + ",\n".join(parts) + f"\n{indent}{closing}"
-
-
-def _ordered(value: Any) -> Any:
-    if isinstance(value, list):
-        return [_ordered(item) for item in value]
-    if not isinstance(value, dict):
-        return value
-    return {name: _ordered(value[name]) for name in sorted(value, key=lambda name: (_RANK.get(name, 99), name))}
 
 
 def read(text: str) -> tuple[dict[str, Any] | None, list[Wrong]]:
@@ -86,8 +54,6 @@ def read(text: str) -> tuple[dict[str, Any] | None, list[Wrong]]:
     A slip in the syntax comes alone: what stands behind it means nothing. Members that are there twice and numbers
     with a fraction are all named.
     """
-    if len(text) > 4 * MAX_BYTES:
-        return None, [Wrong(line=0, place="", text=f"This is too long: at most {MAX_BYTES:,} bytes are allowed.")]
     try:
         json.loads(text)
     except json.JSONDecodeError as error:
@@ -117,7 +83,7 @@ def _slips(text: str) -> Iterator[Wrong]:
                 said = f"the member {name} is there twice"
             seen.add((pointer, name))
         elif part in ("NaN", "Infinity") or (part[0] in "-0123456789" and any(letter in part for letter in ".eE")):
-            said = f"{part}: write a number with a fraction or an exponent as a decimal string"
+            said = fraction_words(part)
         if said:
             yield Wrong(line=line, place=f"column {offset - text.rfind(NEWLINE, 0, offset)}", text=plain(said))
 
@@ -131,15 +97,6 @@ def lines(text: str) -> dict[str, int]:
         if not is_member:
             found[pointer] = line
     return found
-
-
-def line_of(pointer: str, known: Mapping[str, int]) -> int:
-    """Return the line of a place, or of the nearest part around one that is not there; 0 for the whole."""
-    while pointer:
-        if pointer in known:
-            return known[pointer]
-        pointer = pointer.rpartition("/")[0]
-    return 0
 
 
 def _places(text: str) -> Iterator[tuple[str, int, str, bool]]:

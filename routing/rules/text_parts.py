@@ -1,0 +1,44 @@
+"""What rules as JSON and as YAML share: the order in which people write members, and what a slip is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+WIDTH = 88
+# As people write a rule; members that are not named here come after these, by name.
+_ORDER = (
+    "rules", "default", "heuristics", "tasks", "task", "any", "complexity", "points", "count", "at_least", "at_most",
+    "words", "offerings", "id", "title", "use_cases", "when", "field", "op", "value", "zone", "choose",
+    "sticky_by", "score", "offering", "weight", "targets", "over_budget", "fallbacks", "use_default", "params",
+    "timeout_ms", "max_usd_per_1k_tokens", "active_from", "active_until", "rationale", "owner", "review_by", "model",
+    "provider", "region", "tier", "data_class", "gateway_names",
+)  # fmt: skip
+_RANK = {name: rank for rank, name in enumerate(_ORDER)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wrong:
+    """What keeps a text from being what it should; `line` counts from 1, and is 0 where none is known."""
+
+    line: int
+    place: str  # a JSON pointer, or a column
+    text: str
+
+
+def plain(text: str) -> str:
+    """Return a text that can be sent as UTF-8: half a surrogate pair, which JSON can name, cannot."""
+    return text.encode("utf-8", "replace").decode()
+
+
+def ordered(value: Any) -> Any:
+    """Return a document with its members in the order in which people write them, at every level."""
+    if isinstance(value, list):
+        return [ordered(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    return {name: ordered(value[name]) for name in sorted(value, key=lambda name: (_RANK.get(name, 99), name))}
+
+
+def fraction_words(text: str) -> str:
+    return f"{text}: write a number with a fraction or an exponent as a decimal string"

@@ -102,6 +102,7 @@ urlpatterns = [
     path("rules/<str:environment>/decide", deciding.DecideApi.as_view(), name="api-rules-decide"),
     path("rules/<str:environment>/drafts", drafts.DraftsApi.as_view(), name="api-drafts"),
     path("rules/<str:environment>/drafts/<int:pk>", drafts.DraftApi.as_view(), name="api-draft"),
+    path("rules/<str:environment>/drafts/<int:pk>/rebase", drafts.DraftRebaseApi.as_view(), name="api-draft-rebase"),
     path("rules/<str:environment>/drafts/<int:pk>/submit", drafts.DraftSubmitApi.as_view(), name="api-draft-submit"),
     path(
         "rules/<str:environment>/drafts/<int:pk>/approve",
@@ -137,6 +138,8 @@ urlpatterns = [
     path("rules/<str:environment>/schedules", schedules.SchedulesApi.as_view(), name="api-schedules"),
     path("rules/<str:environment>/reviews", reviews.ReviewsApi.as_view(), name="api-reviews"),
     path("rules/<str:environment>/reviews/confirm", reviews.ReviewsConfirmApi.as_view(), name="api-reviews-confirm"),
+    path("rules/<str:environment>/compare", versions.CompareApi.as_view(), name="api-rules-compare"),
     path("rules/<str:environment>/rollback", versions.RollbackApi.as_view(), name="api-rules-rollback"),
     path("switches", switches.SwitchesApi.as_view(), name="api-switches"),
+    path("switches/<int:pk>", switches.SwitchApi.as_view(), name="api-switch"),
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal
@@ -13,16 +14,21 @@ from django.shortcuts import render
 from django.urls import NoReverseMatch, reverse
 from django.utils import timezone
 
-from core import periods
+from core import access, periods
 from core.models import Organisation
 from dashboards.charts import routing as charts
 from dashboards.charts.parts import day_of
 from dashboards.selectors import routing as page_of
 from dashboards.selectors.routing import MEASURES, MOST_DAYS, Page, Question, Totals, VersionLine
-from dashboards.templatetags.figures import exact, percent, usd
+from dashboards.templatetags.figures import GAP, exact, percent, usd
 from dashboards.views import days
 from dashboards.views.access import page
 from dashboards.views.links import Link
+from dashboards.views.rules_switches import off_url
+from routing.selectors import environments, switches
+from routing.selectors.switches import SwitchRow
+from usage.selectors import failing
+from usage.selectors.failing import Failing
 from usage.selectors.overview import share
 from usage.selectors.routing import OfferingSums, UseCaseFallbacks, quantile_ms
 
@@ -129,7 +135,15 @@ def routing(request: HttpRequest) -> HttpResponse:
         shares = page_of.shares(question)
         return render(request, "dashboards/_routing_shares.html", _share_context(shares, state))
 
+    switched = switches.in_force(at=now)
+    here = request.get_full_path()
+    failing_rows = _failing_rows(failing.lately(at=now), switched, here)
     context: dict[str, Any] = {
+        "switched": switched,
+        "switch_environment": environments.USUAL,
+        "failing_rows": failing_rows,
+        "may_switch": access.may(request.user, "switches.turn"),
+        "here": here,
         "problems": problems,
         "question": question,
         "state": state,
@@ -156,7 +170,7 @@ def routing(request: HttpRequest) -> HttpResponse:
                 for line in shown.reasons
             ],
             "rule_rows": [_rule_row(line, shown) for line in shown.rules],
-            "offering_rows": [_offering_row(one) for one in shown.shares.offerings],
+            "offering_rows": [_offering_row(one, failing_rows) for one in shown.shares.offerings],
             "complete_through": shown.complete_through,
             "priced_share": shown.priced_share,
         }
@@ -346,9 +360,35 @@ def _is_published(line: page_of.RuleLine, shown: Page) -> bool:
     )
 
 
-def _offering_row(one: OfferingSums) -> dict[str, Any]:
+@dataclass(frozen=True, kw_only=True)
+class FailingRow:
+    """A provider or offering in a bad hour, and the way to turn it off."""
+
+    one: Failing
+    reason: str
+    off_url: str
+
+
+def _failing_rows(found: Sequence[Failing], switched: Sequence[SwitchRow], here: str) -> list[FailingRow]:
+    """Return what fails and is not off already."""
+    off = {(one.kind, one.name) for one in switched if one.off}
+    rows = []
+    for one in found:
+        if off.isdisjoint(one.belongs_to):
+            since = timezone.localtime(one.since)
+            # Kept with the switch: a space that breaks, as people type it.
+            reason = f"error rate {percent(one.failed_share, 0)} since {since:%H:%M}".replace(GAP, " ")
+            url = off_url(environments.USUAL, kind=one.kind, name=one.name, reason=reason, back=here)
+            rows.append(FailingRow(one=one, reason=reason, off_url=url))
+    return rows
+
+
+def _offering_row(one: OfferingSums, failing_rows: Sequence[FailingRow]) -> dict[str, Any]:
     return {
         "one": one,
+        "failing": next(
+            (row for row in failing_rows if (row.one.kind, row.one.name) == (failing.OFFERING, one.offering)), None
+        ),
         "failed": share(one.failed, one.attempts),
         "mean": _seconds(one.mean_latency_ms),
         "half": _at_most(one, Decimal("0.5")),

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import html
+import re
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from hashlib import sha256
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from django.urls import reverse
@@ -19,9 +22,11 @@ from dashboards.selectors import routing as page_of
 from dashboards.selectors.routing import NOT_SEEN, SEVERAL, Page, Question
 from dashboards.views.routing import points
 from routing.models import Environment, Version
+from routing.services import switches
 from tests.dashboards.seeing import HOSTILE, signed_in
 from tests.usage import making
 from usage.events import Event
+from usage.selectors import failing
 
 pytestmark = pytest.mark.django_db
 CHEAP = {"provider": "google", "model": "gemini-3-flash"}
@@ -321,19 +326,94 @@ def test_the_page_asks_the_same_few_questions_however_much_there_is(client, djan
     signed_in(client, "viewer")
     client.get("/routing/")
 
-    with django_assert_num_queries(14):
+    with django_assert_num_queries(16):
         client.get("/routing/")
     book(
         *(lately(use_case=f"case-{n}", rule=f"rule-{n}", rules_version=n, requested_model=f"m-{n}") for n in range(20))
     )
     for n in range(1, 6):
         publish(n, timezone.now() - timedelta(minutes=n))
-    with django_assert_num_queries(14):
+    with django_assert_num_queries(16):
         client.get("/routing/")
-    with django_assert_num_queries(15):
+    with django_assert_num_queries(17):
         client.get("/routing/?use_case=case-3&environment=production")
     with django_assert_num_queries(8):
         client.get("/routing/?measure=cost", headers={"HX-Request": "true"})
+
+
+def bad_hour(*, failed: int = 6, answered: int = 18, **overrides: Any) -> None:
+    """Book attempts at OpenAI of the last minutes, some of which failed."""
+    book(*(lately(status="error", **overrides) for _ in range(failed)), *(lately(**overrides) for _ in range(answered)))
+
+
+def test_a_bad_hour_is_marked_with_a_filled_form_one_click_away(client):
+    bad_hour()
+    book(*(lately(**CHEAP) for _ in range(30)))
+    signed_in(client, "engineer")
+
+    page = client.get("/routing/?measure=tokens").content.decode()
+
+    since = timezone.now() - timedelta(minutes=5)
+    since = since.replace(minute=since.minute // 15 * 15)
+    reason = f"error rate 25 % since {since:%H:%M}"
+    assert page.count(reason) == 3  # the provider, the offering, and the offering in the table below
+    links = {html.unescape(one) for one in re.findall(r'href="([^"]*switches/off/[^"]*)"', page)}
+    asked = {parse_qs(urlsplit(link).query)["what"][0]: parse_qs(urlsplit(link).query) for link in links}
+    assert set(asked) == {"provider:openai", "offering:gpt-5.5@openai"}
+    assert asked["provider:openai"] == {
+        "what": ["provider:openai"], "minutes": ["30"], "reason": [reason], "back": ["/routing/?measure=tokens"],
+    }  # fmt: skip
+    form = client.get(next(link for link in links if "provider" in link)).content.decode()
+    assert '<option value="provider:openai" selected' in form
+    assert f'value="{reason}"' in form
+
+
+@pytest.mark.parametrize(("failed", "answered"), [(1, 10), (2, 30), (1, 40)])
+def test_few_failures_are_no_bad_hour(client, failed, answered):
+    bad_hour(failed=failed, answered=answered)
+    signed_in(client, "engineer")
+
+    assert "Failing now" not in client.get("/routing/").content.decode()
+
+
+def test_a_bad_hour_that_is_long_over_is_none():
+    early = [making.make_event(occurred_at=timezone.now() - timedelta(hours=2), status="error") for _ in range(30)]
+    book(*early)
+
+    assert failing.lately(at=timezone.now()) == []
+
+
+def test_what_is_off_stands_on_top_and_is_offered_to_be_turned_off_no_more(client):
+    bad_hour()
+    turn(kind="provider", name="openai", reason="a bad hour")
+    signed_in(client, "engineer")
+
+    page = client.get("/routing/").content.decode()
+
+    assert page.index("Switched off now") < page.index("Share on frontier")
+    assert "a bad hour" in page
+    assert "On again" in page
+    assert "Failing now" not in page
+
+
+@pytest.mark.parametrize("role", ["viewer", "finance", "approver"])
+def test_who_may_not_switch_sees_the_bad_hour_and_no_way_to_turn_it_off(client, role):
+    bad_hour()
+    turn(kind="model", name="gemini-3-flash", reason="too slow")
+    signed_in(client, role)
+
+    page = client.get("/routing/").content.decode()
+
+    assert "Failing now" in page
+    assert "too slow" in page
+    assert "switches/off/" not in page
+    assert "On again" not in page
+
+
+def turn(*, kind: str, name: str, reason: str) -> None:
+    switches.turn(
+        kind=kind, name=name, off=True, seconds=600, reason=reason, by="lead@example.com", at=timezone.now()
+    )  # fmt: skip
 
 
 def test_days_are_the_organisation_s(client):

@@ -79,7 +79,7 @@ def test_what_gateways_are_held_to_stands_with_the_rules(client):
     page = client.get(PRODUCTION).content.decode()
 
     assert f'<a href="/budgets/{budget.pk}/">support</a> is used up and downgrades' in page
-    assert "Provider <strong>anthropic</strong> is off, an outage" in page
+    assert "<strong>anthropic</strong></a> is off: an outage" in page
 
 
 def test_what_is_on_its_way_is_listed_with_its_state(client):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import csv
 import random
 from datetime import timedelta
 from typing import Any
@@ -12,6 +13,7 @@ from routing.services import switches
 from tests.dashboards.making_rules import PRODUCTION, furnish, version_of
 from tests.dashboards.seeing import HOSTILE, signed_in
 from tests.routing.making import OPUS
+from tests.usage import making
 
 pytestmark = pytest.mark.django_db
 PAGE = f"{PRODUCTION}switches/"
@@ -104,12 +106,12 @@ def test_who_may_not_switch_sees_and_turns_nothing(client, role):
 def test_every_word_is_listed_in_pages_and_asked_in_few_questions(client, django_assert_num_queries):
     turn()
     signed_in(client, "engineer")
-    with django_assert_num_queries(10):
+    with django_assert_num_queries(13):
         client.get(PAGE)
     for n in range(29):
         turn(reason=f"number {n}")
 
-    with django_assert_num_queries(10):
+    with django_assert_num_queries(13):
         first = client.get(PAGE).content.decode()
     last = Switch.objects.order_by("-id")[24].pk
     second = client.get(f"{PAGE}?before={last}").content.decode()
@@ -117,6 +119,131 @@ def test_every_word_is_listed_in_pages_and_asked_in_few_questions(client, django
     assert f"{PAGE}?before={last}" in first
     assert ("number 4<" in first, "number 3<" in first, "number 3<" in second) == (True, False, True)
     assert client.get(f"{PAGE}?before=x").status_code == 200
+
+
+def moved(*, minutes_ago: float = 1, **overrides: Any) -> None:
+    """Book a call of 1000 tokens in and 100 out that a switch on Anthropic sent to Gemini."""
+    at = timezone.now() - timedelta(minutes=minutes_ago)
+    given = {
+        "occurred_at": at, "provider": "google", "model": "gemini-3.1-pro", "use_case": "code-review",
+        "rules_version": 1, "rule": "code-high", "route_reason": "switched_off",
+    }  # fmt: skip
+    making.forget_everything()
+    making.send(making.make_event(**{**given, **overrides}), received_at=timezone.now())
+
+
+def test_the_history_says_what_each_switch_cost_or_saved_and_its_page_why(client):
+    version_of()
+    turn(at=timezone.now() - timedelta(minutes=5))
+    moved()
+    moved(minutes_ago=2)
+    signed_in(client, "viewer")
+
+    listed = client.get(PAGE).content.decode()
+    page = client.get(f"{PAGE}{Switch.objects.get().pk}/").content.decode()
+    (_, row) = list(csv.reader(client.get(f"{PAGE}table.csv").content.decode().splitlines()))
+
+    # 1100 tokens at 2 USD per million cost 0.0022, at 5 they would have cost 0.0055; twice.
+    assert "saved $0.00660 so far" in listed
+    assert "saved $0.00660" in page
+    assert "-$0.0066" in page
+    assert [OPUS in page, "code-high" in page, "version 1" in page] == [True] * 3
+    assert "On again" not in page
+    assert row[1:4] == ["provider", "anthropic", "off"]
+    assert row[9:] == ["2", "2200", "0.0044", "0", "2", "0.0044", "0.011", "-0.0066"]
+
+
+def test_what_is_not_known_is_said_and_no_zero_is_shown(client):
+    version_of()
+    turn(at=timezone.now() - timedelta(minutes=5))
+    moved(rules_version=7)
+    signed_in(client, "viewer")
+
+    page = client.get(f"{PAGE}{Switch.objects.get().pk}/").content.decode()
+
+    assert "1 of 1 request left out" in page
+    assert "saved" not in page.split("How cost and saving")[0]
+    assert "not known" in page
+
+
+def test_a_word_that_ended_early_names_who_ended_it(client):
+    turn(reason="a false alarm")
+    turn(off=False, seconds=0, reason="well again", by="other@example.com")
+    signed_in(client, "viewer")
+    first, second = Switch.objects.order_by("id")
+
+    page = client.get(f"{PAGE}{first.pk}/").content.decode()
+
+    assert "other@example.com" in page
+    assert f'<a href="{PAGE}{second.pk}/">well again</a>' in page
+    assert "No request went elsewhere" in page
+    assert client.get(f"{PAGE}{second.pk}/").status_code == 200
+    assert client.get(f"{PAGE}999999999999/").status_code == 404
+
+
+def test_the_small_form_turns_off_and_goes_back_where_one_came_from(client):
+    signed_in(client, "platform")
+    filled = {"what": "provider:google", "minutes": "30", "reason": "error rate 23 % since 14:10"}
+
+    form = client.get(f"{PAGE}off/", {**filled, "back": "/routing/?measure=cost"}).content.decode()
+    answer = client.post(f"{PAGE}off/", {**filled, "back": "/routing/?measure=cost"})
+    taken = client.post(f"{PAGE}back/", {"kind": "provider", "name": "google", "back": "/routing/"})
+
+    assert 'value="error rate 23 % since 14:10"' in form
+    assert (answer.status_code, answer["Location"]) == (302, "/routing/?measure=cost")
+    assert (taken.status_code, taken["Location"]) == (302, "/routing/")
+    assert [one.off for one in Switch.objects.order_by("id")] == [True, False]
+
+
+@pytest.mark.parametrize("back", ["https://elsewhere.example/", "//elsewhere.example", "/\\elsewhere.example", "", "x"])
+def test_nobody_is_sent_to_another_house(client, back):
+    signed_in(client, "engineer")
+    filled = {"what": "provider:google", "minutes": "30", "reason": "x", "back": back}
+
+    assert client.post(f"{PAGE}off/", filled)["Location"] == PAGE
+    assert client.post(f"{PAGE}back/", {"kind": "provider", "name": "google", "back": back})["Location"] == PAGE
+
+
+def test_the_small_form_says_what_is_wrong_and_is_for_those_who_may_switch(client):
+    assert client.get(f"{PAGE}off/").status_code == 302
+    signed_in(client, "viewer")
+    refused = client.get(f"{PAGE}off/").status_code, client.post(f"{PAGE}off/", {"what": "provider:google"}).status_code
+    signed_in(client, "engineer")
+
+    answer = client.post(f"{PAGE}off/", {"what": "provider:google", "minutes": "0", "reason": "", "back": "/routing/"})
+
+    assert refused == (403, 403)
+    assert (answer.status_code, set(answer.context["form"].errors)) == (422, {"minutes", "reason"})
+    assert 'value="/routing/"' in answer.content.decode()
+    assert not Switch.objects.exists()
+
+
+@pytest.mark.parametrize("rest", ["", "1/", "table.csv"])
+def test_the_history_is_for_people_of_the_house(client, rest):
+    assert client.get(f"{PAGE}{rest}")["Location"].startswith("/accounts/login/")
+
+    signed_in(client)
+
+    assert client.get(f"{PAGE}{rest}").status_code == 403
+
+
+def test_what_requests_cost_is_asked_once_for_all_switches_of_a_page(client, django_assert_num_queries):
+    version_of()
+    turn(at=timezone.now() - timedelta(minutes=50), seconds=60)
+    moved(minutes_ago=49.5)
+    signed_in(client, "viewer")
+    client.get(PAGE)
+    with django_assert_num_queries(16):
+        client.get(PAGE)
+    for n in range(1, 8):
+        turn(at=timezone.now() - timedelta(minutes=50 - n), seconds=30)
+        moved(minutes_ago=49.8 - n)
+    client.get(PAGE)
+
+    with django_assert_num_queries(16):
+        page = client.get(PAGE).content.decode()
+
+    assert page.count("saved $0.00330") == 8
 
 
 def test_reasons_that_are_markup_stay_text(client):

@@ -11,11 +11,14 @@ from rest_framework import serializers, status
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from core.api import InstantField, PageQuery, acting_as, body, page_of, paged, read_cursor
+from core.api import InstantField, MoneyField, PageQuery, acting_as, body, page_of, paged, read_cursor
 from core.api_views import Api
+from core.errors import NotFound
 from routing.models import SwitchKind
+from routing.selectors import switch_costs
 from routing.selectors import switches as switch_rows
 from routing.services import switches
+from usage.selectors.elsewhere import Compared
 
 
 class SwitchOutput(serializers.Serializer):
@@ -24,10 +27,43 @@ class SwitchOutput(serializers.Serializer):
     name = serializers.CharField()
     off = serializers.BooleanField()
     since = InstantField()
-    until = InstantField()
+    until = InstantField(help_text="When it ends by itself.")
+    ended_at = InstantField(help_text="`until`, or when the next word on the name was given if that came first.")
     reason = serializers.CharField()
     by = serializers.CharField()
     holds = serializers.BooleanField(help_text="It is the last word on this name and has not ended.")
+
+
+class ComparedOutput(serializers.Serializer):
+    requests = serializers.IntegerField(help_text="Attempts that were sent elsewhere because of the switch.")
+    tokens = serializers.IntegerField()
+    cost_usd = MoneyField(help_text="What they cost, as far as that is known.")
+    unpriced_requests = serializers.IntegerField(help_text="Those whose cost is not known.")
+    compared_requests = serializers.IntegerField(help_text="Those for which both sides are known.")
+    compared_usd = MoneyField(help_text="What these cost.")
+    instead_usd = MoneyField(help_text="What the same tokens would have cost where the switch was in the way.")
+    difference_usd = MoneyField(
+        allow_null=True,
+        help_text="compared_usd less instead_usd: negative where it saved; null where nothing is known.",
+    )
+
+
+class MoveOutput(ComparedOutput):
+    environment = serializers.CharField()
+    rules_version = serializers.IntegerField(help_text="0: not reported.")
+    rule = serializers.CharField(help_text="Empty: no rule matched, or none was reported.")
+    instead_of = serializers.CharField(help_text="The offering that the switch was in the way of; empty: not known.")
+    offering = serializers.CharField(help_text="Where they went.")
+
+
+class CostOutput(ComparedOutput):
+    so_far = serializers.BooleanField(help_text="It holds still.")
+    kept = serializers.BooleanField(help_text="False: the ledger of that time is not kept, so nothing is known.")
+    moves = MoveOutput(many=True)
+
+
+class SwitchDetailOutput(SwitchOutput):
+    cost = CostOutput(allow_null=True, help_text="Of what was turned off; null for what was turned on.")
 
 
 class SwitchesApi(Api):
@@ -87,8 +123,46 @@ class SwitchesApi(Api):
             by=acting_as(request),
             at=now,
         )
-        row = next(row for row in switch_rows.newest(limit=1, before=turned.pk + 1))
+        row = _found(turned.pk)
         return Response(_word(row, holds=now < row.until), status=status.HTTP_201_CREATED)
+
+
+class SwitchApi(Api):
+    """One word on a provider, model or offering, and what it cost or saved."""
+
+    actions: ClassVar[dict[str, str]] = {"GET": "view"}
+
+    @extend_schema(
+        summary="What a switch cost or saved", operation_id="switch", tags=["rules"], responses=SwitchDetailOutput,
+        description="Requests that gateways report with the reason `switched_off` while it held, at what they cost, "
+        "beside what the same tokens would have cost at the first target of the same rule that the switch covered, "
+        "at the prices of that instant. What is not known is compared with nothing: unknown is not free.",
+    )  # fmt: skip
+    def get(self, request: Request, pk: int) -> Response:
+        row, now = _found(pk), timezone.now()
+        cost = switch_costs.of([row], at=now).get(row.id)
+        told = None if cost is None else _sums(cost.total) | {
+            "so_far": cost.so_far,
+            "kept": cost.kept,
+            "moves": [
+                {name: getattr(move, name) for name in _OF_A_MOVE} | _sums(move.sums) for move in cost.moves
+            ],
+        }  # fmt: skip
+        return Response(SwitchDetailOutput(asdict(row) | {"holds": row.holds(now), "cost": told}).data)
+
+
+_OF_A_MOVE = ("environment", "rules_version", "rule", "instead_of", "offering")
+
+
+def _sums(sums: Compared) -> dict[str, Any]:
+    return asdict(sums) | {"difference_usd": sums.difference_usd}
+
+
+def _found(pk: int) -> switch_rows.SwitchRow:
+    row = switch_rows.one(pk=pk)
+    if row is None:
+        raise NotFound("There is no such switch.")
+    return row
 
 
 def _word(row: switch_rows.SwitchRow, *, holds: bool) -> dict[str, Any]:

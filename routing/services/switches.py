@@ -14,6 +14,7 @@ from routing.services import states
 
 LONGEST_SECONDS = 86_400
 REASON_CHARACTERS = 200
+BY_CHARACTERS = 254
 
 _NAMED = {SwitchKind.PROVIDER: Provider, SwitchKind.MODEL: Model, SwitchKind.OFFERING: Offering}
 
@@ -44,6 +45,8 @@ def turn(*, kind: str, name: str, off: bool, seconds: int, reason: str, by: str,
         problems.append(("reason", "Say why: others will wonder."))
     elif len(reason.strip()) > REASON_CHARACTERS or "\x00" in reason:
         problems.append(("reason", f"This is a line of {REASON_CHARACTERS} characters at most."))
+    if len(by) > BY_CHARACTERS:
+        problems.append(("by", f"This is a name of {BY_CHARACTERS} characters at most."))
     if problems:
         raise Invalid("This switch cannot be turned so.", problems)
     switch = Switch.objects.create(

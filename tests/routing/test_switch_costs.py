@@ -18,6 +18,8 @@ from tests.factories import NOON
 from tests.routing.making import CHEAP, MIDDLE, OPUS, make_content, make_rule, make_version
 from tests.usage import making
 from usage.models import DroppedPartition
+from usage.services import jobs
+from usage.services.restating import running
 
 pytestmark = pytest.mark.django_db
 
@@ -192,6 +194,22 @@ def test_the_price_is_the_one_of_the_moment_as_it_is_known_now():
 
     assert before.total.instead_usd == Decimal("0.005") + Decimal("0.006")
     assert after.total.instead_usd == Decimal("0.005") + Decimal("0.007")
+
+
+def test_what_was_paid_is_what_it_is_corrected_to():
+    switch = turn()
+    book(went(), went())
+    before = cost(switch)
+
+    making.set_price(Offering.objects.get(name=MIDDLE), "output", "22", at=LATER)
+    running.take_up(at=LATER)
+    while jobs.run_next(clock=lambda: LATER):
+        pass
+    after = cost(switch)
+
+    assert (before.total.cost_usd, after.total.cost_usd) == (Decimal("0.006400"), Decimal("0.008400"))
+    assert (after.total.requests, after.total.compared_requests) == (2, 2)
+    assert after.total.difference_usd == Decimal("0.008400") - Decimal("0.015000")
 
 
 def test_of_several_switches_the_one_on_the_offering_counts_before_the_one_on_its_provider():

@@ -17,14 +17,14 @@ from django.db import InterfaceError, OperationalError, transaction
 
 from alerts.models import Severity
 from alerts.services import raising, resolving
-from core.errors import Conflict, Invalid, NotFound
+from core.errors import Conflict, Invalid
 from core.models import Organisation
 from core.selectors import actors
 from core.services import audit
 from routing.models import Proposal, Schedule, ScheduleState
 from routing.selectors import checks, environments
 from routing.selectors import schedules as rows
-from routing.services import unscheduling, versions
+from routing.services import proposals, unscheduling, versions
 
 log = structlog.get_logger(__name__)
 
@@ -66,7 +66,7 @@ def schedule(*, proposal_id: int, publish_at: datetime, by: str, at: datetime) -
         Invalid: no moment of the year to come; or what the catalogue has against these rules, now or at that moment.
     """
     audit.acting(by=by)
-    proposal = _locked(proposal_id)
+    proposal = proposals.locked(proposal_id)
     present = _waiting(proposal)
     if present is not None:
         if (present.publish_at, present.made_by) == (publish_at, by):
@@ -91,7 +91,7 @@ def move(*, proposal_id: int, publish_at: datetime, by: str, at: datetime, seen:
         MovedByAnother: it is for another moment than the one seen.
     """
     audit.acting(by=by)
-    proposal = _locked(proposal_id)
+    proposal = proposals.locked(proposal_id)
     present = _present(proposal)
     if seen is not None and present.publish_at != seen:
         raise MovedByAnother(
@@ -117,7 +117,7 @@ def cancel(*, proposal_id: int, why: str, by: str, at: datetime) -> None:
         text = f"At most {REASON_CHARACTERS} characters." if why else "Say why, for whoever counts on it."
         raise Invalid("Taking a schedule back needs a reason.", [("why", text)])
     audit.acting(by=by, reason=why)
-    proposal = _locked(proposal_id)
+    proposal = proposals.locked(proposal_id)
     _present(proposal)
     unscheduling.end(proposal_id=proposal.pk, why=why, by=by, at=at)
 
@@ -248,14 +248,6 @@ def _made(proposal: Proposal, publish_at: datetime, *, by: str, at: datetime) ->
     # An alert about one that was suspended has done its work.
     resolving.resolve(kind=unscheduling.SUSPENDED, subject_id=proposal.pk, at=at)
     return Schedule.objects.create(proposal=proposal, publish_at=publish_at, made_at=at, made_by=by)
-
-
-def _locked(proposal_id: int) -> Proposal:
-    found = Proposal.objects.select_for_update(of=("self",)).select_related("environment")
-    proposal = found.filter(pk=proposal_id).first()
-    if proposal is None:
-        raise NotFound(f"There is no proposal {proposal_id}.")
-    return proposal
 
 
 def _waiting(proposal: Proposal) -> Schedule | None:

@@ -62,6 +62,9 @@ WEB = Process(
         "1",
         "--workers-kill-timeout",
         "8",
+        # Connections, of which every poll that waits holds one (rsgi.py); Granian's own 1024 would shut people out.
+        "--backpressure",
+        "10000",
         "--respawn-failed-workers",
         "--no-ws",
         "controlplane.rsgi:application",

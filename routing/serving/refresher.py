@@ -75,13 +75,17 @@ class Refresher:
                 broken.add(pointer.name)
             else:
                 documents[pointer.name] = kept
+        changed = documents != shelf.documents or broken != shelf.broken
         shelf.broken = broken
         shelf.documents = documents
+        if changed:
+            shelf.on_change()
 
         keys = loading.keys_fingerprint()
         if keys != self._keys:
             shelf.readers = loading.readers()
             self._keys = keys
+            shelf.on_change()
         shelf.loaded = shelf.fresh = True
 
     def _run(self) -> None:

@@ -7,7 +7,7 @@ stays while PostgreSQL is away.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Set
+from collections.abc import Callable, Mapping, Set
 from datetime import datetime
 from typing import NamedTuple
 
@@ -35,6 +35,7 @@ class Shelf:
         self.broken: Set[str] = frozenset()  # environments that have rules which could not be read
         self.readers: Mapping[bytes, Reader] = {}
         self.polls = Polls()
+        self.on_change: Callable[[], None] = lambda: None  # called by whoever replaced something here
         self.served_here = False  # a callable in front of Django answers from this shelf
         self.loaded = False  # documents and keys were read at least once
         self.fresh = False  # and are no older than the last look

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -27,6 +28,13 @@ from tests.usage.waiting import until
 
 ROOT = Path(__file__).parents[2]
 PATIENCE_S = 60
+
+
+@dataclass(frozen=True, kw_only=True)
+class Held:
+    threads: int
+    connections: int  # to the database
+    sockets: int
 
 
 class House:
@@ -108,6 +116,28 @@ class House:
             with suppress(psutil.NoSuchProcess):
                 member.send_signal(signal.SIGKILL)
         until(lambda: not any(_runs(member) for member in family), what=f"the end of {name}")
+
+    def stop(self, name: str) -> float:
+        """Ask a process to end, wait until it and all that it made have, and return how many seconds that took."""
+        parent = self._processes.pop(name)
+        family = [parent, *parent.children(recursive=True)]
+        started = time.monotonic()
+        parent.terminate()
+        until(lambda: not any(_runs(member) for member in family), what=f"the end of {name}")
+        return time.monotonic() - started
+
+    def held(self, name: str) -> Held:
+        """Return what a process and all that it made hold: as counted, and connections as the database counts them."""
+        parent = self._processes[name]
+        family = [parent, *parent.children(recursive=True)]
+        backends = self.query("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'tollkeeper'")
+        return Held(
+            threads=sum(member.num_threads() for member in family),
+            connections=int(backends[0][0]),
+            sockets=sum(
+                one.status == psutil.CONN_ESTABLISHED for member in family for one in member.net_connections("tcp")
+            ),
+        )
 
     def repair(self) -> None:
         """Leave servers and web running and nothing else, whatever an earlier test broke."""

@@ -10,6 +10,8 @@ import http.client
 import json
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 
 import pytest
 
@@ -20,6 +22,7 @@ from tests.usage.waiting import until
 pytestmark = pytest.mark.soak
 
 POLLS = 200  # while everything is down
+WAITING = 50  # polls that wait while something happens
 # What is promised is two seconds; a crowded machine gets as many again.
 SOON_S = 4.0
 
@@ -29,6 +32,8 @@ class Gateway:
 
     def __init__(self, house: House, secret: str) -> None:
         self.tag: str | None = None
+        self.took_s = 0.0
+        self.waited: str | None = None
         self.from_memory = False  # Django, which answers until the key is known in front of it, adds headers of its own
         self._house, self._secret = house, secret
         self._connection = http.client.HTTPConnection("127.0.0.1", house.port, timeout=20)
@@ -36,10 +41,15 @@ class Gateway:
     def close(self) -> None:
         self._connection.close()
 
-    def poll(self, *, tag: str | None = None, accept_encoding: str = "identity", query: str = "") -> int:
+    def poll(
+        self, *, tag: str | None = None, accept_encoding: str = "identity", query: str = "", wait: int | None = None
+    ) -> int:
         headers = {"Authorization": f"Bearer {self._secret}", "Accept-Encoding": accept_encoding}
         if tag:
             headers["If-None-Match"] = tag
+        if wait is not None:
+            headers["Prefer"] = f"wait={wait}"
+        started = time.monotonic()
         try:
             self._connection.request("GET", f"/api/v1/rules/production{query}", headers=headers)
             answer = self._connection.getresponse()
@@ -47,7 +57,9 @@ class Gateway:
         except (OSError, http.client.HTTPException):
             self._connection.close()
             return 0
+        self.took_s = time.monotonic() - started
         self.tag = answer.getheader("ETag")
+        self.waited = answer.getheader("Preference-Applied")
         self.from_memory = answer.getheader("Referrer-Policy") is None
         return answer.status
 
@@ -140,3 +152,102 @@ def test_a_process_that_starts_while_postgresql_is_dead_says_so_and_never_that_t
 
     assert found == [503, 503]
     assert gateway.tag == tag
+
+
+@contextmanager
+def waiting(gateways: list[Gateway], *, tag: str, wait: int) -> Iterator[list[Future[int]]]:
+    """Let gateways wait for something newer than `tag`, and give what becomes of each once all of them do wait."""
+    with ThreadPoolExecutor(len(gateways)) as threads:
+        for gateway in gateways:
+            assert gateway.poll(tag=tag) == 304
+            assert gateway.from_memory
+        polls = [threads.submit(gateway.poll, tag=tag, wait=wait) for gateway in gateways]
+        time.sleep(0.5)  # nothing tells from outside that a poll waits, save that it is not answered
+        assert not any(poll.done() for poll in polls)
+        yield polls
+
+
+def known(house: House, gateway: Gateway, tag: str) -> None:
+    """Wait until the process in front knows the key and these rules."""
+    seconds_until(lambda: gateway.poll() == 200 and gateway.tag == tag and gateway.from_memory, "the rules")
+
+
+def test_polls_that_wait_are_answered_with_what_is_published_and_with_the_end_of_their_key(house, gateway_with):
+    secret, other = (str(house.inside("key", ["rules:read"])) for _ in range(2))
+    gateways = [gateway_with(secret) for _ in range(5)]
+    revoked = gateway_with(other)
+    tag = str(house.inside("publish", "waited for"))
+    for gateway in (gateways[0], revoked):
+        known(house, gateway, tag)
+
+    with waiting([*gateways, revoked], tag=tag, wait=50) as polls:
+        started = time.monotonic()
+        house.inside("revoke", other)
+        refused = polls[-1].result(PATIENCE_S)
+        refused_s = time.monotonic() - started
+        still_waiting = not any(poll.done() for poll in polls[:-1])
+        started = time.monotonic()
+        second = str(house.inside("publish", "and came"))
+        found = [poll.result(PATIENCE_S) for poll in polls[:-1]]
+        found_s = time.monotonic() - started
+
+    assert (refused, still_waiting, refused_s < SOON_S) == (401, True, True), refused_s
+    assert json.loads(revoked.body)["type"] == "urn:tollkeeper:problem:authentication-failed"
+    assert found == [200] * len(gateways)
+    assert {(gateway.tag, gateway.waited) for gateway in gateways} == {(second, "wait=50")}
+    assert found_s < SOON_S
+
+
+def test_polls_that_wait_while_postgresql_dies_are_told_that_nothing_changed_and_go_on(house, gateway_with):
+    secret = str(house.inside("key", ["rules:read"]))
+    gateways = [gateway_with(secret) for _ in range(WAITING)]
+    tag = str(house.inside("publish", "before the fall"))
+    known(house, gateways[0], tag)
+
+    with waiting(gateways, tag=tag, wait=3) as polls:
+        house.servers.postgres.kill()
+        told = {poll.result(PATIENCE_S) for poll in polls}
+    with waiting(gateways[:5], tag=tag, wait=50) as polls:
+        house.servers.postgres.start()
+        second = str(house.inside("publish", "after the fall"))
+        found = {poll.result(PATIENCE_S) for poll in polls}
+
+    assert told == {304}
+    assert {gateway.waited for gateway in gateways[5:]} == {"wait=3"}
+    assert all(2.9 < gateway.took_s < 3 + SOON_S for gateway in gateways[5:])
+    assert (found, {gateway.tag for gateway in gateways[:5]}) == ({200}, {second})
+
+
+def test_a_process_that_is_told_to_end_answers_those_that_wait_and_ends_quickly(house, gateway_with):
+    secret = str(house.inside("key", ["rules:read"]))
+    gateways = [gateway_with(secret) for _ in range(WAITING)]
+    tag = str(house.inside("publish", "the last word"))
+    known(house, gateways[0], tag)
+
+    with waiting(gateways, tag=tag, wait=50) as polls:
+        took_s = house.stop("web")
+        told = [poll.result(PATIENCE_S) for poll in polls]
+    house.launch_web()
+    house.wait_for_web()
+
+    assert told == [304] * WAITING
+    assert {gateway.waited for gateway in gateways} == {None}
+    assert took_s < SOON_S, took_s
+    # A process that has just begun and has read nothing yet lets nobody wait for what it does not know.
+    assert gateway_with(secret).poll(tag=tag, wait=1) == 304
+
+
+def test_polls_that_wait_hold_neither_thread_nor_database_connection(house, gateway_with):
+    secret = str(house.inside("key", ["rules:read"]))
+    gateways = [gateway_with(secret) for _ in range(WAITING)]
+    tag = str(house.inside("publish", "for many"))
+    known(house, gateways[0], tag)
+    before = house.held("web")
+
+    with waiting(gateways, tag=tag, wait=3) as polls:
+        during = house.held("web")
+        told = {poll.result(PATIENCE_S) for poll in polls}
+
+    assert told == {304}
+    assert (during.threads, during.connections) <= (before.threads, before.connections), (before, during)
+    assert during.sockets >= WAITING

@@ -33,6 +33,8 @@ PATHS = {
     "history": "/rules/production/history/",
     "try": "/rules/production/try/?use_case=code-review&task=code&complexity=0.9",
     "switches": "/rules/production/switches/",
+    "switch": "/rules/production/switches/1/",
+    "switch-off": "/rules/production/switches/off/",
     "new-draft": "/rules/production/drafts/new/",
     "catalog": "/catalog/",
     "offering": "/catalog/claude-opus-4.7@anthropic/",

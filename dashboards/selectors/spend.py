@@ -26,7 +26,7 @@ from usage.selectors import freshness, spend
 from usage.selectors.spend import SpendAsk, Sums
 
 DIMENSIONS = ("use_case", "model", "team", "provider", "tier", "gateway")
-FILTERS = (*DIMENSIONS, "offering")
+FILTERS = (*DIMENSIONS, "offering", "rule", "environment")
 MEASURES = ("cost", "tokens", "requests")
 BUCKETS = ("day", "week", "month")
 MOST_DAYS = {"day": 400, "week": 1100, "month": spend.LONGEST.days}  # more bars than this are a smear

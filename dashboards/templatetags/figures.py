@@ -100,6 +100,16 @@ def exact(value: Number) -> str:
 
 
 @register.filter
+def milliseconds(value: int | None) -> str:
+    """Return how long something took: "640 ms", from a second on "1.2 s"."""
+    if value is None:
+        return ABSENT
+    if value < 1000:
+        return f"{value} ms"
+    return f"{exact(_rounded(Decimal(value) / 1000, 1))} s"
+
+
+@register.filter
 def percent(value: Number, places: int = 1) -> str:
     """Return a share as per cent: "71.4 %".
 

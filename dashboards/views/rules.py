@@ -13,6 +13,7 @@ from core.errors import Invalid, NotFound
 from dashboards.forms_rules import BackForm
 from dashboards.selectors import rules as page_of
 from dashboards.views.access import page
+from dashboards.views.rules_measured import measured
 from dashboards.views.rules_shown import (
     default_of,
     found_environment,
@@ -42,7 +43,12 @@ def environment(request: HttpRequest, environment: str) -> HttpResponse:
         raise Http404("There is no such environment.")
     day = today(request)
     version = found.version
-    shown = rules_of(version.content, today=day) if version else []
+    shown, default = [], None
+    if version:
+        shown, default = measured(
+            request, rules_of(version.content, today=day), default_of(version.content, today=day),
+            environment=environment, version=version.row.number, content=version.content, at=now,
+        )  # fmt: skip
     return render(
         request,
         "dashboards/rules.html",
@@ -56,7 +62,7 @@ def environment(request: HttpRequest, environment: str) -> HttpResponse:
             "version": version.row if version else None,
             "rules": shown,
             "due": [rule for rule in shown if rule.review_tone],
-            "default": default_of(version.content, today=day) if version else None,
+            "default": default,
             "proposals": proposals_of(found.proposals),
             "budgets": held_of(found.budgets),
             "switches": found.switches,
@@ -102,6 +108,11 @@ def history(request: HttpRequest, environment: str) -> HttpResponse:
 def version(request: HttpRequest, environment: str, number: int) -> HttpResponse:
     found = _version(environment, number)
     day = today(request)
+    shown, default = rules_of(found.content, today=day), default_of(found.content, today=day)
+    if found.row.live:
+        shown, default = measured(
+            request, shown, default, environment=environment, version=number, content=found.content, at=timezone.now()
+        )  # fmt: skip
     return render(
         request,
         "dashboards/rules_version.html",
@@ -109,8 +120,8 @@ def version(request: HttpRequest, environment: str, number: int) -> HttpResponse
             "environment": environment,
             "version": found.row,
             "changes": found.changes,
-            "rules": rules_of(found.content, today=day),
-            "default": default_of(found.content, today=day),
+            "rules": shown,
+            "default": default,
             "may_go_back": request.user.has_perm("rules.publish") and not found.row.live,
         },
     )

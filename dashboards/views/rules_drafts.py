@@ -21,6 +21,7 @@ from dashboards.forms_rules import ApproveForm, DraftForm, TitleForm, WhyForm
 from dashboards.selectors import rules as page_of
 from dashboards.views import rules_scheduling as scheduling
 from dashboards.views.access import demand, page
+from dashboards.views.rules_measured import measured
 from dashboards.views.rules_shown import (
     STATES,
     default_of,
@@ -158,6 +159,15 @@ def show_draft(request: HttpRequest, found: ProposalDetail, *, status: int = 200
     may_edit = row.open and request.user.has_perm("rules.edit")
     may_approve = row.state == "in_review" and request.user.has_perm("rules.approve")
     tone, state = state_of(row)
+    rules, default = measured(
+        request,
+        rules_of(found.content, today=day, problems=found.problems),
+        default_of(found.content, today=day, problems=found.problems),
+        environment=row.environment,
+        version=row.live_version,
+        content=None,
+        at=timezone.now(),
+    )
     context: dict[str, Any] = {
         "environment": row.environment,
         "found": found,
@@ -166,8 +176,8 @@ def show_draft(request: HttpRequest, found: ProposalDetail, *, status: int = 200
         "state": state,
         "steps": _steps(found),
         "problems": [_problem_shown(one, found) for one in found.problems],
-        "rules": rules_of(found.content, today=day, problems=found.problems),
-        "default": default_of(found.content, today=day, problems=found.problems),
+        "rules": rules,
+        "default": default,
         "labels": labelling.sentences(found.content.get("heuristics")),
         "live": live.row if live else None,
         "may_edit": may_edit,

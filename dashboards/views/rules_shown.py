@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.http import Http404, HttpRequest
 from django.urls import reverse
@@ -21,6 +21,9 @@ from routing.rules.document import Problem
 from routing.selectors import environments
 from routing.selectors.environments import EnvironmentRow
 from routing.selectors.proposals import ProposalRow
+
+if TYPE_CHECKING:
+    from dashboards.views.rules_measured import HitsShown, OrderShown
 
 STATES = {
     "draft": ("neutral", "draft"),
@@ -83,6 +86,8 @@ class RuleShown:
     problems: Sequence[str]
     first: bool
     last: bool
+    hits: HitsShown | None = None  # what it took of late, in force
+    order: OrderShown | None = None  # of a rule by score, in force
 
 
 def rules_of(content: Mapping[str, Any], *, today: date, problems: Iterable[Problem] = ()) -> list[RuleShown]:

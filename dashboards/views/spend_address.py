@@ -23,6 +23,8 @@ TITLES = {
     "tier": "Tier",
     "gateway": "Gateway",
     "offering": "Offering",
+    "rule": "Rule",
+    "environment": "Environment",
 }
 _OTHER_PARAMETERS = ("from", "to", "by", "per", "measure")
 USUAL_DAYS = 30

@@ -9,6 +9,7 @@ from catalog import api_imports as price_imports
 from catalog import api_models as models
 from catalog import api_names as names
 from catalog import api_prices as prices
+from routing import api_comparing as comparing
 from routing import api_decide as deciding
 from routing import api_drafts as drafts
 from routing import api_measured as measured
@@ -138,7 +139,7 @@ urlpatterns = [
     path("rules/<str:environment>/schedules", schedules.SchedulesApi.as_view(), name="api-schedules"),
     path("rules/<str:environment>/reviews", reviews.ReviewsApi.as_view(), name="api-reviews"),
     path("rules/<str:environment>/reviews/confirm", reviews.ReviewsConfirmApi.as_view(), name="api-reviews-confirm"),
-    path("rules/<str:environment>/compare", versions.CompareApi.as_view(), name="api-rules-compare"),
+    path("rules/<str:environment>/compare", comparing.CompareApi.as_view(), name="api-rules-compare"),
     path("rules/<str:environment>/rollback", versions.RollbackApi.as_view(), name="api-rules-rollback"),
     path("switches", switches.SwitchesApi.as_view(), name="api-switches"),
     path("switches/<int:pk>", switches.SwitchApi.as_view(), name="api-switch"),

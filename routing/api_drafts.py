@@ -15,8 +15,11 @@ from core.api_views import Api
 from core.errors import NotFound
 from routing.api_parts import RulesEdit, VersionOutput, known_draft, version_row
 from routing.models import ProposalState
+from routing.rules.merging import MINE, THEIRS
 from routing.selectors import proposals
+from routing.selectors import rebasing as merges
 from routing.services import proposals as drafting
+from routing.services import rebasing
 from routing.services import versions as publishing
 
 
@@ -151,6 +154,79 @@ class DraftApi(RulesEdit):
     def patch(self, request: Request, environment: str, pk: int) -> Response:
         data = body(self.InputSerializer, request)
         drafting.save(proposal_id=known_draft(environment, pk), **data, by=acting_as(request), at=timezone.now())
+        return Response(draft_detail(environment, pk))
+
+
+class ConflictOutput(serializers.Serializer):
+    place = serializers.CharField(help_text="Its name in `choices`, such as /rules/code-high/targets.")
+    part = serializers.CharField(help_text="Such as: rule code-high.")
+    member = serializers.CharField(help_text="Such as: targets. Empty: the part as a whole.")
+    base = serializers.CharField(help_text="What it was started from, in plain words.")
+    theirs = serializers.CharField(help_text="What is in force now.")
+    mine = serializers.CharField(help_text="What the draft says.")
+
+
+class RebaseOutput(serializers.Serializer):
+    base_version = serializers.IntegerField(allow_null=True)
+    live_version = serializers.IntegerField(allow_null=True, help_text="Send it along as `live`.")
+    stale = serializers.BooleanField(help_text="False: it is on the version in force already.")
+    saves = serializers.IntegerField(help_text="Send it along.")
+    meanwhile = serializers.ListField(child=serializers.CharField(), help_text="What went live since, in plain words.")
+    conflicts = ConflictOutput(many=True, help_text="What both sides changed; each needs a choice.")
+    content = serializers.DictField(help_text="Merged, with what is in force wherever there is a conflict.")
+    changes = serializers.ListField(
+        child=serializers.CharField(), help_text="What the merged content changes of what is in force, in plain words."
+    )
+    problems = ProblemOutput(many=True, help_text="Why the merged content could not be submitted.")
+
+
+class DraftRebaseApi(Api):
+    """Brings a draft that another version overtook up to date: first what it would be, then doing it."""
+
+    actions: ClassVar[dict[str, str]] = {"GET": "view", "POST": "rules.edit"}
+
+    class InputSerializer(serializers.Serializer):
+        saves = serializers.IntegerField(min_value=0, help_text="As you read it: nobody's save is undone unseen.")
+        live = serializers.IntegerField(min_value=1, help_text="The version that you saw in force.")
+        choices = serializers.DictField(
+            child=serializers.ChoiceField([THEIRS, MINE]), required=False, default=dict,
+            help_text="For the place of each conflict: `theirs`, what is in force, or `mine`, what the draft says.",
+        )  # fmt: skip
+
+    @extend_schema(
+        summary="A draft on the version in force", operation_id="drafts_rebase_retrieve", tags=["rules"],
+        responses=RebaseOutput, description="A merge of the draft with what went live since it was started.",
+    )  # fmt: skip
+    def get(self, request: Request, environment: str, pk: int) -> Response:
+        found = merges.one(proposal_id=pk, environment=environment, at=timezone.now())
+        if found is None:
+            raise NotFound(f"There is no draft {pk} in {environment}.")
+        return Response(
+            RebaseOutput(
+                {
+                    "base_version": found.row.base_version,
+                    "live_version": found.row.live_version,
+                    "stale": found.row.stale,
+                    "saves": found.row.saves,
+                    "meanwhile": found.meanwhile,
+                    "conflicts": found.merged.conflicts,
+                    "content": found.merged.content,
+                    "changes": found.changes,
+                    "problems": found.problems,
+                }
+            ).data
+        )
+
+    @extend_schema(
+        summary="Bring a draft up to date", operation_id="drafts_rebase", tags=["rules"],
+        request=InputSerializer, responses=ProposalDetailOutput,
+        description="It is a draft on the version in force then, to be submitted and approved anew. Refused with 422 "
+        "and every conflict without a choice, its place as the pointer; with 409 where somebody saved it, or another "
+        "version went live, since it was read.",
+    )  # fmt: skip
+    def post(self, request: Request, environment: str, pk: int) -> Response:
+        data = body(self.InputSerializer, request)
+        rebasing.rebase(proposal_id=known_draft(environment, pk), **data, by=acting_as(request), at=timezone.now())
         return Response(draft_detail(environment, pk))
 
 

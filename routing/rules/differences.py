@@ -63,8 +63,13 @@ class PartChange:
 
 def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
     """Return what changed between two contents in plain words, rule by rule in the order of the later one."""
-    parts = sorted(compared(before, after), key=lambda part: part.kind != "rule" or part.state != "removed")
-    return [line for part in parts for line in part.lines]
+    return lines_of(compared(before, after))
+
+
+def lines_of(parts: Sequence[PartChange]) -> list[str]:
+    """Return all that changed as sentences, rules that are gone first."""
+    ordered = sorted(parts, key=lambda part: part.kind != "rule" or part.state != "removed")
+    return [line for part in ordered for line in part.lines]
 
 
 def compared(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[PartChange]:
@@ -209,6 +214,8 @@ def title_of(name: str) -> str:
 def said(name: str, rule: Mapping[str, Any]) -> str:
     """Return what a member of a rule says, in plain words; for `targets`, how they are chosen as well."""
     value = rule.get(name)
+    if name == "heuristics":
+        return labelling.text(value)
     if name == "use_cases":
         return _labels(value)
     if name == "when":

@@ -13,6 +13,7 @@ from core.models import Organisation
 from routing.models import Proposal, ProposalState, ScheduleState
 from routing.rules.differences import differences
 from routing.rules.document import Problem
+from routing.rules.merging import merge
 from routing.selectors import checks, versions
 
 OPEN = (ProposalState.DRAFT, ProposalState.IN_REVIEW, ProposalState.APPROVED)
@@ -65,6 +66,7 @@ class ProposalDetail:
     content: Mapping[str, Any]
     changes: tuple[str, ...]  # against the version that it was made from, in plain words
     meanwhile: tuple[str, ...]  # what went live since, where it is stale
+    conflicts: int  # how many things both sides changed, where it is stale
     problems: tuple[Problem, ...]  # why it cannot be submitted or published; empty for what is settled
     contributors: tuple[str, ...]
     approvals: tuple[ApprovalRow, ...]
@@ -100,9 +102,11 @@ def one(*, proposal_id: int, at: datetime, environment: str | None = None) -> Pr
     row = _row(proposal)
     base = versions.content_of(environment=row.environment, number=row.base_version)
     meanwhile: tuple[str, ...] = ()
+    conflicts = 0
     if row.stale:
         live = versions.content_of(environment=row.environment, number=row.live_version)
         meanwhile = tuple(differences(base, live))
+        conflicts = len(merge(base, live, proposal.content).conflicts)
     contributed = dict(proposal.contributions.order_by("id").values_list("by", "at"))
     approvals = [
         ApprovalRow(
@@ -119,6 +123,7 @@ def one(*, proposal_id: int, at: datetime, environment: str | None = None) -> Pr
         content=proposal.content,
         changes=tuple(differences(base, proposal.content)),
         meanwhile=meanwhile,
+        conflicts=conflicts,
         problems=tuple(checks.problems(proposal.content, at=at)) if row.open else (),
         contributors=tuple(contributed),
         approvals=tuple(approvals),
@@ -129,6 +134,12 @@ def one(*, proposal_id: int, at: datetime, environment: str | None = None) -> Pr
 def belongs(*, proposal_id: int, environment: str) -> bool:
     """Say whether an environment has this proposal. One query."""
     return Proposal.objects.filter(pk=proposal_id, environment__name=environment).exists()
+
+
+def with_content(*, proposal_id: int, environment: str) -> tuple[ProposalRow, Mapping[str, Any]] | None:
+    """Return a proposal and its content, None where the environment has no such. One query."""
+    proposal = _found().filter(pk=proposal_id, environment__name=environment).first()
+    return None if proposal is None else (_row(proposal), proposal.content)
 
 
 def content(*, proposal_id: int) -> Mapping[str, Any]:

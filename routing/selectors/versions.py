@@ -41,9 +41,9 @@ class VersionDetail:
     changes: tuple[str, ...]  # against its base, in plain words
 
 
-def newest(*, environment: str, limit: int, before: int | None = None) -> list[VersionRow]:
-    """Return versions with a number under `before`, the latest first, without their contents. One query."""
-    found = _versions().filter(environment__name=environment).defer("canonical")
+def newest(*, environment: str, limit: int, before: int | None = None, over: int = 0) -> list[VersionRow]:
+    """Return versions with a number under `before` and over `over`, the latest first, without contents. One query."""
+    found = _versions().filter(environment__name=environment, number__gt=over).defer("canonical")
     if before is not None:
         found = found.filter(number__lt=before)
     return [_row(version) for version in found.order_by("-number")[:limit]]
@@ -74,6 +74,12 @@ def content_of(*, environment: str, number: int | None) -> Mapping[str, Any]:
     """Return a version's content; an empty one for None or a version that there is not. At most one query."""
     version = None if number is None else _found(environment, number)
     return NOTHING if version is None else document.parse(bytes(version.canonical))
+
+
+def with_content(*, environment: str, number: int) -> tuple[VersionRow, Mapping[str, Any]] | None:
+    """Return a version and its content, None where there is no such. One query."""
+    version = _found(environment, number)
+    return None if version is None else (_row(version), document.parse(bytes(version.canonical)))
 
 
 def compared(*, environment: str, before: int, after: int) -> tuple[str, ...] | None:

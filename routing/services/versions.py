@@ -21,10 +21,10 @@ _LINES_TOLD = 10
 class StaleDraft(Conflict):
     """Another version went live after this proposal was started; nothing changed. `changes` says what it changed."""
 
-    def __init__(self, message: str, changes: list[str]) -> None:
+    def __init__(self, message: str, changes: list[str], advice: str = "") -> None:
         told = "; ".join(changes[:_LINES_TOLD]) or "nothing in the rules themselves"
         more = f"; and {len(changes) - _LINES_TOLD} more" if len(changes) > _LINES_TOLD else ""
-        super().__init__(f"{message} What changed meanwhile: {told}{more}.")
+        super().__init__(f"{message} What changed meanwhile: {told}{more}.{advice}")
         self.changes = changes
 
 
@@ -96,7 +96,7 @@ def demand_ready(proposal: Proposal, environment: Environment) -> tuple[bytes, s
     approval = proposal.approvals.filter(sha256=document.sha256(canonical)).order_by("-id").first()
     if approval is None or document.sha256(canonical) != bytes(proposal.sha256):
         raise NotApproved(f"{proposal.title} has another content than the one that was approved.")
-    _compare(environment, proposal.base_version)
+    _compare(environment, proposal.base_version, " Bring the draft up to date with it, then have it approved.")
     return canonical, approval.by
 
 
@@ -137,7 +137,7 @@ def _locked(environment_id: int) -> Environment:
     return Environment.objects.select_for_update().get(pk=environment_id)
 
 
-def _compare(environment: Environment, base: int | None) -> None:
+def _compare(environment: Environment, base: int | None, advice: str = "") -> None:
     if environment.live_version == base:
         return
     live = Version.objects.get(environment=environment, number=environment.live_version or 0)
@@ -146,6 +146,7 @@ def _compare(environment: Environment, base: int | None) -> None:
         f"{live.published_by} published version {live.number} ({live.title}) in {environment.name} after this was "
         f"started from {'nothing' if base is None else f'version {base}'}.",
         differences(before, document.parse(bytes(live.canonical))),
+        advice,
     )
 
 

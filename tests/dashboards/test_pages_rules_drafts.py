@@ -201,21 +201,18 @@ def test_all_that_is_in_the_way_is_shown_at_once_and_leads_to_its_rule(client):
     assert draft.state == "draft"
 
 
-def test_a_draft_that_another_version_overtook_says_which_and_offers_a_new_one(client):
+def test_a_draft_that_another_version_overtook_says_which_and_how_it_goes_on(client):
     draft = draft_of(title="mine")
     version_of(make_content(make_rule(title="theirs")), title="the other one")
     signed_in(client, "engineer")
 
     page = client.get(at(draft)).content.decode()
-    answer = client.post(f"{PRODUCTION}drafts/new/", {"title": "mine"})
 
     assert "Another version went live since this was started" in page
     assert "the other one" in page
     assert "published by publisher@example.com" in page
     assert "Rule code-high added" in page
-    fresh = Proposal.objects.latest("id")
-    assert answer["Location"] == at(fresh)
-    assert (fresh.base_version, fresh.title) == (1, "mine")
+    assert f'href="{at(draft, "rebase/")}"' in page
 
 
 def test_publishing_what_was_overtaken_says_what_went_live_and_publishes_nothing(client):

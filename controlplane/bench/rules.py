@@ -1,7 +1,7 @@
-"""What a poll and a decision cost: 304s of the web process against a callable that does nothing, and our evaluator.
+"""What a poll and a decision cost: the web process against callables that do nothing, and our evaluator.
 
-Both callables run under the same Granian with the settings of the web process, and are asked in turn by the same
-client, so that a slow second of the machine hits both.
+All callables run under the same Granian with the settings of the web process, and are asked in turn by the same client,
+so that a slow second of the machine hits each of them.
 """
 
 from __future__ import annotations
@@ -9,13 +9,17 @@ from __future__ import annotations
 import http.client
 import json
 import random
+import socket
 import statistics
 import subprocess
 import sys
 import time
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Any
 
 from django.utils import timezone
@@ -43,52 +47,118 @@ DECISIONS = 20_000
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Served:
+    """The web process with 500 rules in force, and what gateways ask of it."""
+
+    port: int
+    unchanged: bytes  # the request of one that has them
+    first: bytes  # and of one that has nothing
+
+
 def measure(*, rounds: int) -> list[Figure]:
-    return [_polls(rounds=rounds), _decisions()]
+    return [*_polls(rounds=rounds), _decisions()]
 
 
-def _polls(*, rounds: int) -> Figure:
+@contextmanager
+def serving() -> Iterator[Served]:
+    """Serve rules as they are served to gateways; their key is new each time, the rules are put in force once."""
     now = timezone.now()
     key = gateways.create_key(
         name="bench rules", gateway="bench", environment=ENVIRONMENT, scopes=["rules:read"], by="manage.py bench",
         at=now,
     )  # fmt: skip
     _publish(now)
-    served: list[float] = []
-    nothing: list[float] = []
+    tag = loading.served(loading.pointers(environment=ENVIRONMENT)[0]).tag
+    asks = (
+        f"GET /api/v1/rules/{ENVIRONMENT} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {key}\r\n"
+        "Accept-Encoding: gzip\r\nUser-Agent: bench\r\n"
+    )
+    with _callable(WEB.command[-1]) as port:
+        houses.until(lambda: houses.answers(port), "the web process to answer")
+        yield Served(
+            port=port, unchanged=f"{asks}If-None-Match: {tag}\r\n\r\n".encode(), first=f"{asks}\r\n".encode()
+        )  # fmt: skip
+
+
+@contextmanager
+def _callable(target: str, **environment: str) -> Iterator[int]:
+    """Run a callable with the settings of the web process."""
+    port = houses.free_port()
+    argv = WEB.argv(host="127.0.0.1", port=port, data=str(Path.cwd()))
+    with houses.running([*argv[:-1], target], environment=environment):
+        yield port
+
+
+def _polls(*, rounds: int) -> list[Figure]:
     with ExitStack() as stack:
-        ports = []
-        for target in (WEB.command[-1], "controlplane.bench.nothing:application"):
-            ports.append(houses.free_port())
-            argv = WEB.argv(host="127.0.0.1", port=ports[-1], data=str(Path.cwd()))
-            stack.enter_context(houses.running([*argv[:-1], target]))
-        front, empty = ports
-        houses.until(lambda: houses.answers(front), "the web process to answer")
-        houses.until(lambda: _status(empty, "/") == 304, "the callable that does nothing")
-        tag = loading.served(loading.pointers(environment=ENVIRONMENT)[0]).tag
-        request = (
-            f"GET /api/v1/rules/{ENVIRONMENT} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {key}\r\n"
-            f"Accept-Encoding: gzip\r\nIf-None-Match: {tag}\r\nUser-Agent: bench\r\n\r\n"
-        ).encode()
-        busy = 0.0
-        for port in ports:
-            _ask(port, request, seconds=0.5)  # warm
-        for _ in range(max(rounds, 3)):
-            for port, rates in ((front, served), (empty, nothing)):
-                found = _ask(port, request, seconds=SECONDS)
-                rates.append(found["rate"])
-                busy = max(busy, found["busy"])
-    ratios = [one / other for one, other in zip(served, nothing, strict=True)]
+        served = stack.enter_context(serving())
+        nothing = stack.enter_context(_callable("controlplane.bench.nothing:application"))
+        houses.until(lambda: _status(nothing, "/") == 304, "the callable that does nothing")
+        answered = stack.enter_context(NamedTemporaryFile())
+        body = _body(served)
+        answered.write(body)
+        answered.flush()
+        same = stack.enter_context(
+            _callable("controlplane.bench.nothing:the_same_bytes", TOLLKEEPER_BENCH_BODY=answered.name)
+        )
+        houses.until(lambda: _status(same, "/") == 200, "the callable that answers the same bytes")
+        return [
+            _ratio(
+                "rules 304 with a key checked, against a callable that does nothing",
+                (served.port, nothing), served.unchanged, status=304, rounds=rounds, limit=0.5, aim=0.75,
+            ),
+            _ratio(
+                f"rules 200 with gzip ({len(body):,} bytes), against a callable with the same bytes",
+                (served.port, same), served.first, status=200, rounds=rounds,
+            ),
+        ]  # fmt: skip
+
+
+def _ratio(
+    what: str,
+    ports: tuple[int, int],
+    request: bytes,
+    *,
+    status: int,
+    rounds: int,
+    limit: float | None = None,
+    aim: float | None = None,
+) -> Figure:
+    """Ask both in turn; how much of what the second answers does the first?"""
+    rates: tuple[list[float], list[float]] = ([], [])
+    busy = 0.0
+    for port in ports:
+        ask(port, request, seconds=0.5, status=status)  # warm
+    for _ in range(max(rounds, 3)):
+        for port, found in zip(ports, rates, strict=True):
+            asked = ask(port, request, seconds=SECONDS, status=status)
+            found.append(asked["rate"])
+            busy = max(busy, asked["busy"])
+    ratios = [one / other for one, other in zip(*rates, strict=True)]
+    ours, others = map(statistics.median, rates)
     return Figure(
-        what="rules 304 with a key checked, against a callable that does nothing",
+        what=what,
         value=statistics.median(ratios),
         unit="",
-        limit=0.5,
-        aim=0.75,
+        limit=limit,
+        aim=aim,
         better="more",
-        note=f"{statistics.median(served):,.0f} of {statistics.median(nothing):,.0f} polls per second; "
-        f"ratios {', '.join(f'{ratio:.3f}' for ratio in ratios)}; the client used {busy:.0%} of its core at most",
+        note=f"{ours:,.0f} of {others:,.0f} polls per second; ratios {', '.join(f'{ratio:.3f}' for ratio in ratios)}; "
+        f"the client used {busy:.0%} of its core at most",
     )
+
+
+def _body(served: Served) -> bytes:
+    """Return the bytes that a gateway gets that has nothing yet."""
+    with socket.create_connection(("127.0.0.1", served.port), timeout=10) as one:
+        one.sendall(served.first)
+        answer = http.client.HTTPResponse(one)
+        answer.begin()
+        body = answer.read()
+    if answer.status != 200 or answer.getheader("Content-Encoding") != "gzip":
+        raise RuntimeError(f"not the answer that is measured: {answer.status} {answer.getheaders()}")
+    return body
 
 
 def _decisions() -> Figure:
@@ -117,7 +187,9 @@ def _decisions() -> Figure:
 
 
 def _publish(now: datetime) -> None:
-    """Put 500 rules in force, as rows: what it takes to get there is measured elsewhere."""
+    """Put 500 rules in force, as rows: what it takes to get there is measured elsewhere. Safe to repeat."""
+    if Environment.objects.filter(name=ENVIRONMENT).exists():
+        return
     content = {name: _document(random.Random(1))[name] for name in document.CONTENT}  # noqa: S311
     canonical = document.canonical(content)
     environment = Environment.objects.create(name=ENVIRONMENT, created_at=now)
@@ -203,9 +275,13 @@ def _context(rng: random.Random) -> dict[str, Any]:
     }
 
 
-def _ask(port: int, request: bytes, *, seconds: float) -> dict[str, float]:
+def ask(port: int, request: bytes, *, seconds: float, status: int = 304) -> dict[str, float]:
+    """Ask a server the same over and over; returns the `rate` per second, and how `busy` the client was."""
     done = subprocess.run(  # noqa: S603 (our own commands)
-        [sys.executable, "-m", "controlplane.bench.load", "127.0.0.1", str(port), str(seconds), str(CONNECTIONS)],
+        [
+            sys.executable, "-m", "controlplane.bench.load", "127.0.0.1", str(port), str(seconds), str(CONNECTIONS),
+            str(status),
+        ],
         input=request, capture_output=True, check=False,
     )  # fmt: skip
     if done.returncode:

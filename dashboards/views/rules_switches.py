@@ -35,7 +35,7 @@ from usage.selectors.elsewhere import Compared
 PER_PAGE = 25
 NO_REASON = "taken back in the console"
 USUAL_MINUTES = 30
-MOST_IN_A_FILE = 5000
+MOST_IN_A_FILE = 1000
 NOT_KNOWN = "not known"
 
 
@@ -230,7 +230,7 @@ def _move_shown(move: Move) -> MoveShown:
 
 @page("rules.read")
 def download(request: HttpRequest, environment: str) -> HttpResponse:
-    """Send the history as CSV, every digit, the latest first; 5,000 words at most."""
+    """Send the history as CSV, every digit, the latest first; 1,000 words at most."""
     found_environment(environment)
     now = timezone.now()
     response = HttpResponse(

@@ -116,8 +116,12 @@ def _spans(
     """Cut the time of the words that are asked for wherever any word begins or ends; return who holds in each piece."""
     instants = sorted({min(instant, at) for word in every for instant in (word.since, word.ended_at)})
     spans, holding = [], []
+    held: list[SwitchRow] = []
+    coming = sorted(every, key=lambda word: word.since, reverse=True)
     for starts_at, ends_at in pairwise(instants):
-        held = [word for word in every if word.holds(starts_at)]
+        while coming and coming[-1].since <= starts_at:
+            held.append(coming.pop())
+        held = [word for word in held if word.holds(starts_at)]
         if any(word.id in asked for word in held):
             spans.append(Span(starts_at, ends_at))
             holding.append(held)

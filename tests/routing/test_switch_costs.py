@@ -18,6 +18,7 @@ from tests.factories import NOON
 from tests.routing.making import CHEAP, MIDDLE, OPUS, make_content, make_rule, make_version
 from tests.usage import making
 from usage.models import DroppedPartition
+from usage.selectors import world
 from usage.services import jobs
 from usage.services.restating import running
 
@@ -267,3 +268,12 @@ def test_many_words_cost_the_same_few_queries_as_one(django_assert_num_queries):
         found = switch_costs.of(many, at=LATER)
 
     assert sum(cost.total.requests for cost in found.values()) == 12
+
+
+def test_an_offering_that_another_process_met_a_moment_ago_has_its_name_all_the_same():
+    switch = turn()
+    book(went("brand-new@nowhere"))
+    # As it is where the events were booked elsewhere: a book that was read before knows nothing of it.
+    world.current().book.offerings.pop(Offering.objects.get(name="brand-new@nowhere").pk)
+
+    assert [move.offering for move in cost(switch).moves] == ["brand-new@nowhere"]

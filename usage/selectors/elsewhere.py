@@ -96,7 +96,8 @@ def moved(spans: Sequence[Span], *, reason: str, instead: Mapping[Way, str]) -> 
     """Return what became of the requests of these ways, each beside the offering named for it; the most first.
 
     An empty name, or one that the catalogue does not have, is an offering that nobody knows: nothing is compared with
-    it. Prices are those in force when each request happened. Two queries, none for no ways.
+    it. Prices are those in force when each request happened. Two queries, one more
+    where an offering was met a moment ago, none for no ways.
     """
     if not instead:
         return []
@@ -106,8 +107,11 @@ def moved(spans: Sequence[Span], *, reason: str, instead: Mapping[Way, str]) -> 
     for (way, offering, *_), alike in _grouped(_groups(spans, reason, book, offerings.values())).items():
         if way in offerings:
             sums[way, offering] = total([sums[way, offering], _compared(alike, book, offerings[way])])
+    # Offerings that another process met a moment ago are not in a book that was read before.
+    unmet = [offering for _, offering in sums if offering not in book.offerings]
+    met = world.offering_facts(unmet) if unmet else {}
     found = [
-        Moved(way=way, offering=book.offerings[offering].name, **_values(one))
+        Moved(way=way, offering=(book.offerings.get(offering) or met[offering]).name, **_values(one))
         for (way, offering), one in sums.items()
         if one.requests or one.cost_usd
     ]
@@ -116,15 +120,20 @@ def moved(spans: Sequence[Span], *, reason: str, instead: Mapping[Way, str]) -> 
 
 def total(parts: Iterable[Compared]) -> Compared:
     """Add up, exactly."""
-    counts: dict[str, int] = defaultdict(int)
-    money: dict[str, int] = defaultdict(int)
-    for part in parts:
-        for name, value in _values(part).items():
-            if isinstance(value, Decimal):
-                money[name] += atto(value)
-            else:
-                counts[name] += value
-    return Compared(**counts, **{name: usd(value) for name, value in money.items()})
+    every = list(parts)
+    return Compared(
+        requests=sum(one.requests for one in every),
+        tokens=sum(one.tokens for one in every),
+        cost_usd=_added(one.cost_usd for one in every),
+        unpriced_requests=sum(one.unpriced_requests for one in every),
+        compared_requests=sum(one.compared_requests for one in every),
+        compared_usd=_added(one.compared_usd for one in every),
+        instead_usd=_added(one.instead_usd for one in every),
+    )
+
+
+def _added(amounts: Iterable[Decimal]) -> Decimal:
+    return usd(sum(map(atto, amounts)))
 
 
 def _values(one: Compared) -> dict[str, Any]:
@@ -220,6 +229,6 @@ def _groups(spans: Sequence[Span], reason: str, book: Book, offerings: Iterable[
     with connection.cursor() as cursor:
         cursor.execute(sql, parameters)
         return [
-            _Group(Way._make(row[:4]), *row[4:10], atto(row[10]), tuple(map(int, row[11:])))
+            _Group._make([Way._make(row[:4]), *row[4:10], atto(row[10]), tuple(map(int, row[11:]))])
             for row in cursor.fetchall()
         ]

@@ -6,6 +6,7 @@ with `.env.example`.
 
 from __future__ import annotations
 
+import base64
 import os
 from collections.abc import Mapping
 
@@ -65,6 +66,19 @@ class Environment:
         if number < at_least:
             raise BadEnvironment(name, f"should be at least {at_least}, not {number}")
         return number
+
+    def key(self, name: str, default: str = "", *, size: int = 32) -> bytes | None:
+        """Return the bytes that the value is the base64 of, in either alphabet; None for an empty one."""
+        value = self.text(name, default)
+        if not value:
+            return None
+        try:
+            key = base64.b64decode(value.replace("-", "+").replace("_", "/"), validate=True)
+        except ValueError:
+            key = b""
+        if len(key) != size:  # the value is not repeated: it may be nearly right
+            raise BadEnvironment(name, f"should be {size} bytes in base64")
+        return key
 
     def url(self, name: str, schemes: tuple[str, ...], default: str | None = None) -> str:
         value = self.text(name, default)

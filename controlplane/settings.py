@@ -23,6 +23,8 @@ env = Environment(defaults=discovery.defaults(DATA_DIR))
 
 SECRET_KEY = env.text("TOLLKEEPER_SECRET_KEY")
 ENCRYPTION_KEYS = env.words("TOLLKEEPER_ENCRYPTION_KEYS")  # Fernet keys; the first encrypts, all decrypt
+# The seed of the Ed25519 key that rules are signed with; without one they are not signed.
+SIGNING_KEY = env.key("TOLLKEEPER_SIGNING_KEY", "")
 DEBUG = env.flag("TOLLKEEPER_DEBUG", False)
 ALLOWED_HOSTS = env.words("TOLLKEEPER_ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]")
 BASE_URL = env.url("TOLLKEEPER_BASE_URL", ("http", "https"), "http://127.0.0.1:8000").rstrip("/")

@@ -1,4 +1,4 @@
-"""`GET rules/{environment}` as Django answers it: where the callable in front passes a poll on, and without one."""
+"""`GET rules/{environment}` as Django answers it, where the callable in front passes a poll on, and the signing key."""
 
 from __future__ import annotations
 
@@ -8,13 +8,17 @@ from django.http import HttpResponse
 from django.utils import timezone
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
+from rest_framework import serializers
 from rest_framework.request import Request
+from rest_framework.response import Response
 
 from core.access import Caller
 from core.api_views import Api
-from routing.serving import documents, loading, reports
+from core.errors import NotFound
+from routing.serving import documents, loading, reports, signing
 from routing.serving.documents import Served
 from routing.serving.shelf import SHELF
+from routing.serving.waiting import LONGEST_SECONDS
 
 _VERSION_AND_REVISION = "written `<version>.<revision>`, as in the ETag"
 _REPORT = {
@@ -47,9 +51,27 @@ class RulesApi(Api):
         operation_id="rules_read",
         description="The document of specification 1 with its state. Send the `ETag` back in `If-None-Match`: 304 says "
         "that you have these rules. Keep what you have on any answer but 200. The query parameters tell the console "
-        "how the gateway is; what is not understood there is passed over.",
+        "how the gateway is; what is not understood there is passed over. With `Prefer: wait=N` a poll that has what "
+        "is in force is answered once that changes, or after N seconds. `Preference-Applied` says that it may wait "
+        "here: ask again at once. Without it nothing waits here now: ask again when you would without waiting.",
         parameters=[
             OpenApiParameter("If-None-Match", str, OpenApiParameter.HEADER, description="ETags of what you have."),
+            OpenApiParameter(
+                "Prefer",
+                str,
+                OpenApiParameter.HEADER,
+                description=f"`wait=N`: for how many seconds you would wait, {LONGEST_SECONDS} at most.",
+            ),
+            OpenApiParameter(
+                "Preference-Applied", str, OpenApiParameter.HEADER, response=True, description="`wait=N`."
+            ),
+            OpenApiParameter(
+                "Tollkeeper-Signature",
+                str,
+                OpenApiParameter.HEADER,
+                response=[200],
+                description="`ed25519=BASE64; keyid=ID` of the uncompressed body, where rules are signed here.",
+            ),
             *(OpenApiParameter(name, str, description=said) for name, said in _REPORT.items()),
         ],
         responses={
@@ -78,6 +100,28 @@ class RulesApi(Api):
             accept_encoding=request.headers.get("Accept-Encoding"),
         )
         return HttpResponse(answer.body, status=answer.status, headers=dict(answer.headers))
+
+
+class SigningKeyApi(Api):
+    """The public key of what is signed here."""
+
+    actions: ClassVar[dict[str, str]] = {"GET": loading.ACTION}
+
+    class Output(serializers.Serializer):
+        algorithm = serializers.CharField()
+        keyid = serializers.CharField(help_text="As in the signature: 16 characters of the SHA-256 of the public key.")
+        public_key = serializers.CharField(help_text="Its 32 bytes in base64.")
+
+    @extend_schema(
+        summary="The key that rules are signed with", operation_id="signing_key_read", tags=["rules"], responses=Output,
+        description="For setting a gateway up. A gateway that asks for it beside the rules learns only that both came "
+        "from the same place.",
+    )  # fmt: skip
+    def get(self, request: Request) -> Response:
+        signer = signing.signer()
+        if signer is None:
+            raise NotFound("Rules are not signed here.")
+        return Response({"algorithm": "ed25519", "keyid": signer.key_id, "public_key": signer.public_base64})
 
 
 def _in_force(environment: str) -> Served | None:

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import ClassVar
 
-from django.http import HttpResponseBase
+from django.http import HttpResponse
 from django.utils import timezone
-from django.utils.cache import get_conditional_response
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.utils import OpenApiResponse, extend_schema
 from rest_framework import serializers, status
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from core.api import InstantField, PageQuery, acting_as, body, page_of, paged, read_cursor
 from core.api_views import Api
-from routing.api_parts import VersionOutput, version_detail, version_row
-from routing.rules import document
+from core.errors import NotFound
+from routing.api_parts import VersionOutput, version_row
 from routing.selectors import versions
 from routing.services import versions as publishing
+from routing.serving import documents, loading
 
 
 class FrozenOutput(serializers.Serializer):
@@ -67,19 +66,24 @@ class VersionApi(Api):
     actions: ClassVar[dict[str, str]] = {"GET": "rules.read"}
 
     @extend_schema(
-        summary="A published version", operation_id="versions_retrieve", tags=["rules"], responses=FrozenOutput
+        summary="A published version",
+        operation_id="versions_retrieve",
+        tags=["rules"],
+        responses={200: FrozenOutput, 304: OpenApiResponse(description="You have it.")},
+        description="The last members are those of the canonical bytes as they are stored: written without spaces, in "
+        "the order of their names, `sha256` is theirs. Caches of whoever asked may keep it for ever.",
     )
-    def get(self, request: Request, environment: str, number: int) -> HttpResponseBase:
-        found = version_detail(environment, number)
-        row = asdict(found.row)
-        row.pop("live")
-        headers = {"ETag": f'"{found.row.sha256}"', "Cache-Control": "private, max-age=31536000, immutable"}
-        whole = Response(
-            FrozenOutput(row | {"spec": document.SPEC, "version": row.pop("number"), **found.content}).data,
-            headers=headers,
+    def get(self, request: Request, environment: str, number: int) -> HttpResponse:
+        found = loading.published(environment=environment, number=number)
+        if found is None:
+            raise NotFound(f"There is no version {number} of {environment}.")
+        answer = documents.respond(
+            found,
+            path=request.path,
+            if_none_match=request.headers.get("If-None-Match"),
+            accept_encoding=request.headers.get("Accept-Encoding"),
         )
-        answer = get_conditional_response(request._request, etag=headers["ETag"], response=whole)
-        return whole if answer is None else answer
+        return HttpResponse(answer.body, status=answer.status, headers=dict(answer.headers))
 
 
 class RollbackApi(Api):

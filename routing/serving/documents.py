@@ -12,16 +12,25 @@ what it keeps under another one.
 from __future__ import annotations
 
 import gzip
+import hashlib
 import json
 import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
+from typing import Any
 
 JSON_TYPE = "application/json"
 PROBLEM_TYPE = "application/problem+json"
 # May be kept by whoever asked, and never used without asking again: rules are in force now or not at all.
 CACHE_CONTROL = "private, no-cache"
+VARY = "Accept-Encoding"
+# A published version never changes. Private, since it is for whoever has a key: caches that are shared and do not ask
+# for one (several keep to no `Vary` but that of encodings) would hand rules to strangers.
+CACHE_CONTROL_FOREVER = "private, max-age=31536000, immutable"
+VARY_FOREVER = "Accept-Encoding, Authorization, Cookie, X-API-Key"
+SIGNATURE = "tollkeeper-signature"
 # As routing.selectors.state has it where nothing is exceeded and nothing is off: for a version without a revision yet.
 EMPTY_STATE = b'{"budgets":[],"canary":null,"orders":{},"switches":[]}'
 
@@ -43,42 +52,48 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Served:
-    """One document, whole: whatever a poll may be answered with is made already."""
+class Whole:
+    """Bytes with all that they may be answered with, made already."""
 
-    environment: str
-    version: int
-    revision: int
+    tag: str
+    compressed_tag: str
     plain: bytes
     compressed: bytes
-    # Kept ready, since nearly every poll ends with one of them.
-    given: tuple[int, int]  # version and revision, as polls note them
     plain_headers: Headers
     compressed_headers: Headers
     unchanged: dict[str, Answer]  # by the tag that matched
 
-    @property
-    def tag(self) -> str:
-        return f'"{self.version}.{self.revision}"'
 
-    @property
-    def compressed_tag(self) -> str:
-        return f'"{self.version}.{self.revision}-gzip"'
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Served(Whole):
+    """The document of an environment."""
+
+    environment: str
+    version: int
+    revision: int
+    given: tuple[int, int]  # version and revision, as polls note them
 
 
 def build(
-    *, environment: str, version: int, published_at: datetime, content: bytes, revision: int, state: bytes | None
+    *,
+    environment: str,
+    version: int,
+    published_at: datetime,
+    content: bytes,
+    revision: int,
+    state: bytes | None,
+    sign: Callable[[bytes], str] | None = None,
 ) -> Served:
     """Put a document together from canonical bytes, without reading them.
 
     `content` is an object with `rules`, `default` and `offerings`; `state` an object without `revision`, None for an
-    environment that has no state revision yet.
+    environment that has no state revision yet; `sign` gives the value of the signature's header.
 
     Raises:
         ValueError: `content` or `state` is not an object with members.
     """
     head = json.dumps(
-        {"spec": 1, "environment": environment, "version": version, "published_at": _instant(published_at)},
+        {"spec": 1, "environment": environment, "version": version, "published_at": instant(published_at)},
         separators=(",", ":"),
     ).encode()
     plain = b"".join(
@@ -91,28 +106,63 @@ def build(
             b"}}",
         )
     )
-    compressed = gzip.compress(plain, _GZIP_LEVEL, mtime=0)
-    tag, compressed_tag = f'"{version}.{revision}"', f'"{version}.{revision}-gzip"'
     return Served(
         environment=environment,
         version=version,
         revision=revision,
         given=(version, revision),
-        plain=plain,
-        compressed=compressed,
-        plain_headers=[("content-type", JSON_TYPE), ("content-length", str(len(plain))), *_validators(tag)],
-        compressed_headers=[
-            ("content-type", JSON_TYPE),
-            ("content-encoding", "gzip"),
-            ("content-length", str(len(compressed))),
-            *_validators(compressed_tag),
-        ],
-        unchanged={each: Answer(304, _validators(each), b"") for each in (tag, compressed_tag)},
+        **_whole(
+            plain,
+            opaque=f"{version}.{revision}",
+            vary=VARY,
+            cache_control=CACHE_CONTROL,
+            signature=sign and sign(plain),
+        ),
     )
 
 
+def published(*, about: Mapping[str, Any], content: bytes) -> bytes:
+    """Return the bytes of a version at its own address: what is known of it, then the members of its canonical bytes.
+
+    Raises:
+        ValueError: `content` is not an object with members.
+    """
+    head = json.dumps(about, ensure_ascii=False, separators=(",", ":")).encode()
+    return b"".join((head[:-1], b",", _members(content), b"}"))
+
+
+@lru_cache(maxsize=8)
+def forever(plain: bytes, *, signature: str | None) -> Whole:
+    """Make what bytes that never change are answered with. Their tag is their own hash."""
+    opaque = hashlib.sha256(plain).hexdigest()
+    return Whole(
+        **_whole(plain, opaque=opaque, vary=VARY_FOREVER, cache_control=CACHE_CONTROL_FOREVER, signature=signature)
+    )
+
+
+def _whole(plain: bytes, *, opaque: str, vary: str, cache_control: str, signature: str | None) -> dict[str, Any]:
+    compressed = gzip.compress(plain, _GZIP_LEVEL, mtime=0)
+    tag, compressed_tag = f'"{opaque}"', f'"{opaque}-gzip"'
+    kept = {each: [("etag", each), ("vary", vary), ("cache-control", cache_control)] for each in (tag, compressed_tag)}
+    signed = [] if signature is None else [(SIGNATURE, signature)]
+    return {
+        "tag": tag,
+        "compressed_tag": compressed_tag,
+        "plain": plain,
+        "compressed": compressed,
+        "plain_headers": [
+            ("content-type", JSON_TYPE), ("content-length", str(len(plain))), *kept[tag], *signed,
+        ],
+        "compressed_headers": [
+            ("content-type", JSON_TYPE), ("content-encoding", "gzip"), ("content-length", str(len(compressed))),
+            *kept[compressed_tag], *signed,
+        ],
+        "unchanged": {each: Answer(304, headers, b"") for each, headers in kept.items()},
+    }  # fmt: skip
+
+
 def respond(
-    served: Served | None, *, path: str, if_none_match: str | None, accept_encoding: str | None, head: bool = False
+    served: Whole | None, *, path: str, if_none_match: str | None, accept_encoding: str | None, head: bool = False
 ) -> Answer:
     """Answer a poll: 200 with the plain or the compressed bytes, 304, or 404 where there is no version.
 
@@ -176,15 +226,12 @@ def _members(canonical: bytes) -> bytes:
     return canonical[1:-1]
 
 
-def _validators(tag: str) -> Headers:
-    return [("etag", tag), ("vary", "Accept-Encoding"), ("cache-control", CACHE_CONTROL)]
-
-
-def _instant(value: datetime) -> str:
+def instant(value: datetime) -> str:
+    """Write an instant as documents have it."""
     return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
-def _matching(served: Served, if_none_match: str, accept_encoding: str | None) -> str | None:
+def _matching(served: Whole, if_none_match: str, accept_encoding: str | None) -> str | None:
     """Return the tag of ours that a list names, compared weakly (RFC 9110, 13.1.2)."""
     wanted = served.compressed_tag if takes_gzip(accept_encoding) else served.tag
     if if_none_match.strip() == "*":

@@ -14,7 +14,7 @@ import pytest
 from controlplane.env import BadEnvironment, Environment
 
 ROOT = Path(__file__).resolve().parents[2]
-HELPERS = {"text", "words", "flag", "integer", "url"}
+HELPERS = {"text", "words", "flag", "integer", "key", "url"}
 
 
 def read_by_settings() -> dict[str, str | None]:
@@ -92,6 +92,7 @@ def test_nothing_but_the_helpers_reads_the_environment_in_settings():
     [
         ("TOLLKEEPER_MAX_BODY_BYTES", "lots", "TOLLKEEPER_MAX_BODY_BYTES: should be a whole number, not 'lots'\n"),
         ("DATABASE_URL", "mysql://db/x", "DATABASE_URL: should start with one of postgres:, postgresql:\n"),
+        ("TOLLKEEPER_SIGNING_KEY", "c2hvcnQ=", "TOLLKEEPER_SIGNING_KEY: should be 32 bytes in base64\n"),
     ],
 )
 def test_a_bad_value_stops_the_start_with_one_sentence_that_names_the_variable(variable, value, says):
@@ -127,6 +128,19 @@ def test_a_number_below_its_least_value_is_refused():
     assert Environment({"X": "3"}).integer("X", 9, at_least=3) == 3
     with pytest.raises(BadEnvironment, match="X: should be at least 3, not 2"):
         Environment({"X": "2"}).integer("X", 9, at_least=3)
+
+
+@pytest.mark.parametrize("value", ["-_8" + "A" * 40 + "=", "+/8" + "A" * 40 + "="])
+def test_a_key_is_read_from_either_base64(value):
+    assert Environment({"X": value}).key("X") == b"\xfb\xff" + bytes(30)
+
+
+@pytest.mark.parametrize("value", ["A" * 42 + "==", "A" * 44, "A" * 43, "not base64", "ü" * 44])
+def test_a_key_that_is_none_is_refused_without_being_repeated(value):
+    with pytest.raises(BadEnvironment) as refused:
+        Environment({"X": value}).key("X")
+
+    assert str(refused.value) == "X: should be 32 bytes in base64"
 
 
 def test_words_are_separated_by_commas_and_trimmed():

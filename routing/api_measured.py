@@ -32,14 +32,16 @@ class OrderTargetOutput(serializers.Serializer):
     failed = serializers.IntegerField()
     price = serializers.IntegerField(help_text="Points, of 10000.")
     latency = serializers.IntegerField(help_text="Points, of 10000.")
-    errors = serializers.IntegerField(help_text="Points, of 10000.")
+    errors = serializers.IntegerField(  # type: ignore[assignment]  # the metaclass takes it out of the class
+        help_text="Points, of 10000."
+    )
     score = serializers.IntegerField(help_text="The points by the rule's weights, of 10000; the more the better.")
 
 
 class WeightsOutput(serializers.Serializer):
     price = serializers.IntegerField()
     latency = serializers.IntegerField()
-    errors = serializers.IntegerField()
+    errors = serializers.IntegerField()  # type: ignore[assignment]
 
 
 class OrderOutput(serializers.Serializer):

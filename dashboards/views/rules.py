@@ -15,6 +15,7 @@ from dashboards.selectors import rules as page_of
 from dashboards.views.access import page
 from dashboards.views.rules_measured import measured
 from dashboards.views.rules_shown import (
+    RuleShown,
     default_of,
     found_environment,
     held_of,
@@ -43,7 +44,8 @@ def environment(request: HttpRequest, environment: str) -> HttpResponse:
         raise Http404("There is no such environment.")
     day = today(request)
     version = found.version
-    shown, default = [], None
+    shown: list[RuleShown] = []
+    default = None
     if version:
         shown, default = measured(
             request, rules_of(version.content, today=day), default_of(version.content, today=day),

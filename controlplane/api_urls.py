@@ -12,6 +12,7 @@ from catalog import api_prices as prices
 from routing import api_comparing as comparing
 from routing import api_decide as deciding
 from routing import api_drafts as drafts
+from routing import api_fleet as fleet
 from routing import api_measured as measured
 from routing import api_reviews as reviews
 from routing import api_schedules as schedules
@@ -102,6 +103,8 @@ urlpatterns = [
     path("rules/<str:environment>/hits", measured.HitsApi.as_view(), name="api-rules-hits"),
     path("rules/<str:environment>/decide", deciding.DecideApi.as_view(), name="api-rules-decide"),
     path("rules/<str:environment>/drafts", drafts.DraftsApi.as_view(), name="api-drafts"),
+    path("rules/<str:environment>/fleet", fleet.FleetApi.as_view(), name="api-fleet"),
+    path("rules/<str:environment>/fleet/instances", fleet.FleetInstancesApi.as_view(), name="api-fleet-instances"),
     path("rules/<str:environment>/drafts/<int:pk>", drafts.DraftApi.as_view(), name="api-draft"),
     path("rules/<str:environment>/drafts/<int:pk>/rebase", drafts.DraftRebaseApi.as_view(), name="api-draft-rebase"),
     path("rules/<str:environment>/drafts/<int:pk>/submit", drafts.DraftSubmitApi.as_view(), name="api-draft-submit"),

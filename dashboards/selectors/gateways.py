@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db import connection
-from django.db.models import F, Q, Sum
+from django.db.models import Q, Sum
 
 from alerts.models import Alert, AlertState
 from catalog.models import Gateway
@@ -16,15 +15,14 @@ from catalog.rules import gateway_settings
 from catalog.rules.gateway_settings import GatewaySettings
 from core.access import ACTIONS
 from core.models import ApiKey
-from routing.models import GatewayPoll, Version
+from routing.selectors import fleet
+from routing.selectors.fleet import Instance, Standing
 from usage.models import Rollup15Min, Source, SourceKind
 from usage.selectors import freshness, receipts
 from usage.selectors.freshness import GatewayFreshness
 from usage.services import silence
 
 DAY = timedelta(hours=24)
-# A poll is written once a minute at least, so an instance that nothing was heard of for longer is gone or cut off.
-ASKING = timedelta(minutes=10)
 MOST_KEYS = 200
 MOST_INSTANCES = 50
 _MAY_FETCH = ACTIONS["rules.read"].scopes
@@ -56,26 +54,6 @@ class KeyRow:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RulesRow:
-    """How a gateway stands with the rules of an environment.
-
-    `live_version` is None where none is in force. `asking` instances asked within the last minutes, `behind` of them
-    have another version than the one in force; `version` is what the one that asked last has by its own word, and
-    `given_version` what it was given. `polled_at` is None where it never asked.
-    """
-
-    environment: str
-    live_version: int | None
-    live_since: datetime | None
-    asking: int
-    behind: int
-    version: int | None
-    given_version: int | None
-    revision: int | None
-    polled_at: datetime | None
-
-
-@dataclass(frozen=True, kw_only=True)
 class GatewayRow:
     """A gateway at a glance. `received` is None where it never sent anything live."""
 
@@ -90,20 +68,7 @@ class GatewayRow:
     silent_alert: int | None  # the alert that tells of its silence, while that lasts
     requests: int  # booked in the last 24 hours
     keys: Sequence[KeyRow]  # those that work, newest first
-    rules: Sequence[RulesRow]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Instance:
-    """What one instance of a gateway last asked for and was given."""
-
-    environment: str
-    name: str
-    version: int | None
-    revision: int | None
-    given_version: int | None
-    given_revision: int | None
-    polled_at: datetime
+    rules: Sequence[Standing]  # by environment; of none where it is retired
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,7 +80,7 @@ class GatewayPage:
 
     row: GatewayRow
     ended: Sequence[KeyRow]  # revoked or expired, newest first
-    instances: Sequence[Instance]
+    instances: Sequence[Instance]  # some, the worst first
     newest_key: int
     formats: Sequence[tuple[str, int, datetime]]
 
@@ -129,7 +94,7 @@ class Listed:
 
 
 def listed(*, at: datetime) -> Listed:
-    """Return all gateways with their keys that work. Eight queries."""
+    """Return all gateways with their keys that work. Seven queries."""
     keys = _keys(Q(revoked_at__isnull=True) & (Q(expires_at__isnull=True) | Q(expires_at__gt=at)))
     rows = _rows(Gateway.objects.order_by("name"), keys, at)
     return Listed(
@@ -139,27 +104,15 @@ def listed(*, at: datetime) -> Listed:
 
 
 def one(*, gateway_id: int, at: datetime) -> GatewayPage | None:
-    """Return one gateway, or None. Ten queries."""
+    """Return one gateway, or None. Nine queries."""
     keys = _keys(Q(gateway_key__gateway=gateway_id))
     rows = _rows(Gateway.objects.filter(pk=gateway_id), keys, at, only=gateway_id)
     if not rows:
         return None
-    polls = GatewayPoll.objects.filter(gateway=gateway_id).order_by("-polled_at", "id")[:MOST_INSTANCES]
     return GatewayPage(
         row=rows[0],
         ended=[key for key in keys if not key.works(at)],
-        instances=[
-            Instance(
-                environment=poll.environment,
-                name=poll.instance,
-                version=poll.version,
-                revision=poll.revision,
-                given_version=poll.given_version,
-                given_revision=poll.given_revision,
-                polled_at=poll.polled_at,
-            )
-            for poll in polls
-        ],
+        instances=fleet.worst(at=at, gateway_id=gateway_id, of_each=MOST_INSTANCES),
         newest_key=max((key.id for key in keys), default=0),
         formats=receipts.formats(gateway_id=gateway_id),
     )
@@ -207,14 +160,12 @@ def _rows(found: Any, keys: Sequence[KeyRow], at: datetime, *, only: int | None 
     )
     booked = Rollup15Min.objects.filter(gateway__in=ids, bucket__gte=at - DAY, bucket__lte=at)
     requests = dict(booked.values("gateway_id").annotate(n=Sum("requests")).values_list("gateway_id", "n"))
-    polled = _polled(ids, at)
-    live = _live()
+    stands: dict[int, list[Standing]] = {}
+    for standing in fleet.standings(at=at, gateway_ids=ids):
+        stands.setdefault(standing.gateway_id, []).append(standing)
     rows = []
     for gateway in gateways:
         own = [key for key in keys if key.gateway_id == gateway.pk and key.works(at)]
-        # Whoever is retired is not late with anything.
-        asked = polled.get(gateway.pk, {}) if gateway.retired_at is None else {}
-        names = {*asked, *(key.environment for key in own if key.may_fetch_rules)}
         known = gateway_settings.read(gateway.settings)
         # One that tells of all gateways is none of whoever never sent anything, or may be silent.
         watched = gateway.retired_at is None and gateway.pk in received and known.silent_after_minutes > 0
@@ -231,7 +182,7 @@ def _rows(found: Any, keys: Sequence[KeyRow], at: datetime, *, only: int | None 
                 silent_alert=silent.get(gateway.pk, silent.get(None)) if watched else None,
                 requests=int(requests.get(gateway.pk) or 0),
                 keys=own,
-                rules=[_stands(name, asked.get(name), live.get(name)) for name in sorted(names)],
+                rules=stands.get(gateway.pk, []),
             )
         )
     return rows
@@ -241,50 +192,3 @@ def _silent() -> dict[int | None, int]:
     """Return the alerts that tell of gateways' silence, by gateway; that of all of them by None. One query."""
     lasting = Alert.objects.filter(kind=silence.KIND).exclude(state=AlertState.RESOLVED)
     return dict(lasting.order_by("id").values_list("subject_id", "id"))
-
-
-def _stands(environment: str, asked: Mapping[str, Any] | None, live: tuple[int, datetime] | None) -> RulesRow:
-    return RulesRow(
-        environment=environment,
-        live_version=live[0] if live else None,
-        live_since=live[1] if live else None,
-        asking=asked["asking"] if asked else 0,
-        behind=asked["behind"] if asked else 0,
-        version=asked["version"] if asked else None,
-        given_version=asked["given_version"] if asked else None,
-        revision=asked["revision"] if asked else None,
-        polled_at=asked["polled_at"] if asked else None,
-    )
-
-
-def _polled(gateway_ids: Iterable[int], at: datetime) -> dict[int, dict[str, dict[str, Any]]]:
-    """Return by gateway and environment who asks and what the one that asked last has. One query."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            """
-            SELECT p.gateway_id, p.environment,
-                count(*) FILTER (WHERE p.polled_at > %(since)s) AS asking,
-                count(*) FILTER (WHERE p.polled_at > %(since)s AND p.version IS DISTINCT FROM e.live_version) AS behind,
-                (array_agg(p.version ORDER BY p.polled_at DESC, p.id))[1] AS version,
-                (array_agg(p.given_version ORDER BY p.polled_at DESC, p.id))[1] AS given_version,
-                (array_agg(p.revision ORDER BY p.polled_at DESC, p.id))[1] AS revision,
-                max(p.polled_at) AS polled_at
-            FROM routing_gatewaypoll p LEFT JOIN routing_environment e ON e.name = p.environment
-            WHERE p.gateway_id = ANY(%(gateways)s) AND p.polled_at <= %(at)s
-            GROUP BY p.gateway_id, p.environment
-            """,
-            {"since": at - ASKING, "at": at, "gateways": list(gateway_ids)},
-        )
-        names = [column.name for column in cursor.description]
-        found: dict[int, dict[str, dict[str, Any]]] = {}
-        for values in cursor.fetchall():
-            row = dict(zip(names, values, strict=True))
-            found.setdefault(row["gateway_id"], {})[row["environment"]] = row
-    return found
-
-
-def _live() -> dict[str, tuple[int, datetime]]:
-    """Return the version in force of each environment that has one, and since when. One query."""
-    published = Version.objects.filter(number=F("environment__live_version"))
-    rows = published.values_list("environment__name", "number", "published_at")
-    return {name: (number, published_at) for name, number, published_at in rows}

@@ -9,51 +9,13 @@ from datetime import datetime, timedelta
 from django.urls import reverse
 
 from dashboards.forms_gateways import KINDS
-from dashboards.selectors.gateways import GatewayRow, KeyRow, RulesRow
-from dashboards.templatetags.figures import exact, relative
+from dashboards.selectors.gateways import GatewayRow, KeyRow
+from dashboards.templatetags.figures import exact
+from dashboards.views.fleet_words import RulesWords, rules_words
 from usage.selectors.freshness import Lag
 
 _SOON = timedelta(days=14)
 _LAGS = timedelta(minutes=2)  # a body that waits longer than this is not just on its way
-
-
-@dataclass(frozen=True, kw_only=True)
-class RulesWords:
-    """How a gateway stands with the rules of an environment, in words."""
-
-    row: RulesRow
-    tone: str
-    state: str
-    words: str
-
-
-def rules_words(row: RulesRow, now: datetime) -> RulesWords:
-    """Say whether a gateway runs the version in force: by its own word in the last poll, never by what it was given."""
-
-    def told(tone: str, state: str, words: str) -> RulesWords:
-        return RulesWords(row=row, tone=tone, state=state, words=words)
-
-    has = f"v{row.version}" if row.version is not None else "no version"
-    if row.polled_at is None:
-        if row.live_version is None:
-            return told("neutral", "no rules yet", "none are in force, and it never asked")
-        return told("neutral", "never polled", f"v{row.live_version} is in force")
-    asked = relative(row.polled_at, now)
-    if row.live_version is None:
-        return told("neutral", "no rules yet", f"asked {asked}; none are in force")
-    if not row.asking:
-        return told("warning", "silent", f"last asked {asked}, then with {has}; v{row.live_version} is in force")
-    if not row.behind:
-        more = f" by all {row.asking} instances" if row.asking > 1 else ""
-        return told("ok", "up to date", f"v{row.live_version}, asked {asked}{more}")
-    since = f" since {relative(row.live_since, now).removesuffix(' ago')}" if row.live_since else ""
-    if row.asking > 1:
-        words = f"{row.behind} of {row.asking} instances do not run v{row.live_version}, in force{since}"
-    elif row.given_version == row.live_version:
-        words = f"has {has}; was given v{row.live_version} {asked} and has not confirmed it yet"
-    else:
-        words = f"has {has}, asked {asked}; v{row.live_version} is in force{since}"
-    return told("warning", "late", words)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -30,9 +30,10 @@ from core.services import keys
 from dashboards.forms_gateways import PLACES, AnotherKeyForm, ConnectForm, ReasonForm, RotateForm
 from dashboards.selectors import gateways as page_of
 from dashboards.selectors.gateways import GatewayRow, KeyRow
-from dashboards.views import connecting
+from dashboards.views import connecting, fleet_words
 from dashboards.views.access import page
 from dashboards.views.gateway_words import key_line, line_of, silence_words
+from routing.selectors import fleet
 from usage.selectors import freshness
 
 
@@ -46,7 +47,7 @@ def gateways_page(request: HttpRequest) -> HttpResponse:
         "lines": lines,
         "keys": [key_line(key, now=now, grantable=grantable) for row in (*listed.gateways,) for key in row.keys],
         "keys_of_none": [key_line(key, now=now, grantable=grantable) for key in listed.keys_of_none],
-        "late": sum(one.state == "late" for line in lines for one in line.rules),
+        "late": sum(one.row.state in (fleet.BEHIND, fleet.REFUSED) for line in lines for one in line.rules),
         "heard": sum(_heard(row, now) for row in listed.gateways),
         "may_manage": request.user.has_perm("keys.manage"),
         "now": now,
@@ -82,7 +83,7 @@ def _gateway(request: HttpRequest, pk: int, *, form: AnotherKeyForm | None = Non
         "line": line_of(shown.row, now),
         "keys": [key_line(key, now=now, grantable=grantable) for key in shown.row.keys],
         "ended": [key_line(key, now=now, grantable=grantable) for key in shown.ended],
-        "instances": shown.instances,
+        "instances": fleet_words.shown(shown.instances, now),
         "formats": [(name, bodies, last, name == shown.row.accounting_format) for name, bodies, last in shown.formats],
         "places": _places(shown.row),
         "silence": silence_words(shown.row.settings.silent_after_minutes),

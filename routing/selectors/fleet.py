@@ -278,8 +278,7 @@ def of(*, environment: str, at: datetime, of_each: int = 0, limit: int = 1000) -
     rows = standings(at=at, environment=environment)
     shown: dict[int, list[Instance]] = {}
     if of_each and rows:
-        given = {"of_each": of_each, "limit": limit, "states": list(STATES)}
-        for one in _instances(_FOLDED, at=at, environment=environment, given=given):
+        for one in worst(at=at, environment=environment, of_each=of_each, limit=limit):
             shown.setdefault(one.gateway_id, []).append(one)
     return Fleet(
         environment=environment,
@@ -301,6 +300,19 @@ def standings(
     for row in _rows(_GROUPS, at=at, environment=environment, gateway_ids=gateway_ids):
         groups.setdefault((row["gateway_id"], row["environment"]), []).append(row)
     return [_standing(rows) for rows in groups.values()]
+
+
+def worst(
+    *, at: datetime, of_each: int, limit: int = 1000, environment: str | None = None, gateway_id: int | None = None
+) -> list[Instance]:
+    """Return some instances of each gateway: those that need a look first, then those heard of last. One query."""
+    return _instances(
+        _FOLDED,
+        at=at,
+        environment=environment,
+        gateway_ids=None if gateway_id is None else [gateway_id],
+        given={"of_each": of_each, "limit": limit, "states": list(STATES)},
+    )
 
 
 def instances(

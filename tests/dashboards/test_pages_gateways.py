@@ -25,7 +25,8 @@ from core.services import keys
 from dashboards.forms_gateways import KINDS, PLACES
 from dashboards.selectors import gateways as page_of
 from dashboards.views import connecting
-from dashboards.views.gateway_words import rate_words, rules_words, seconds_words
+from dashboards.views.fleet_words import rules_words
+from dashboards.views.gateway_words import rate_words, seconds_words
 from routing.models import Environment, GatewayPoll, Version
 from tests.dashboards.seeing import HOSTILE, book, call, signed_in
 from tests.factories import make_key
@@ -88,13 +89,15 @@ def publish(environment: str = "production", *, versions: int = 1, since=None) -
     return where
 
 
-def poll(version, *, ago=timedelta(seconds=20), given=None, instance="", environment="production"):
+def poll(version, *, ago=timedelta(seconds=20), given=None, refuses=None, instance="", environment="production"):
     GatewayPoll.objects.create(
         gateway=gateways.get("edge"),
         environment=environment,
         instance=instance,
         version=version,
         given_version=given or version,
+        rejected_version=refuses,
+        rejected_revision=refuses,
         polled_at=timezone.now() - ago,
     )
 
@@ -354,31 +357,48 @@ def test_keys_are_listed_with_all_but_their_secret(client):
     [
         ([], "neutral", "never polled", "v2 is in force"),
         ([{"version": 2}], "ok", "up to date", "v2, asked 20 seconds ago"),
-        ([{"version": 1}], "warning", "late", "has v1, asked 20 seconds ago; v2 is in force since 1 hour"),
-        ([{"version": None}], "warning", "late", "has no version, asked 20 seconds ago; v2 is in force since 1 hour"),
+        ([{"version": 1}], "warning", "behind", "has v1, asked 20 seconds ago; v2 is in force since 1 hour"),
+        (
+            [{"version": None, "given": 1}],
+            "neutral",
+            "says nothing",
+            "has no version, asked 20 seconds ago; v2 is in force since 1 hour",
+        ),
         (
             [{"version": 1, "given": 2}],
             "warning",
-            "late",
+            "behind",
             "has v1; was given v2 20 seconds ago and has not confirmed it yet",
         ),
         (
             [{"version": 2, "ago": timedelta(hours=3)}],
             "warning",
-            "silent",
+            "not heard of",
             "last asked 3 hours ago, then with v2; v2 is in force",
         ),
         (
             [{"version": 2, "instance": "a"}, {"version": 1, "instance": "b"}, {"version": 2, "instance": "c"}],
             "warning",
-            "late",
-            "1 of 3 instances do not run v2, in force since 1 hour",
+            "behind",
+            "1 of 3 instances is behind; v2 is in force since 1 hour",
         ),
         (
             [{"version": 2, "instance": "a"}, {"version": 1, "instance": "gone", "ago": timedelta(days=2)}],
             "ok",
             "up to date",
             "v2, asked 20 seconds ago",
+        ),
+        (
+            [{"version": 1, "refuses": 2}],
+            "danger",
+            "refused",
+            "refuses v2 and goes on with v1; asked 20 seconds ago",
+        ),
+        (
+            [{"version": 1, "refuses": 2, "instance": "a"}, {"version": 1, "refuses": 2, "instance": "b"}],
+            "danger",
+            "refused",
+            "2 of 2 instances refuse v2; v2 is in force",
         ),
     ],
 )
@@ -783,8 +803,8 @@ def test_names_that_are_markup_stay_text(client):
         assert HOSTILE not in page, path
 
 
-LIST_QUERIES = 12
-PAGE_QUERIES = 14
+LIST_QUERIES = 11
+PAGE_QUERIES = 13
 
 
 def test_the_pages_ask_the_same_few_questions_however_much_there_is(client, django_assert_num_queries):

@@ -47,6 +47,6 @@ def make_polls(count: int, *, version: int = 2, gateway: str = "edge", at: datet
     with connection.cursor() as cursor:
         cursor.execute(
             "INSERT INTO routing_gatewaypoll (gateway_id, environment, instance, version, revision, polled_at) "
-            "SELECT %s, %s, 'pod-' || to_char(n, 'FM00000'), %s, n %% 9, %s FROM generate_series(1, %s) n",
+            "SELECT %s, %s, 'pod-' || to_char(n, 'FM00000'), %s, 2 + n %% 9, %s FROM generate_series(1, %s) n",
             [gateways.get(gateway).pk, ENVIRONMENT, version, at, count],
         )

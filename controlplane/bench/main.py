@@ -56,7 +56,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         help="entries in the ledgers of further houses that ingest is measured on, each held against the one before",
     )  # fmt: skip
     parser.add_argument("--rounds", type=int, default=3, help="rounds; the median counts")
-    parser.add_argument("--only", choices=["ingest", "rating", "rules", "unleash"], help="measure this alone")
+    parser.add_argument(
+        "--only", choices=["ingest", "polling", "rating", "rules", "unleash"], help="measure this alone"
+    )
     parser.add_argument(
         "--profile", action="store_true", help="show where the time of an event goes, and measure nothing"
     )
@@ -94,12 +96,13 @@ def _measure(options: argparse.Namespace) -> tuple[list[Figure], dict[str, str]]
     from django.core.management import call_command
     from django.db import connection
 
-    from controlplane.bench import ingest, rating, rules, unleash
+    from controlplane.bench import ingest, polling, rating, rules, unleash
 
     call_command("migrate", verbosity=0)
     parts: dict[str, Callable[[], list[Figure]]] = {
         "rating": rating.measure,
         "rules": lambda: rules.measure(rounds=options.rounds),
+        "polling": lambda: polling.measure(rounds=options.rounds),
         "ingest": lambda: ingest.measure(events=options.events, rounds=options.rounds, grown=sorted(options.grown)),
         "unleash": lambda: unleash.measure(rounds=options.rounds),
     }

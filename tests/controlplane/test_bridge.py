@@ -24,9 +24,11 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 class Server:
+    target = ""  # of those that serve something else
+
     def __init__(self, interface: str) -> None:
         self.port = a_free_port()
-        target = "tests.controlplane.echo:" + ("application" if interface == "rsgi" else "wsgi")
+        target = self.target or "tests.controlplane.echo:" + ("application" if interface == "rsgi" else "wsgi")
         self.process = subprocess.Popen(
             [sys.executable, "-m", "granian", "--interface", interface, "--port", str(self.port), "--no-ws", target],
             cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,

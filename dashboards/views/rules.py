@@ -79,14 +79,6 @@ def history(request: HttpRequest, environment: str) -> HttpResponse:
     row = found_environment(environment)
     before = whole(request.GET.get("before"))
     rows = versions.newest(environment=environment, limit=PER_PAGE + 1, before=before)
-    old, new = request.GET.get("from", ""), request.GET.get("to", "")
-    changes, wrong = None, ""
-    if old or new:
-        numbers = whole(old), whole(new)
-        if numbers[0] and numbers[1]:
-            changes = versions.compared(environment=environment, before=numbers[0], after=numbers[1])
-        if changes is None:
-            wrong = "Name two versions that there are, by their numbers."
     url = reverse("rules-history", args=[environment])
     return render(
         request,
@@ -97,10 +89,6 @@ def history(request: HttpRequest, environment: str) -> HttpResponse:
             "versions": rows[:PER_PAGE],
             "next_url": f"{url}?before={rows[PER_PAGE - 1].number}" if len(rows) > PER_PAGE else "",
             "first_url": url if before is not None else "",
-            "old": old[:10],
-            "new": new[:10],
-            "changes": changes,
-            "wrong": wrong,
             "may_publish": request.user.has_perm("rules.publish"),
         },
     )

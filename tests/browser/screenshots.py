@@ -31,6 +31,7 @@ PATHS = {
     "routing": "/routing/",
     "rules": "/rules/production/",
     "history": "/rules/production/history/",
+    "compare": "/rules/production/compare/",
     "hits": "/rules/production/hits/?days=30",
     "try": "/rules/production/try/?use_case=code-review&task=code&complexity=0.9",
     "switches": "/rules/production/switches/",

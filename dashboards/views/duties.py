@@ -15,8 +15,8 @@ from dashboards.forms_rules_schedule import DutiesForm
 from dashboards.views.access import demand, page
 
 EDIT = "organisation.edit"
-COLUMN = "separation_of_duties"
-_LINES = 50
+COLUMN = "separation of duties"  # as the trail writes it
+_LINES = 200
 
 
 @page("view", "GET", "HEAD", "POST")

@@ -16,7 +16,7 @@ from core.errors import NotFound
 from routing.api_parts import RulesEdit, VersionOutput, known_draft, version_row
 from routing.models import ProposalState
 from routing.rules.merging import MINE, THEIRS
-from routing.selectors import proposals
+from routing.selectors import fleet, proposals
 from routing.selectors import rebasing as merges
 from routing.services import proposals as drafting
 from routing.services import rebasing
@@ -66,6 +66,10 @@ class ProposalDetailOutput(ProposalOutput):
     )
     meanwhile = serializers.ListField(child=serializers.CharField(), help_text="What went live since, where stale.")
     problems = ProblemOutput(many=True, help_text="Why it cannot be submitted or published.")
+    warnings = serializers.ListField(
+        child=serializers.CharField(),
+        help_text="Gateways heard of within 24 hours that would not understand it; not in the way of publishing.",
+    )
     contributors = serializers.ListField(
         child=serializers.CharField(), help_text="They cannot approve it, where duties are separated."
     )
@@ -74,7 +78,8 @@ class ProposalDetailOutput(ProposalOutput):
 
 
 def draft_detail(environment: str, proposal_id: int) -> dict[str, Any]:
-    found = proposals.one(proposal_id=proposal_id, environment=environment, at=timezone.now())
+    now = timezone.now()
+    found = proposals.one(proposal_id=proposal_id, environment=environment, at=now)
     if found is None:
         raise NotFound(f"There is no draft {proposal_id} in {environment}.")
     whole: dict[str, Any] = dict(ProposalOutput(found.row).data)
@@ -83,6 +88,7 @@ def draft_detail(environment: str, proposal_id: int) -> dict[str, Any]:
         "changes": found.changes,
         "meanwhile": found.meanwhile,
         "problems": [{"pointer": one.pointer, "code": one.code, "text": one.text} for one in found.problems],
+        "warnings": fleet.warnings(environment=environment, content=found.content, at=now) if found.row.open else [],
         "contributors": found.contributors,
         "approvals": ApprovalOutput(found.approvals, many=True).data,
         "separation_of_duties": found.separated,

@@ -35,7 +35,7 @@ from dashboards.views.rules_shown import (
 from routing.models import Proposal
 from routing.rules import document, labelling
 from routing.rules.document import Problem
-from routing.selectors import proposals, versions
+from routing.selectors import fleet, proposals, versions
 from routing.selectors.proposals import ProposalDetail
 from routing.services import proposals as service
 from routing.services import versions as publishing
@@ -174,6 +174,7 @@ def show_draft(request: HttpRequest, found: ProposalDetail, *, status: int = 200
         "row": row,
         "tone": tone,
         "state": state,
+        "unread": _unread_by_fleet(found),
         "steps": _steps(found),
         "problems": [_problem_shown(one, found) for one in found.problems],
         "rules": rules,
@@ -193,6 +194,12 @@ def show_draft(request: HttpRequest, found: ProposalDetail, *, status: int = 200
         **forms,
     }
     return render(request, "dashboards/rules_draft.html", context, status=status)
+
+def _unread_by_fleet(found: ProposalDetail) -> tuple[str, ...]:
+    if not found.row.open:
+        return ()
+    return fleet.warnings(environment=found.row.environment, content=found.content, at=timezone.now())
+
 
 
 def _steps(found: ProposalDetail) -> list[StepShown]:

@@ -25,7 +25,7 @@ from routing.models import Proposal, Version
 from routing.rules import document, texts
 from routing.rules.differences import differences
 from routing.rules.texts import Wrong, plain
-from routing.selectors import environments, versions
+from routing.selectors import environments, fleet, versions
 from routing.selectors import proposals as selector
 from routing.selectors.proposals import ProposalDetail
 from routing.services import proposals
@@ -305,6 +305,7 @@ class ProposalAdmin(Served):
             said=said,
             refused=refused or [],
             warnings=detail.meanwhile,
+            unread=_unread(step, detail),
             problems=[plain(str(one)) for one in detail.problems],
             back=reverse("admin:routing_proposal_change", args=[pk]),
             back_title=detail.row.title,
@@ -324,6 +325,12 @@ def _take(step: Step, pk: int, *, sha256: str, said: str, by: str) -> str:
         return "Withdrawn."
     version = publishing.publish(proposal_id=pk, by=by, at=at)
     return f"Published: version {version.number} is in force."
+
+
+def _unread(step: Step, detail: ProposalDetail) -> tuple[str, ...]:
+    if step.verb != "publish":
+        return ()
+    return fleet.warnings(environment=detail.row.environment, content=detail.content, at=timezone.now())
 
 
 def _detail(pk: int) -> ProposalDetail:

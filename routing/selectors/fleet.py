@@ -27,6 +27,8 @@ from typing import Any
 
 from django.db import connection
 
+from routing.rules import document
+
 GONE, REFUSED, UNHEARD, WAITING = "gone", "refused", "unheard", "waiting"
 UNSAID, CURRENT, UPDATING, BEHIND = "unsaid", "current", "updating", "behind"
 # The worst first; those that nobody has to look after last.
@@ -377,6 +379,20 @@ def old_readers(*, environment: str, spec: int, at: datetime) -> list[OldReader]
             )
             for gateway_id, name, known, count, clients in cursor.fetchall()
         ]
+
+
+def warnings(*, environment: str, content: Mapping[str, Any], at: datetime) -> tuple[str, ...]:
+    """Return in plain words which gateways would not understand a content; they would refuse it. One query."""
+    needs = document.needs(content)
+    told = []
+    for one in old_readers(environment=environment, spec=needs, at=at):
+        many = f"{one.instances:,} instances of " if one.instances > 1 else ""
+        clients = f" ({', '.join(one.clients[:3])})" if one.clients else ""
+        told.append(
+            f"{many}{one.gateway}{clients} {'understand' if many else 'understands'} specification {one.spec} at most, "
+            f"and these rules need {needs}: {'they' if many else 'it'} would go on with older rules."
+        )
+    return tuple(told)
 
 
 def _standing(rows: Sequence[Mapping[str, Any]]) -> Standing:

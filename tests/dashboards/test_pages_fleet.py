@@ -10,9 +10,10 @@ from django.utils import timezone
 from catalog.services import gateways
 from core.models import ApiKey
 from dashboards.views import fleet as view
+from routing.models import Environment
 from tests.dashboards.seeing import HOSTILE, signed_in
 from tests.factories import make_key
-from tests.routing.making import make_version, stock
+from tests.routing.making import make_approved, make_content, make_rule, make_version, stock
 from tests.routing.making_fleet import make_poll, make_polls
 
 pytestmark = pytest.mark.django_db
@@ -220,3 +221,32 @@ def test_the_pages_ask_the_same_few_questions_however_many_instances_there_are(
     for path, queries in paths.items():
         with django_assert_num_queries(queries):
             assert len(client.get(path).content) < 200_000
+
+
+def test_a_draft_says_which_gateways_would_not_understand_it_and_is_published_all_the_same(client, two_versions):
+    proposal = make_approved(make_content(make_rule("other")), at=ago())
+    make_poll(2, spec=0, client="own/0.9", at=ago())
+    signed_in(client, "engineer")
+    path = f"/rules/production/drafts/{proposal.pk}/"
+
+    warned = text(client.get(path))
+    in_the_admin = text(client.get(f"/admin/routing/proposal/{proposal.pk}/publish/"))
+    over_the_api = client.get(f"/api/v1/rules/production/drafts/{proposal.pk}").json()
+
+    told = "edge (own/0.9) understands specification 0 at most, and these rules need 1"
+    assert told in warned
+    assert told in in_the_admin
+    assert [one.partition(":")[0] for one in over_the_api["warnings"]] == [told]
+    client.post(f"{path}publish/", {"saves": proposal.saves})
+    assert Environment.objects.get(name="production").live_version == 3
+    assert told not in text(client.get(path))
+
+
+def test_a_draft_that_every_gateway_understands_warns_of_nothing(client, two_versions):
+    proposal = make_approved(make_content(make_rule("other")), at=ago())
+    make_poll(2, spec=1, at=ago())
+    make_poll(2, instance="b", at=ago())  # does not say
+    signed_in(client, "engineer")
+
+    assert "Not every gateway" not in text(client.get(f"/rules/production/drafts/{proposal.pk}/"))
+    assert client.get(f"/api/v1/rules/production/drafts/{proposal.pk}").json()["warnings"] == []

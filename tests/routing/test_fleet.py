@@ -7,9 +7,10 @@ import pytest
 from catalog.services import gateways
 from core.models import ApiKey
 from routing.models import Environment, Version
+from routing.rules import document
 from routing.selectors import fleet
 from tests.factories import NOON, make_key
-from tests.routing.making import ENVIRONMENT, make_version, stock
+from tests.routing.making import ENVIRONMENT, make_content, make_version, stock
 from tests.routing.making_fleet import DAY, HOUR, MINUTE, make_poll, make_polls
 
 pytestmark = pytest.mark.django_db
@@ -226,6 +227,22 @@ def test_gateways_that_understand_less_than_a_version_needs_are_named_while_they
     assert (found.gateway, found.spec, found.instances, found.clients) == ("edge", 0, 1, ("own/1",))
     assert fleet.old_readers(environment=ENVIRONMENT, spec=1, at=NOON + DAY) == []
     assert fleet.old_readers(environment=ENVIRONMENT, spec=0, at=NOON) == []
+
+
+def test_whoever_would_not_understand_a_content_is_named_in_plain_words():
+    make_key("rules:read", gateway="old")
+    make_poll(2, instance="a", spec=0, client="own/1")
+    make_poll(2, instance="b", spec=0, client="own/1")
+    make_poll(2, gateway="old", spec=0)
+    make_poll(2, instance="c", spec=document.SPEC)
+
+    several, one = fleet.warnings(environment=ENVIRONMENT, content=make_content(), at=NOON)
+
+    assert several == (
+        "2 instances of edge (own/1) understand specification 0 at most, and these rules need 1: "
+        "they would go on with older rules."
+    )
+    assert one == "old understands specification 0 at most, and these rules need 1: it would go on with older rules."
 
 
 def test_a_fleet_takes_two_queries_however_large_it_is(django_assert_num_queries):

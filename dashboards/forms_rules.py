@@ -21,6 +21,7 @@ from dashboards.forms_rules_typed import (
 )
 from dashboards.selectors.rules import OfferingChoice
 from dashboards.templatetags.figures import usd
+from routing.rules.labelling import LOOKED_AT
 
 
 class OfferingSelect(forms.Select):
@@ -190,7 +191,7 @@ class SwitchForm(Told):
 
 
 class TryForm(Told):
-    """A request to try, from the address; the service judges what it says."""
+    """A request to try, from the address or as it was sent; the service judges what it says."""
 
     TEXTS = (
         "use_case", "team", "task", "user_tier", "data_class", "region", "session", "user", "request_id", "gateway",
@@ -228,6 +229,11 @@ class TryForm(Told):
     tags = forms.CharField(
         required=False, label="Tags", help_text="One on a line: name=value", widget=forms.Textarea(attrs={"rows": 2})
     )
+    text = forms.CharField(
+        required=False, strip=False, label="Text",
+        help_text="What the person wrote last. It is read for labels, stays out of the address and is not kept.",
+        widget=forms.Textarea(attrs={"rows": 5, "maxlength": LOOKED_AT}),
+    )  # fmt: skip
     at = forms.CharField(required=False, label="When", widget=forms.TextInput(attrs={"type": "datetime-local"}))
 
     def __init__(self, *args: Any, zone: str, **given: Any) -> None:
@@ -269,6 +275,8 @@ class TryForm(Told):
             made["batch"] = data["batch"] == "yes"
         if data["tags"]:
             made["tags"] = data["tags"]
+        if data["text"]:
+            made["text"] = data["text"].replace("\r\n", "\n")  # as it was typed: a browser sends CR LF
         return made
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+from urllib.parse import urlencode
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
@@ -71,10 +72,11 @@ class Answer:
     fallbacks: tuple[str, ...]
     params: str
     timeout_ms: int | None
+    labels: list[tuple[str, str, str]]  # what it is, its value, where that comes from
     steps: list[tuple[str, str, bool]]  # what was looked at, what came of it, whether it is where it went
 
 
-@page("rules.read")
+@page("rules.read", "GET", "HEAD", "POST")
 def in_force(request: HttpRequest, environment: str) -> HttpResponse:
     row = found_environment(environment)
     form = _form(request)
@@ -87,11 +89,11 @@ def in_force(request: HttpRequest, environment: str) -> HttpResponse:
             show_pointers(form, error.problems, words=_WORDS)
         else:
             names = _budgets(at)
-            answers = [_answer(decision, f"Version {decision.version}, in force", names)]
+            answers = [_answer(decision, f"Version {decision.version}, in force", names, form.context)]
     return _shown(request, environment, form, answers, version=row.live_version)
 
 
-@page("rules.read")
+@page("rules.read", "GET", "HEAD", "POST")
 def of_draft(request: HttpRequest, environment: str, pk: int) -> HttpResponse:
     found = found_proposal(environment, pk)
     form = _form(request)
@@ -113,12 +115,20 @@ def of_draft(request: HttpRequest, environment: str, pk: int) -> HttpResponse:
             show_pointers(form, error.problems, words=_WORDS)
         else:
             names = _budgets(at)
-            answers = [_answer(decision, title, names) for (title, _), decision in zip(tried, decisions, strict=True)]
+            answers = [
+                _answer(decision, title, names, form.context)
+                for (title, _), decision in zip(tried, decisions, strict=True)
+            ]
     return _shown(request, environment, form, answers, version=live, draft=found.row)
 
 
 def _form(request: HttpRequest) -> TryForm:
-    return TryForm(request.GET if request.GET else None, zone=zone(request))
+    """Return what was asked. A text is only ever sent: addresses are logged, remembered and passed on."""
+    if request.method == "POST":
+        return TryForm(request.POST, zone=zone(request))
+    asked = request.GET.copy()
+    asked.pop("text", None)
+    return TryForm(asked or None, zone=zone(request))
 
 
 def _budgets(at: datetime) -> Mapping[str, str]:
@@ -131,7 +141,7 @@ def _shown(
     draft = context.get("draft")
     url = reverse("rules-try", args=[environment, draft.id] if draft else [environment])
     alone = request.headers.get("HX-Request") == "true"
-    return render(
+    response = render(
         request,
         "dashboards/_rules_try.html" if alone else "dashboards/rules_try.html",
         {
@@ -145,13 +155,17 @@ def _shown(
             **context,
         },
     )
+    if alone and request.method == "POST":
+        asked = {name: value for name, value in form.data.items() if value and name in form.fields and name != "text"}
+        response["HX-Push-Url"] = f"{url}?{urlencode(asked)}" if asked else url
+    return response
 
 
 def _place(answer: Answer) -> tuple[str, tuple[str, ...]]:
     return answer.offering, answer.fallbacks
 
 
-def _answer(decision: Decision, title: str, budgets: Mapping[str, str]) -> Answer:
+def _answer(decision: Decision, title: str, budgets: Mapping[str, str], context: Mapping[str, Any]) -> Answer:
     return Answer(
         title=title,
         offering=decision.offering or "",
@@ -163,8 +177,22 @@ def _answer(decision: Decision, title: str, budgets: Mapping[str, str]) -> Answe
         fallbacks=decision.fallbacks,
         params=json.dumps(dict(decision.params), ensure_ascii=False, sort_keys=True) if decision.params else "",
         timeout_ms=decision.timeout_ms,
+        labels=_labels(decision, context),
         steps=list(_steps(decision, budgets)),
     )
+
+
+def _labels(decision: Decision, context: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """Return task and complexity, where the request says one or brings a text that could say it."""
+    found = []
+    for name, value in (("task", decision.task), ("complexity", decision.complexity)):
+        if name in context:
+            found.append((name.capitalize(), value or "", "as the request says"))
+        elif value is not None:
+            found.append((name.capitalize(), value, "by the text"))
+        elif "text" in context:
+            found.append((name.capitalize(), "", "unknown: these rules have no label for the text"))
+    return found
 
 
 def _why(decision: Decision, budgets: Mapping[str, str]) -> str:

@@ -204,3 +204,67 @@ def test_trying_asks_the_same_few_questions_however_many_rules_there_are(client,
         client.get(f"{PRODUCTION}try/?{CODE}")
     with django_assert_max_num_queries(30):
         client.get(at(draft, f"try/?{CODE}"))
+
+
+LABELS = {
+    "tasks": [{"task": "code", "any": [{"count": "keywords", "words": ["bug"], "at_least": 1}]}],
+    "complexity": [{"points": 80, "count": "lines", "at_least": 2}],
+}
+HARD = {"all": [{"field": "task", "op": "eq", "value": "code"}, {"field": "complexity", "op": "gte", "value": "0.75"}]}
+
+
+def test_a_text_leads_to_labels_and_these_to_a_rule(client):
+    version_of(make_content(make_rule(use_cases=None, when=HARD), heuristics=LABELS))
+    signed_in(client, "viewer")
+
+    answer = client.post(f"{PRODUCTION}try/", {"text": "Find the BUG\r\nin this."})
+    said = client.post(f"{PRODUCTION}try/", {"text": "Find the bug", "task": "chat"})
+
+    found = answer.context["answers"][0]
+    page = answer.content.decode()
+    assert found.offering == OPUS
+    assert found.labels == [("Task", "code", "by the text"), ("Complexity", "0.8", "by the text")]
+    assert found.steps[0][:2] == ("task", "code: any of the words bug (1 found)")
+    assert "+80 points: at least 2 lines (2 found)" in page
+    assert "Find the BUG" in page  # the text stays in its field
+    assert said.context["answers"][0].labels == [
+        ("Task", "chat", "as the request says"), ("Complexity", "0", "by the text"),
+    ]  # fmt: skip
+
+
+def test_a_draft_labels_by_its_own_heuristics(client):
+    version_of(make_content(make_rule(use_cases=None, when=HARD)))
+    draft = draft_of(make_content(make_rule(use_cases=None, when=HARD), heuristics=LABELS))
+    signed_in(client, "engineer")
+
+    answer = client.post(at(draft, "try/"), {"text": "the bug\nhere"})
+
+    assert offerings_of(answer) == [OPUS, MIDDLE]
+    assert "these rules have no label for the text" in answer.content.decode()
+
+
+def test_a_text_never_stands_in_an_address(client):
+    version_of(make_content(make_rule(), heuristics=LABELS))
+    signed_in(client, "viewer")
+    htmx = {"HX-Request": "true"}
+
+    sent = client.post(f"{PRODUCTION}try/", {"text": "secret bug", "team": "core", "task": ""}, headers=htmx)
+    bare = client.post(f"{PRODUCTION}try/", {"text": "secret bug"}, headers=htmx)
+    asked = client.get(f"{PRODUCTION}try/?text=secret+bug&team=core")
+
+    assert sent["HX-Push-Url"] == f"{PRODUCTION}try/?team=core"
+    assert bare["HX-Push-Url"] == f"{PRODUCTION}try/"
+    assert "secret" not in asked.content.decode()
+    assert asked.context["answers"][0].labels == []
+
+
+@pytest.mark.parametrize("text", ["\x00", "x" * 200_000, "\ud83d", HOSTILE, "```\n" * 1000])
+def test_no_text_breaks_the_page(client, text):
+    version_of(make_content(make_rule(), heuristics=LABELS))
+    signed_in(client, "viewer")
+
+    sent = urlencode({"text": text}, errors="surrogatepass")
+    answer = client.post(f"{PRODUCTION}try/", sent, content_type="application/x-www-form-urlencoded")
+
+    assert answer.status_code == 200
+    assert HOSTILE not in answer.content.decode()

@@ -174,6 +174,11 @@ class LabelsForm:
             return (dict(self._stored) or None), readable
         return made or None, readable
 
+    def look(self) -> None:
+        """Read what can be read, for the plain words, and say nothing of the rest: it is not finished."""
+        self.read()
+        self._build()
+
     def _read_row(self, kind: str, row: Row, form: Told) -> dict[str, Any] | None:
         head, wrong = HEAD[kind], False
         signal: dict[str, Any] = {}
@@ -189,6 +194,9 @@ class LabelsForm:
             form.add_error("points", _SCHEMA_WORDS["points"])
             wrong = True
         signal["count"] = row.get("count", "")
+        if not signal["count"]:
+            form.add_error("count", "Choose what is counted.")
+            wrong = True
         for name in ("at_least", "at_most"):
             bound = row.get(name, "").strip()
             if _WHOLE.fullmatch(bound):
@@ -288,7 +296,7 @@ def _plain(kind: str, row: Row) -> tuple[str, ...]:
 def _blank(kind: str, row: Row) -> bool:
     """Say whether a row was added and left alone."""
     typed = [row.get(name, "").strip() for name in (HEAD[kind], "at_most", "words")]
-    return not any(typed) and row.get("at_least", "").strip() in ("", "1")
+    return not any(typed) and row.get("at_least", "").strip() in ("", "1") and row.get("count", "") in ("", KEYWORDS)
 
 
 def _words_of(row: Row) -> list[str]:
@@ -299,8 +307,7 @@ def _words_of(row: Row) -> list[str]:
 def _rearrange(rows: dict[str, list[Row]], data: QueryDict) -> None:
     kind = data.get("add", "")
     if kind in rows and len(rows[kind]) < MOST_ROWS[kind]:
-        last = rows[kind][-1] if rows[kind] else {}
-        rows[kind].append({"at_least": "1", "task": last.get("task", "")} if kind == "task" else {"at_least": "1"})
+        rows[kind].append({"count": KEYWORDS, "at_least": "1"})
     for step in ("drop", "up"):
         kind, _, number = data.get(step, "").partition("-")
         if kind not in rows or not _WHOLE.fullmatch(number) or int(number) >= len(rows[kind]):

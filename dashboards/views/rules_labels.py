@@ -36,7 +36,7 @@ def labels(request: HttpRequest, environment: str, pk: int) -> HttpResponse:
         return _shown(request, found, form)
     form = LabelsForm.sent(request.POST, stored)
     if any(step in request.POST for step in ("add", "drop", "up")):
-        form.read()
+        form.look()
         return _shown(request, found, form, saves=request.POST.get("saves", ""))
     return _saved(request, found, form)
 

@@ -59,7 +59,7 @@ def served(pointer: Pointer) -> Served:
         content=bytes(version.canonical),
         revision=pointer.revision,
         state=None if state is None else bytes(state),
-        sign=signer and signer.header,
+        sign=None if signer is None else signer.header,
     )
 
 
@@ -76,7 +76,7 @@ def published(*, environment: str, number: int) -> Whole | None:
     }  # fmt: skip
     plain = documents.published(about=about, content=bytes(version.canonical))
     signer = signing.signer()
-    return documents.forever(plain, signature=signer and signer.header(plain))
+    return documents.forever(plain, signature=None if signer is None else signer.header(plain))
 
 
 def keys_fingerprint() -> tuple[int, int]:

@@ -119,9 +119,10 @@ def _spans(
     held: list[SwitchRow] = []
     coming = sorted(every, key=lambda word: word.since, reverse=True)
     for starts_at, ends_at in pairwise(instants):
+        begun = []
         while coming and coming[-1].since <= starts_at:
-            held.append(coming.pop())
-        held = [word for word in held if word.holds(starts_at)]
+            begun.append(coming.pop())
+        held = [word for word in (*held, *begun) if word.holds(starts_at)]
         if any(word.id in asked for word in held):
             spans.append(Span(starts_at, ends_at))
             holding.append(held)

@@ -9,8 +9,10 @@ from typing import Any
 from django import forms
 
 from dashboards.forms import Told
+from dashboards.forms_rules_conditions import GROUPS
 from dashboards.forms_rules_typed import (
     CHOOSE,
+    CHOOSE_OVER,
     FIELD_WORDS,
     MATCH,
     OPERATOR_WORDS,
@@ -55,7 +57,17 @@ class ConditionRow(Told):
     tag = forms.CharField(required=False, label="Name of the tag")
     op = forms.ChoiceField(required=False, label="Compared how", choices=list(OPERATOR_WORDS.items()))
     value = forms.CharField(required=False, label="Value", help_text="Several: separate them by commas")
-    zone = forms.CharField(required=False, label="Time zone")
+    zone = forms.CharField(
+        required=False, label="Time zone", widget=forms.TextInput(attrs={"list": "known-zones", "autocomplete": "off"})
+    )
+    group = forms.ChoiceField(required=False, label="Group: requests for which", choices=list(GROUPS.items()))
+    depth = forms.CharField(required=False, widget=forms.HiddenInput())
+
+
+class ParamRow(Told):
+    provider = forms.CharField(required=False, label="Provider", widget=forms.Select())
+    name = forms.CharField(required=False, label="Setting")
+    value = forms.CharField(required=False, label="Value")
 
 
 class OfferingRow(Told):
@@ -65,6 +77,12 @@ class OfferingRow(Told):
 class TargetRow(OfferingRow):
     weight = forms.CharField(
         required=False, label="Per cent", widget=forms.TextInput(attrs={"inputmode": "decimal", "autocomplete": "off"})
+    )
+
+
+def _share(label: str) -> forms.CharField:
+    return forms.CharField(
+        required=False, label=label, widget=forms.TextInput(attrs={"inputmode": "decimal", "autocomplete": "off"})
     )
 
 
@@ -86,7 +104,10 @@ class RuleFields(Told):
         choices=STICKY, label="A split sticks to", help_text="The same key always goes to the same side."
     )
     sticky_tag = forms.CharField(required=False, label="Name of the tag")
-    over_choose = forms.ChoiceField(choices=CHOOSE, label="Targets over budget are chosen")
+    score_price = _share("Price, per cent")
+    score_latency = _share("Latency, per cent")
+    score_errors = _share("Errors, per cent")
+    over_choose = forms.ChoiceField(choices=CHOOSE_OVER, label="Targets over budget are chosen")
     timeout_ms = forms.CharField(
         required=False, label="Time-out, ms", widget=forms.TextInput(attrs={"inputmode": "numeric"})
     )
@@ -98,12 +119,6 @@ class RuleFields(Told):
     )
     active_from = forms.CharField(required=False, label="Active from")
     active_until = forms.CharField(required=False, label="Active until")
-    params = forms.CharField(
-        required=False,
-        label="Settings by provider, as JSON",
-        help_text='Passed on to the provider that is called, such as {"anthropic": {"thinking": "adaptive"}}',
-        widget=forms.Textarea(attrs={"rows": 4, "spellcheck": "false"}),
-    )
     use_default = forms.BooleanField(required=False, label="Where nothing of this rule is left, go on to the default")
     rationale = forms.CharField(
         required=False,

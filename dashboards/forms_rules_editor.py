@@ -14,10 +14,12 @@ from typing import Any
 from django.utils.datastructures import MultiValueDict
 
 from dashboards.forms import Told
-from dashboards.forms_rules import ConditionRow, OfferingRow, RuleFields, TargetRow
+from dashboards.forms_rules import ConditionRow, OfferingRow, ParamRow, RuleFields, TargetRow
+from dashboards.forms_rules_conditions import DEEPEST_GROUP, condition_of, depth_of, place_of, rows_of
+from dashboards.forms_rules_inputs import fitted
 from dashboards.forms_rules_typed import (
-    CHOOSE,
     MOST_ROWS,
+    SCORES,
     STICKY,
     WHOLE_NUMBER,
     Typed,
@@ -29,7 +31,9 @@ from dashboards.forms_rules_typed import (
     json_object,
     local_instant,
     plain_row,
+    row_of,
     row_problems,
+    setting_of,
 )
 from dashboards.selectors.rules import Choices
 from routing.rules.conditions import TAG
@@ -37,14 +41,16 @@ from routing.rules.differences import condition_text, percent
 from routing.rules.document import Problem
 
 # The single fields of the default.
-OF_DEFAULT = ("choose", "sticky_by", "sticky_tag", "timeout_ms", "params")
+OF_DEFAULT = ("choose", "sticky_by", "sticky_tag", "timeout_ms", *SCORES)
 # What can be wrong with a part as a whole.
-PARTS = ("rule", "when", "targets", "over_budget", "fallbacks")
+PARTS = ("rule", "when", "targets", "over_budget", "fallbacks", "params")
+_PART_OF = {"condition": "when", "target": "targets", "over": "over_budget", "fallback": "fallbacks", "param": "params"}
 ROW_FORMS: dict[str, type[Told]] = {
     "condition": ConditionRow,
     "target": TargetRow,
     "fallback": OfferingRow,
     "over": TargetRow,
+    "param": ParamRow,
 }
 
 # What the schema says in its own tongue, for people; by the member of the rule that breaks it.
@@ -59,7 +65,7 @@ _SCHEMA_WORDS = {
     "sticky_by": "Name the tag, in 64 characters at most.",
     "timeout_ms": "This is a whole number of milliseconds from 1 to 3,600,000.",
     "max_usd_per_1k_tokens": "Write a decimal such as 0.02.",
-    "params": 'This is an object of settings by provider, such as {"anthropic": {"thinking": "adaptive"}}.',
+    "params": "Settings have a provider, a name and a value.",
     "active_from": "This is a day from 2000 on, with hour and minute.",
     "active_until": "This is a day from 2000 on, with hour and minute.",
     "rationale": "At most 4,000 characters.",
@@ -74,7 +80,6 @@ _AT_FIELD = {
     "sticky_by": "sticky_by",
     "timeout_ms": "timeout_ms",
     "max_usd_per_1k_tokens": "max_usd",
-    "params": "params",
     "use_default": "use_default",
     "active_from": "active_from",
     "active_until": "active_until",
@@ -103,19 +108,13 @@ class RuleEditor:
     ) -> None:
         self.stored, self.typed, self.zone, self.whole = stored, typed, zone, whole
         self.choices = choices
-        self.problems: dict[str, list[str]] = {
-            "rule": [],
-            "when": [],
-            "targets": [],
-            "over_budget": [],
-            "fallbacks": [],
-        }
+        self.problems: dict[str, list[str]] = {part: [] for part in PARTS}
+        for kind, text in typed.refused.items():
+            self.problems[_PART_OF[kind]].append(text)
         self._kept: dict[str, list[int]] = {}  # the row of each condition, target, ... of what was built
-        self._weights_read = self._condition_read = True
+        self._weights_read = self._condition_read = self._scores_read = True
         single = MultiValueDict({name: list(values) for name, values in typed.single.items()})
         self.fields = RuleFields(single)
-        if (stored.get("choose") or "") == "score":
-            self.fields.fields["choose"].choices = [*CHOOSE, ("score", "by score")]  # type: ignore[attr-defined]
         if whole:
             self.fields.fields["use_cases"].choices = self._use_case_choices()  # type: ignore[attr-defined]
             for name in ("active_from", "active_until"):
@@ -125,6 +124,8 @@ class RuleEditor:
             for name in set(self.fields.fields) - set(OF_DEFAULT):
                 del self.fields.fields[name]
         self.rows: dict[str, list[Told]] = {kind: self._row_forms(kind) for kind in MOST_ROWS}
+        found = rows_of(stored.get("when"), row_of)
+        self._conditions_at: dict[str, int] = {} if found is None else found[2]
 
     def _use_case_choices(self) -> list[tuple[str, str]]:
         known = [*self.choices.use_cases, *self.typed.single.get("use_cases", ())]
@@ -139,6 +140,13 @@ class RuleEditor:
             )
             if "offering" in form.fields:
                 form.fields["offering"].widget.offer(self.choices.offerings, row.get("offering", ""))
+            if kind == "param":
+                known = {one.name.rpartition("@")[2] for one in self.choices.offerings} | {row.get("provider", "")}
+                form.fields["provider"].widget.choices = [
+                    ("", "Choose"), *((name, name) for name in sorted(known) if name)
+                ]  # fmt: skip
+            if kind == "condition":
+                fitted(form, row, may_hold_groups=depth_of(row) < DEEPEST_GROUP)
             made.append(form)
         return made
 
@@ -159,6 +167,14 @@ class RuleEditor:
     @property
     def over(self) -> list[Told]:
         return self.rows["over"]
+
+    @property
+    def settings(self) -> list[Told]:
+        return self.rows["param"]
+
+    @property
+    def by_score(self) -> bool:
+        return self.typed.one("choose") == "score"
 
     @property
     def sum(self) -> str:
@@ -184,8 +200,9 @@ class RuleEditor:
     @property
     def further_open(self) -> bool:
         """Say whether one of the fields that few rules need has something in it, or something wrong."""
-        names = ("timeout_ms", "max_usd", "active_from", "active_until", "params")
-        return any(self.typed.one(name) or name in self.fields.errors for name in names)
+        names = ("timeout_ms", "max_usd", "active_from", "active_until")
+        settings = self.typed.rows["param"] or self.problems["params"]
+        return bool(settings) or any(self.typed.one(name) or name in self.fields.errors for name in names)
 
     @property
     def in_json(self) -> bool:
@@ -205,11 +222,11 @@ class RuleEditor:
         readable &= all(form.is_valid() for kind in self.rows.values() for form in kind)
         rule = dict(self.stored)
         readers: list[tuple[tuple[str, ...], tuple[str, ...], Any]] = [
-            (("choose",), ("target",), self._read_targets),
+            (("choose", *SCORES), ("target",), self._read_targets),
             (("sticky_by", "sticky_tag"), (), self._read_sticky),
             ((), ("fallback",), self._read_fallbacks),
             (("timeout_ms",), (), self._read_timeout),
-            (("params",), (), self._read_params),
+            ((), ("param",), self._read_params),
         ]
         if self.whole:
             readers += [
@@ -230,6 +247,9 @@ class RuleEditor:
             for kind in kinds:
                 self._kept[kind] = [index for index, row in enumerate(self.typed.rows[kind]) if not blank(kind, row)]
             if self.stored and self._same(shown, names, kinds):
+                if "match" in names:
+                    kept = self._kept["condition"]
+                    self._conditions_at = {at: kept[i] for at, i in self._conditions_at.items() if i < len(kept)}
                 continue
             try:
                 read(rule)
@@ -282,29 +302,45 @@ class RuleEditor:
                 self.fields.add_error("condition", str(error))
                 raise Unreadable from error
             return
-        made = []
         wrong = match not in ("all", "any")
         for index in self._kept["condition"]:
-            row = self.typed.rows["condition"][index]
-            problems = row_problems(row)
+            problems = row_problems(self.typed.rows["condition"][index])
             self.conditions[index].show(problems)
             wrong |= bool(problems)
-            made.append(comparison_of(row))
-        if not made and not wrong:
+        if not self._kept["condition"] and not wrong:
             self.problems["when"].append("Add a condition, or let the rule be for every request.")
             wrong = True
-        if wrong:
+        rows = [(index, self.typed.rows["condition"][index]) for index in self._kept["condition"]]
+        when, self._conditions_at, empty = condition_of(match, rows, comparison_of)
+        for index in empty:
+            self.conditions[index].show([("group", "Add a condition to this group, or remove it.")])
+        if wrong or empty:
             raise Unreadable
-        rule["when"] = {match: made}
+        rule["when"] = when
 
     def _read_targets(self, rule: dict[str, Any]) -> None:
         choose = self._how("choose")
         _set(rule, "choose", "" if choose == "weight" and "choose" not in rule else choose)
-        if choose != "score":
-            rule.pop("score", None)
+        self._read_score(rule, choose)
         rule["targets"], readable = self._targets("target", choose)
-        if not readable:
+        if not readable or not self._scores_read:
             raise Unreadable
+
+    def _read_score(self, rule: dict[str, Any], choose: str) -> None:
+        rule.pop("score", None)
+        if choose != "score":
+            return
+        made: dict[str, int] = {}
+        for name, member in SCORES.items():
+            text = self.typed.one(name)
+            points = basis_points(text) if text else None
+            if text and points is None:
+                self.fields.add_error(name, "A per cent from 0 to 100, such as 50.")
+                self._scores_read = False
+            elif points is not None:
+                made[member] = points
+        if made:
+            rule["score"] = made
 
     def _read_over(self, rule: dict[str, Any]) -> None:
         if not self._kept["over"]:
@@ -366,8 +402,28 @@ class RuleEditor:
         _set(rule, "timeout_ms", int(text) if text else None)
 
     def _read_params(self, rule: dict[str, Any]) -> None:
-        text = self.typed.one("params")
-        _set(rule, "params", json_object(text) if text else None)
+        made: dict[str, dict[str, Any]] = {}
+        readable = True
+        for index in self._kept["param"]:
+            row, form = self.typed.rows["param"][index], self.settings[index]
+            provider, name = row.get("provider", "").strip(), row.get("name", "").strip()
+            settings = made.setdefault(provider, {})
+            wrong = [] if provider else [("provider", "Choose a provider.")]
+            if not name and row.get("value", "").strip():
+                wrong.append(("name", "Name the setting."))
+            if name in settings:
+                wrong.append(("name", "This provider has this setting already."))
+            try:
+                value = setting_of(row.get("value", ""))
+            except Unreadable as error:
+                wrong.append(("value", str(error)))
+            form.show(wrong)
+            readable &= not wrong
+            if name and not wrong:
+                settings[name] = value
+        if not readable:
+            raise Unreadable
+        _set(rule, "params", made or None)
 
     def _read_instant(self, member: str) -> Any:
         def read(rule: dict[str, Any]) -> None:
@@ -426,13 +482,12 @@ class RuleEditor:
     def _where_in_condition(self, rest: list[str], in_schema: bool, text: str) -> tuple[str, int, str, str]:
         if self.in_json:
             return "fields", -1, "condition", text
-        place, name = rest[1:2], rest[2:3]
-        if rest[:1] and rest[0] not in ("all", "any"):
-            place, name = ["0"], rest[:1]  # a comparison that stands alone
-        index = self._row_at("condition", place)
-        if index < 0:
+        index, name = place_of("".join(f"/{part}" for part in rest), self._conditions_at)
+        if index < 0 or index >= len(self.conditions):
             return "when", -1, "", text
-        at = name[0] if name and name[0] in ConditionRow.base_fields else "value"
+        if self.typed.rows["condition"][index].get("group"):
+            return "condition", index, "group", "A group holds 1 to 50 conditions." if in_schema else text
+        at = name if name in ConditionRow.base_fields else "value"
         if in_schema:
             if at == "field":
                 return "condition", index, "tag", "A tag's name has 1 to 64 characters."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -12,12 +12,22 @@ from zoneinfo import ZoneInfo
 
 from django.http import QueryDict
 
+from dashboards.forms_rules_conditions import DEEPEST_GROUP, GROUPS, depth_of, end_of, rows_of
 from routing.rules import document
 from routing.rules.conditions import BOOLEAN, NUMBER, TAG, ZONED, kind_of
 from routing.rules.differences import percent
 from routing.rules.document import NotADocument
 
-MOST_ROWS = {"condition": 50, "target": 20, "fallback": 20, "over": 20}
+# Of conditions 50 comparisons and as many groups as people can still read; the check counts comparisons.
+MOST_ROWS = {"condition": 80, "target": 20, "fallback": 20, "over": 20, "param": 60}
+_FULL = {
+    "condition": "A rule has at most 50 conditions, and with groups 80 rows.",
+    "target": "At most 20 targets.",
+    "fallback": "At most 20 fallbacks.",
+    "over": "At most 20 targets over budget.",
+    "param": "At most 60 settings.",
+}
+WHOLE = 10_000
 FIELD_WORDS = {
     "task": "Task",
     "complexity": "Complexity (0 to 1)",
@@ -64,10 +74,12 @@ STICKY = [
     ("team", "the team"),
     ("tag", "a tag"),
 ]
-CHOOSE = [("weight", "by weight"), ("order", "in order")]
+CHOOSE = [("weight", "by weight"), ("order", "in order"), ("score", "by score, the best first")]
+CHOOSE_OVER = CHOOSE[:2]
+SCORES = {"score_price": "price", "score_latency": "latency", "score_errors": "errors"}
 WEIGHT = re.compile(r"[0-9]{1,3}(\.[0-9]{1,2})?", re.ASCII)
 WHOLE_NUMBER = re.compile(r"[0-9]{1,9}", re.ASCII)
-_ROW = re.compile(r"(condition|target|fallback|over)-([0-9]{1,3})-([a-z]+)", re.ASCII)
+_ROW = re.compile(r"(condition|target|fallback|over|param)-([0-9]{1,3})-([a-z]+)", re.ASCII)
 _BOOLEANS = {"yes": True, "true": True, "no": False, "false": False}
 
 
@@ -77,6 +89,7 @@ class Typed:
 
     single: dict[str, list[str]] = field(default_factory=dict)
     rows: dict[str, list[dict[str, str]]] = field(default_factory=lambda: {kind: [] for kind in MOST_ROWS})
+    refused: dict[str, str] = field(default_factory=dict)  # what could not be added, by kind
 
     @classmethod
     def sent(cls, data: QueryDict) -> Typed:
@@ -92,6 +105,8 @@ class Typed:
         for (kind, _), row in sorted(found.items()):
             if len(typed.rows[kind]) < MOST_ROWS[kind]:
                 typed.rows[kind].append(row)
+            else:
+                typed.refused[kind] = _FULL[kind]
         return typed
 
     @classmethod
@@ -99,8 +114,8 @@ class Typed:
         """Return what the editor shows for a rule, or the default, as it is stored."""
         typed = cls()
         when = rule.get("when")
-        simple = simple_rows(when)
-        match, typed.rows["condition"] = simple or ("json", [])
+        simple = rows_of(when, row_of)
+        match, typed.rows["condition"], _ = simple or ("json", [], {})
         over = rule.get("over_budget") or {}
         typed.rows["target"] = _target_rows(rule)
         typed.rows["over"] = _target_rows(over)
@@ -119,12 +134,18 @@ class Typed:
             "max_usd": rule.get("max_usd_per_1k_tokens"),
             "active_from": _local_text(rule.get("active_from"), zone),
             "active_until": _local_text(rule.get("active_until"), zone),
-            "params": json.dumps(rule["params"], ensure_ascii=False, indent=1) if rule.get("params") else "",
             "rationale": rule.get("rationale"),
             "owner": rule.get("owner"),
             "review_by": rule.get("review_by"),
             "more_use_cases": "",
         }
+        score = rule.get("score") or {}
+        values |= {name: percent(score[member])[:-2] for name, member in SCORES.items() if member in score}
+        typed.rows["param"] = [
+            {"provider": provider, "name": name, "value": setting_text(value)}
+            for provider, settings in (rule.get("params") or {}).items()
+            for name, value in (settings.items() or [("", "")])
+        ]
         typed.single = {name: [_text(value)] for name, value in values.items()}
         typed.single["use_cases"] = list(rule.get("use_cases") or ())
         typed.single["use_default"] = ["on"] if rule.get("use_default", True) else []
@@ -133,14 +154,60 @@ class Typed:
     def one(self, name: str) -> str:
         return (self.single.get(name) or [""])[-1].strip()
 
-    def add(self, kind: str) -> None:
-        if kind in self.rows and len(self.rows[kind]) < MOST_ROWS[kind]:
-            self.rows[kind].append({})
+    def add(self, named: str) -> None:
+        """Add a row at the end, or with the number of a group, such as `condition-3`, as the last of that group.
+
+        `group` and `group-3` add a group of conditions.
+        """
+        kind, _, number = named.partition("-")
+        row = {"group": "any"} if kind == "group" else {}
+        kind = "condition" if kind == "group" else kind
+        if kind not in self.rows:
+            return
+        rows = self.rows[kind]
+        if len(rows) >= MOST_ROWS[kind]:
+            self.refused[kind] = _FULL[kind]
+            return
+        if kind == "condition" and self.one("match") in ("", "always"):
+            self.single["match"] = ["all"]  # whoever adds a condition means that it holds
+        if not number:
+            rows.append(row)
+        elif WHOLE_NUMBER.fullmatch(number) and int(number) < len(rows) and rows[int(number)].get("group"):
+            depth = depth_of(rows[int(number)]) + 1
+            if row and depth > DEEPEST_GROUP:
+                self.refused[kind] = "Groups are nested three deep at most."
+                return
+            rows.insert(end_of(rows, int(number)), {**row, "depth": str(depth)})
 
     def drop(self, named: str) -> None:
+        """Take a row out; with a group all that is in it."""
         kind, index = self._row(named)
         if index is not None:
-            del self.rows[kind][index]
+            del self.rows[kind][index : end_of(self.rows[kind], index)]
+
+    def refit(self, zone: str) -> None:
+        """Fill in what goes without saying for what a condition looks at now: whose hours are meant."""
+        for row in self.rows["condition"]:
+            if row.get("field") in ZONED and not row.get("zone"):
+                row["zone"] = zone
+
+    def whole(self, kind: str) -> None:
+        """Make weights sum to 100 per cent: empty ones share what is left, else all grow or shrink alike."""
+        rows = [row for row in self.rows.get(kind, ()) if "weight" in row or row.get("offering")]
+        texts = [row.get("weight", "").strip() for row in rows]
+        given = [basis_points(text) for text in texts]
+        if not rows or any(text and points is None for text, points in zip(texts, given, strict=True)):
+            return  # what cannot be read is said so when it is saved
+        points = [one or 0 for one in given]
+        left = WHOLE - sum(points)
+        blank = [index for index, one in enumerate(given) if one is None]
+        if blank and left > 0:
+            for index, share in zip(blank, _shared(left, [1] * len(blank)), strict=True):
+                points[index] = share
+        else:
+            points = _shared(WHOLE, points if any(points) else [1] * len(points))
+        for row, one in zip(rows, points, strict=True):
+            row["weight"] = percent(one)[:-2]
 
     def up(self, named: str) -> None:
         kind, index = self._row(named)
@@ -166,22 +233,45 @@ def _target_rows(part: Mapping[str, Any]) -> list[dict[str, str]]:
     ]
 
 
-def simple_rows(when: Mapping[str, Any] | None) -> tuple[str, list[dict[str, str]]] | None:
-    """Return how a condition's comparisons are joined, and these as rows; None for one that rows cannot express."""
-    if when is None:
-        return "always", []
-    if "field" in when:
-        match, parts = "all", [when]
-    else:
-        match = "all" if "all" in when else "any"
-        parts = when.get(match) or []
-    rows = [_row_of(part) for part in parts]
-    if not rows or any(row is None for row in rows):
-        return None
-    return match, [row for row in rows if row is not None]
+def _shared(whole: int, parts: Sequence[int]) -> list[int]:
+    """Divide a whole in proportion, to the last basis point; what is left over goes to those that lost most."""
+    total = sum(parts)
+    made = [whole * part // total for part in parts]
+    by_loss = sorted(range(len(parts)), key=lambda index: (-(whole * parts[index] % total), index))
+    for index in by_loss[: whole - sum(made)]:
+        made[index] += 1
+    return made
 
 
-def _row_of(part: Mapping[str, Any]) -> dict[str, str] | None:
+def setting_text(value: Any) -> str:
+    """Return a setting as it is typed: a text as it is, anything else, and a text that looks like it, as JSON."""
+    try:
+        if isinstance(value, str) and setting_of(value) == value:
+            return value
+    except Unreadable:
+        pass
+    return json.dumps(value, ensure_ascii=False)
+
+
+def setting_of(text: str) -> Any:
+    """Read a setting: a whole number, true, false, null, something in brackets or in quotes as JSON, else a text.
+
+    Raises:
+        Unreadable: brackets or quotes that do not hold JSON.
+    """
+    if text.strip() != text:
+        return text
+    if text in ("true", "false", "null") or re.fullmatch(r"-?(0|[1-9][0-9]{0,17})", text, re.ASCII):
+        return json.loads(text)
+    if text[:1] not in ('"', "{", "["):
+        return text
+    try:
+        return document.parse(f'{{"it": {text}}}')["it"]
+    except (NotADocument, KeyError) as error:
+        raise Unreadable(f"This cannot be read as JSON: {error}.") from error
+
+
+def row_of(part: Mapping[str, Any]) -> dict[str, str] | None:
     if "field" not in part:
         return None
     name, op, value = part["field"], part["op"], part["value"]
@@ -240,6 +330,8 @@ def comparison_of(row: Mapping[str, str]) -> dict[str, Any]:
 
 def row_problems(row: Mapping[str, str]) -> list[tuple[str, str]]:
     problems = []
+    if row.get("group"):
+        return [] if row["group"] in GROUPS else [("group", "Choose how these are joined.")]
     name = row.get("field", "")
     if name not in FIELD_WORDS:
         problems.append(("field", "Choose what is looked at."))
@@ -318,10 +410,17 @@ def basis_points(text: str) -> int | None:
 
 
 def blank(kind: str, row: Mapping[str, str]) -> bool:
+    if kind == "param":
+        return not any(value.strip() for value in row.values())
     if kind == "condition":
-        return not row.get("field") and not row.get("value", "").strip() and not row.get("tag", "").strip()
+        return not any(row.get(name, "").strip() for name in ("group", "field", "value", "tag"))
     return not row.get("offering") and not row.get("weight", "").strip()
 
 
 def plain_row(row: Mapping[str, str]) -> dict[str, str]:
-    return {name: value.strip() for name, value in row.items() if value.strip()}
+    kept = {name: value.strip() for name, value in row.items() if value.strip()}
+    if kept.get("depth") == "0":
+        del kept["depth"]
+    if kept.get("group"):
+        return {name: kept[name] for name in ("group", "depth") if name in kept}
+    return kept

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from dashboards.forms_rules import ApproveForm, DraftForm, TitleForm, WhyForm
 from dashboards.selectors import rules as page_of
 from dashboards.views import rules_scheduling as scheduling
 from dashboards.views.access import demand, page
+from dashboards.views.rules_arranging import ARRANGING, ID_CHARACTERS, Step, arranged_of, limit_words
 from dashboards.views.rules_measured import measured
 from dashboards.views.rules_shown import (
     STATES,
@@ -32,7 +32,6 @@ from dashboards.views.rules_shown import (
     today,
     whole,
 )
-from routing.models import Proposal
 from routing.rules import document, labelling
 from routing.rules.document import Problem
 from routing.selectors import fleet, proposals, versions
@@ -41,7 +40,6 @@ from routing.services import proposals as service
 from routing.services import versions as publishing
 
 WHOLE = 10_000
-ID_CHARACTERS = 64
 _RULE = re.compile(r"/rules/([0-9]{1,4})(/|$)", re.ASCII)
 
 
@@ -174,9 +172,9 @@ def show_draft(request: HttpRequest, found: ProposalDetail, *, status: int = 200
         "row": row,
         "tone": tone,
         "state": state,
-        "unread": _unread_by_fleet(found),
         "steps": _steps(found),
         "problems": [_problem_shown(one, found) for one in found.problems],
+        "unread": _unread_by_fleet(found),
         "rules": rules,
         "default": default,
         "labels": labelling.sentences(found.content.get("heuristics")),
@@ -187,6 +185,7 @@ def show_draft(request: HttpRequest, found: ProposalDetail, *, status: int = 200
         "own_work": may_approve and not found.may_approve(me),
         "may_reject": row.state in ("in_review", "approved") and request.user.has_perm("rules.approve"),
         "may_publish": row.state == "approved" and request.user.has_perm("rules.publish"),
+        **(arranged_of(request, found) if may_edit else {}),
         "title_form": TitleForm(initial={"title": row.title}),
         "approve_form": ApproveForm(),
         "why_form": WhyForm(),
@@ -195,11 +194,11 @@ def show_draft(request: HttpRequest, found: ProposalDetail, *, status: int = 200
     }
     return render(request, "dashboards/rules_draft.html", context, status=status)
 
+
 def _unread_by_fleet(found: ProposalDetail) -> tuple[str, ...]:
     if not found.row.open:
         return ()
     return fleet.warnings(environment=found.row.environment, content=found.content, at=timezone.now())
-
 
 
 def _steps(found: ProposalDetail) -> list[StepShown]:
@@ -262,9 +261,12 @@ def step(request: HttpRequest, environment: str, pk: int, name: str) -> HttpResp
     status = 422
     if form.is_valid():  # else a NUL character, which no text holds
         try:
-            answer = take(_Step(request=request, found=found, saves=saves, data=form.cleaned_data))
+            answer = take(Step(request=request, found=found, saves=saves, data=form.cleaned_data))
         except Invalid as error:
-            form.show(error.problems) if name in FORMS else messages.error(request, str(error))
+            if name in FORMS:
+                form.show(error.problems)
+            else:
+                messages.error(request, " ".join([str(error), *(limit_words(at, text) for at, text in error.problems)]))
         except NotFound as error:
             raise Http404(str(error)) from error
         except Conflict as error:
@@ -276,43 +278,13 @@ def step(request: HttpRequest, environment: str, pk: int, name: str) -> HttpResp
     return show_draft(request, found_proposal(environment, pk), status=status, **kept)
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Step:
-    request: HttpRequest
-    found: ProposalDetail
-    saves: int
-    data: dict[str, Any]
-
-    @property
-    def by(self) -> str:
-        return access.label(self.request.user)
-
-    @property
-    def id(self) -> int:
-        return self.found.row.id
-
-    def save(self, content: dict[str, Any] | None = None, title: str | None = None) -> Proposal:
-        return service.save(
-            proposal_id=self.id, saves=self.saves, by=self.by, at=timezone.now(), content=content, title=title
-        )
-
-    def seen(self) -> None:
-        """Refuse what was sent from a page that is behind, before its content is worked on.
-
-        Raises:
-            SavedByAnother
-        """
-        if self.saves != self.found.row.saves:
-            self.save()
-
-
-def _submit(one: _Step) -> None:
+def _submit(one: Step) -> None:
     service.submit(proposal_id=one.id, by=one.by, at=timezone.now(), saves=one.saves)
     other = "Somebody who had no hand in it" if one.found.separated else "Somebody who may approve, which can be you,"
     messages.success(one.request, f"The draft is in review. {other} has to approve it.")
 
 
-def _approve(one: _Step) -> None:
+def _approve(one: Step) -> None:
     service.approve(
         proposal_id=one.id,
         sha256=one.request.POST.get("sha256", ""),
@@ -323,17 +295,17 @@ def _approve(one: _Step) -> None:
     messages.success(one.request, "Approved: exactly this content, and no other. It can be published now.")
 
 
-def _reject(one: _Step) -> None:
+def _reject(one: Step) -> None:
     service.reject(proposal_id=one.id, by=one.by, at=timezone.now(), why=one.data["why"], saves=one.saves)
     messages.success(one.request, "The draft is rejected. It stays here to be read.")
 
 
-def _withdraw(one: _Step) -> None:
+def _withdraw(one: Step) -> None:
     service.withdraw(proposal_id=one.id, by=one.by, at=timezone.now(), saves=one.saves)
     messages.success(one.request, "The draft is withdrawn. It stays here to be read.")
 
 
-def _publish(one: _Step) -> HttpResponse:
+def _publish(one: Step) -> HttpResponse:
     one.seen()
     made = publishing.publish(proposal_id=one.id, by=one.by, at=timezone.now())
     messages.success(
@@ -342,81 +314,27 @@ def _publish(one: _Step) -> HttpResponse:
     return redirect("rules-environment", environment=one.found.row.environment)
 
 
-def _title(one: _Step) -> None:
+def _title(one: Step) -> None:
     one.save(title=one.data["title"])
     messages.success(one.request, "The title is saved.")
 
 
-def _arranged(one: _Step, work: Callable[[list[dict[str, Any]], int], int]) -> HttpResponse:
-    """Work on the list of rules at the place that was sent, and show the place that the work returns."""
-    one.seen()
-    content: dict[str, Any] = copy.deepcopy(document.unresolved(one.found.content))
-    place = whole(one.request.POST.get("place")) or 0
-    if not 1 <= place <= len(content["rules"]):
-        raise NotFound("There is no such rule.")
-    shown = work(content["rules"], place - 1)
-    one.save(content)
-    url = reverse("rules-draft", args=[one.found.row.environment, one.id])
-    return redirect(f"{url}#rule-{shown + 1}")
-
-
-def _move(one: _Step) -> HttpResponse:
-    def work(rules: list[dict[str, Any]], index: int) -> int:
-        to = index + (1 if one.request.POST.get("to") == "down" else -1)
-        to = min(max(to, 0), len(rules) - 1)
-        rules.insert(to, rules.pop(index))
-        return to
-
-    return _arranged(one, work)
-
-
-def _copy(one: _Step) -> HttpResponse:
-    def work(rules: list[dict[str, Any]], index: int) -> int:
-        twin = copy.deepcopy(rules[index])
-        twin["id"] = _another_id(twin["id"], {rule["id"] for rule in rules})
-        rules.insert(index + 1, twin)
-        messages.success(one.request, f"The copy is called {twin['id']}. Until it differs it is never reached.")
-        return index + 1
-
-    return _arranged(one, work)
-
-
-def _remove(one: _Step) -> HttpResponse:
-    def work(rules: list[dict[str, Any]], index: int) -> int:
-        messages.success(one.request, f"Rule {rules[index]['id']} is not in the draft any more.")
-        del rules[index]
-        return max(index - 1, 0)
-
-    return _arranged(one, work)
-
-
-def _renew(one: _Step) -> None:
+def _renew(one: Step) -> None:
     """Take what the draft says of its offerings from the catalogue as it is now."""
     one.seen()
     one.save(document.unresolved(one.found.content))
     messages.success(one.request, "The offerings are described as the catalogue has them now.")
 
 
-def _another_id(taken: str, ids: set[str]) -> str:
-    for number in range(1, len(ids) + 2):
-        ending = "-copy" if number == 1 else f"-copy-{number}"
-        made = taken[: ID_CHARACTERS - len(ending)] + ending
-        if made not in ids:
-            return made
-    raise AssertionError("one of so many is free")
-
-
 FORMS: dict[str, type[Told]] = {"title": TitleForm, "approve": ApproveForm, "reject": WhyForm, **scheduling.FORMS}
-STEPS: dict[str, tuple[str, Callable[[_Step], HttpResponse | None]]] = {
+STEPS: dict[str, tuple[str, Callable[[Step], HttpResponse | None]]] = {
     "submit": ("rules.edit", _submit),
     "approve": ("rules.approve", _approve),
     "reject": ("rules.approve", _reject),
     "withdraw": ("rules.edit", _withdraw),
     "publish": ("rules.publish", _publish),
     "title": ("rules.edit", _title),
-    "move": ("rules.edit", _move),
-    "copy": ("rules.edit", _copy),
-    "remove": ("rules.edit", _remove),
+    **{name: ("rules.edit", take) for name, take in ARRANGING.items()},
     "renew": ("rules.edit", _renew),
     **scheduling.STEPS,
 }

@@ -19,6 +19,8 @@ from dashboards.forms_rules_editor import RuleEditor
 from dashboards.forms_rules_typed import KIND_OF_FIELD, OPERATOR_WORDS, Typed
 from dashboards.selectors import rules as page_of
 from dashboards.views.access import page
+from dashboards.views.rules_arranging import another_id, limit_words, try_url
+from dashboards.views.rules_copying import rule_to_copy
 from dashboards.views.rules_drafts import found_proposal
 from dashboards.views.rules_shown import whole, zone
 from routing.rules import document
@@ -30,7 +32,7 @@ from routing.selectors.proposals import ProposalDetail
 from routing.services import proposals as service
 
 REVIEW_DAYS = 90  # what a new rule is given until it is looked at again
-_KINDS_OF_ROWS = ("add", "drop", "up")
+_KINDS_OF_ROWS = ("add", "drop", "up", "whole", "refit")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +42,7 @@ class _Asked:
     environment: str
     pk: int
     place: int | None
+    after: int | None = None  # of a new rule: the place of the rule that it comes after; None is the last
 
     def stored(self, content: Mapping[str, Any]) -> Mapping[str, Any]:
         if self.place == 0:
@@ -54,7 +57,11 @@ class _Asked:
     def pointer(self, content: Mapping[str, Any]) -> str:
         if self.place == 0:
             return "/default"
-        return f"/rules/{len(content['rules']) if self.place is None else self.place - 1}"
+        return f"/rules/{(self.place_of_new(content) if self.place is None else self.place) - 1}"
+
+    def place_of_new(self, content: Mapping[str, Any]) -> int:
+        last = len(content["rules"])
+        return (last if self.after is None else min(self.after, last)) + 1
 
     def with_rule(self, content: Mapping[str, Any], rule: Mapping[str, Any]) -> dict[str, Any]:
         """Return the content with the rule in its place and without offerings, which come from the catalogue."""
@@ -62,7 +69,7 @@ class _Asked:
         if self.place == 0:
             return document.unresolved(content) | {"default": rule}
         if self.place is None:
-            rules.append(rule)
+            rules.insert(self.place_of_new(content) - 1, dict(rule))
         else:
             rules[self.place - 1] = rule
         return document.unresolved(content) | {"rules": rules}
@@ -85,12 +92,22 @@ def rule(request: HttpRequest, environment: str, pk: int, place: int) -> HttpRes
 
 @page("rules.edit", "GET", "HEAD", "POST")
 def new_rule(request: HttpRequest, environment: str, pk: int) -> HttpResponse:
-    return _editor(request, _Asked(environment=environment, pk=pk, place=None))
+    after = whole(request.POST.get("after") or request.GET.get("after"), most=1000)
+    return _editor(request, _Asked(environment=environment, pk=pk, place=None, after=after))
 
 
 @page("rules.edit", "GET", "HEAD", "POST")
 def default(request: HttpRequest, environment: str, pk: int) -> HttpResponse:
     return _editor(request, _Asked(environment=environment, pk=pk, place=0))
+
+
+@page("rules.read")
+def try_rule(request: HttpRequest, environment: str, pk: int, place: int) -> HttpResponse:
+    """Go to where the draft is tried, with a request that says what the rule asks for."""
+    rules = found_proposal(environment, pk).content["rules"]
+    if not 1 <= place <= len(rules):
+        raise Http404("There is no such rule.")
+    return redirect(try_url(environment, pk, rules[place - 1]))
 
 
 def _editor(request: HttpRequest, asked: _Asked) -> HttpResponse:
@@ -100,7 +117,7 @@ def _editor(request: HttpRequest, asked: _Asked) -> HttpResponse:
     typed = Typed.sent(request.POST)
     for kind in _KINDS_OF_ROWS:
         if kind in request.POST:
-            getattr(typed, kind)(request.POST[kind])
+            getattr(typed, kind)(zone(request) if kind == "refit" else request.POST[kind])
             editor = _made(request, _where_it_is_now(request, asked, found), found, typed)
             return _shown(request, asked, found, editor, saves=request.POST.get("saves", ""))
     return _saved(request, asked, found, typed)
@@ -109,7 +126,11 @@ def _editor(request: HttpRequest, asked: _Asked) -> HttpResponse:
 def _opened(request: HttpRequest, asked: _Asked, found: ProposalDetail) -> HttpResponse:
     stored = asked.stored(found.content)
     typed = Typed.of(stored, zone(request))
-    if asked.place is None:
+    if asked.place is None and (copied := rule_to_copy(request, found)) is not None:
+        typed = Typed.of(copied, zone(request))
+        taken = {rule["id"] for rule in found.content["rules"]}
+        typed.single["id"] = [another_id(copied["id"], taken) if copied["id"] in taken else copied["id"]]
+    elif asked.place is None:
         typed.rows["target"] = [{"offering": "", "weight": "100"}]
         typed.single["owner"] = [access.label(request.user)]
         typed.single["review_by"] = [(timezone.localdate() + timedelta(days=REVIEW_DAYS)).isoformat()]
@@ -151,6 +172,7 @@ def _saved(request: HttpRequest, asked: _Asked, found: ProposalDetail, typed: Ty
     saves = -1 if saves is None else saves
     problems = checks.problems(catalogue.filled(content, at=now), at=now)
     editor.show(problems, place=asked.pointer(found.content))
+    editor.problems["rule"] += [limit_words(one.pointer, one.text) for one in problems if one.pointer in ("", "/rules")]
     if saves != found.row.saves or not found.row.open:
         return _overtaken(request, asked, found, editor, built.rule, saves)
     if built.unreadable or any(one.code in ("schema", "fraction") for one in problems):
@@ -164,19 +186,21 @@ def _saved(request: HttpRequest, asked: _Asked, found: ProposalDetail, typed: Ty
     except Invalid as error:
         editor.show([Problem(at, "schema", text) for at, text in error.problems], place=asked.pointer(found.content))
         if not editor.has_errors:
-            editor.problems["rule"] += [text for _, text in error.problems]
+            editor.problems["rule"] += [limit_words(at, text) for at, text in error.problems]
         return _shown(request, asked, found, editor, status=422)
     except Conflict as error:
         # Somebody was quicker by less than this took.
         messages.error(request, str(error))
         again = found_proposal(asked.environment, asked.pk)
         return _shown(request, asked, again, editor, status=409)
-    place = len(made.content["rules"]) if asked.place is None else asked.place
+    place = asked.place_of_new(found.content) if asked.place is None else asked.place
     name = "The default" if asked.place == 0 else f"Rule {built.rule['id']}"
     if made.saves == saves:
         messages.info(request, f"{name} is as it was: nothing was changed.")
     else:
         messages.success(request, f"{name} is saved.")
+    if request.POST.get("then") == "try":
+        return redirect(try_url(asked.environment, asked.pk, built.rule))
     url = reverse("rules-draft", args=[asked.environment, asked.pk])
     return redirect(f"{url}#{'rule-default' if asked.place == 0 else f'rule-{place}'}")
 
@@ -224,6 +248,8 @@ def _shown(
             "fields": editor.fields,
             "whole": editor.whole,
             "new": asked.place is None,
+            "after": asked.after,
+            "zones": _ZONES,
             "was": stored.get("id", ""),
             "url": asked.url,
             "saves": found.row.saves if saves is None else saves,
@@ -233,6 +259,11 @@ def _shown(
         },
         status=status,
     )
+
+
+# What a browser offers for a time zone; any other name may be typed.
+_ZONES = ("UTC", "Europe/Berlin", "Europe/London", "America/New_York", "America/Los_Angeles", "Asia/Kolkata",
+          "Asia/Singapore", "Asia/Tokyo", "Australia/Sydney")  # fmt: skip
 
 
 def _operators() -> dict[str, list[str]]:

@@ -9,7 +9,8 @@ import pytest
 
 from catalog.models import Offering
 from core.models import Organisation
-from dashboards.forms_rules_typed import comparison_of, simple_rows
+from dashboards.forms_rules_conditions import condition_of, rows_of
+from dashboards.forms_rules_typed import comparison_of, row_of
 from routing.models import Proposal
 from routing.rules import document
 from routing.services import proposals
@@ -130,7 +131,8 @@ def test_everything_that_few_rules_need_is_kept_as_it_was_typed(client):
         max_usd="10.50",
         active_from="2026-12-01T08:00",
         active_until="2027-07-01T08:00",
-        params='{"anthropic": {"thinking": "adaptive", "budget": 3}}',
+        **{"param-0-provider": "anthropic", "param-0-name": "thinking", "param-0-value": "adaptive"},
+        **{"param-1-provider": "anthropic", "param-1-name": "budget", "param-1-value": "3"},
         use_default=None,
         over_choose="order",
     )
@@ -196,9 +198,20 @@ STRANGE = [
         timeout_ms=None,
         rationale="two\r\nlines  ",
     ),
-    make_rule("nested", when={"all": [{"not": {"field": "task", "op": "eq", "value": "code"}}]}),
+    make_rule("nested", when={"all": [{"not": {"field": "task", "op": "eq", "value": "a,b "}}]}),
     make_rule("spaced", when={"any": [{"field": "task", "op": "in", "value": [" code", "a,b", ""]}]}),
     make_rule("emptied", when={"all": [{"field": "task", "op": "eq", "value": ""}]}, fallbacks=[], title=""),
+    make_rule("negated", when={"not": {"any": [{"field": "batch", "op": "eq", "value": True}]}}),
+    make_rule(
+        "grouped",
+        when={
+            "any": [
+                {"field": "task", "op": "eq", "value": "code"},
+                {"all": [{"not": {"all": [{"field": "hour", "op": "lt", "value": 8, "zone": "UTC"}] * 2}}] * 2},
+            ]
+        },
+        params={"x": {}, "openai": {"a": "1", "b": 1, "c": None, "d": True, "e": '"', "f": " ", "g": {"h": ["0.5"]}}},
+    ),
     make_rule(
         "mixed", when={"all": [{"field": "hour", "op": "in", "value": [1, "2"], "zone": "UTC"}]}, choose="weight"
     ),
@@ -234,15 +247,18 @@ def test_a_change_in_one_field_leaves_all_others_as_they_are(client, rule):
 
 @pytest.mark.parametrize("rule", STRANGE, ids=lambda rule: rule["id"])
 def test_rows_say_again_what_they_were_made_from_or_are_not_offered(rule):
-    found = simple_rows(rule["when"])
+    found = rows_of(rule["when"], row_of)
 
     if rule["id"] in ("nested", "spaced", "emptied"):
         assert found is None
     else:
         assert found is not None
-        part = rule["when"] if "field" in rule["when"] else rule["when"]["all"][0]
-        again = [comparison_of(row) for row in found[1]]
-        assert json.dumps(again).replace('"', "") == json.dumps([part]).replace('"', "")
+        when = rule["when"] if {"all", "any"} & rule["when"].keys() else {"all": [rule["when"]]}
+        again, places, empty = condition_of(found[0], list(enumerate(found[1])), comparison_of)
+        said = json.dumps(when).replace('{"any": [{"field": "batch", "op": "eq", "value": true}]}',
+                                        '{"field": "batch", "op": "eq", "value": true}')  # fmt: skip
+        assert json.dumps(again).replace('"', "") == said.replace('"', "")
+        assert (set(places.values()), empty) == (set(range(len(found[1]))), [])
 
 
 def test_a_condition_that_rows_cannot_say_is_told_in_words_and_edited_as_json(client):
@@ -254,7 +270,7 @@ def test_a_condition_that_rows_cannot_say_is_told_in_words_and_edited_as_json(cl
 
     answer = client.post(at(draft, "rules/1/"), sent | {"condition": json.dumps(other)})
 
-    assert "As it is stored: not task is code" in page
+    assert "As it is stored: not task is a,b" in page
     assert answer.status_code == 302, errors_of(answer)
     assert saved(draft)["when"] == other
 
@@ -314,8 +330,18 @@ def test_a_condition_that_rows_cannot_say_is_told_in_words_and_edited_as_json(cl
         ({"active_from": "1999-01-01T00:00"}, "active_from"),
         ({"active_from": "9999-12-31T23:59"}, "active_from"),
         ({"active_from": "2026-12-01T08:00", "active_until": "2026-11-01T08:00"}, "active_until"),
-        ({"params": "[1]"}, "params"),
-        ({"params": '{"anthropic": 1}'}, "params"),
+        ({"param-0-provider": "", "param-0-name": "a", "param-0-value": "1"}, "param-0-provider"),
+        ({"param-0-provider": "anthropic", "param-0-name": "", "param-0-value": "1"}, "param-0-name"),
+        ({"param-0-provider": "anthropic", "param-0-name": "a", "param-0-value": "[1"}, "param-0-value"),
+        ({"param-0-provider": "anthropic", "param-0-name": "a", "param-0-value": "[0.5]"}, "param-0-value"),
+        ({"choose": "score", "score_price": "101"}, "score_price"),
+        ({"condition-1-group": "some"}, "condition-1-group"),
+        ({"condition-1-group": "any"}, "condition-1-group"),
+        ({"condition-1-group": "any", "condition-2-field": "task", "condition-2-op": "eq", "condition-2-value": "",
+          "condition-2-depth": "1"}, "condition-2-value"),
+        ({"condition-1-group": "not_any", "condition-2-field": "task", "condition-2-op": "gt",
+          "condition-2-value": "code", "condition-2-depth": "1", "condition-3-field": "hour", "condition-3-op": "eq",
+          "condition-3-value": "one", "condition-3-zone": "UTC", "condition-3-depth": "1"}, "condition-3-value"),
         ({"rationale": " "}, "rationale"),
         ({"rationale": "x" * 4001}, "rationale"),
         ({"owner": ""}, "owner"),
@@ -607,7 +633,10 @@ def test_nothing_that_can_be_typed_breaks_the_editor(client):
     names = [
         *typed(),
         "condition",
-        "params",
+        "param-0-value",
+        "condition-0-group",
+        "condition-0-depth",
+        "score_price",
         "timeout_ms",
         "max_usd",
         "active_from",
@@ -626,7 +655,9 @@ def test_nothing_that_can_be_typed_breaks_the_editor(client):
         for name in chance.sample(names, chance.randint(1, 6)):
             sent[name] = chance.choice(SOUP)
         if chance.random() < 0.2:
-            sent[chance.choice(["add", "drop", "up", "anyway"])] = chance.choice([*SOUP, "target", "condition"])
+            sent[chance.choice(["add", "drop", "up", "anyway", "whole", "refit"])] = chance.choice(
+                [*SOUP, "target", "condition", "group", "group-0", "condition-0"]
+            )
         if chance.random() < 0.8:
             draft.refresh_from_db()
             sent["saves"] = str(draft.saves)

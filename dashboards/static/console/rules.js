@@ -48,6 +48,7 @@
     form.querySelectorAll('[data-condition]').forEach(function (row) { fit(row, kinds, operators); });
     form.querySelectorAll('[data-weights]').forEach(sum);
     var byWeight = form.elements.choose.value === 'weight';
+    form.querySelectorAll('[data-scores]').forEach(function (part) { show(part, form.elements.choose.value === 'score'); });
     form.querySelectorAll('#targets .tk-row__weight').forEach(function (cell) { show(cell, byWeight); });
     show(form.querySelector('#targets [data-sum]') ? form.querySelector('#targets [data-sum]') : document.createElement('i'), byWeight);
     if (form.elements.over_choose) {
@@ -61,8 +62,13 @@
   });
   document.addEventListener('change', function (event) {
     if (!event.target.closest('#rule-form')) return;
-    // Conditions stand below "every request" only to be wrong: whoever adds one means that it holds.
     tidy();
+    // The control of a value goes with what is looked at: a choice for a weekday, a text for several of them.
+    if (/^condition-\d+-(field|op)$/.test(event.target.name) && window.htmx) {
+      window.htmx.ajax('POST', document.getElementById('rule-form').getAttribute('action'), {
+        source: document.getElementById('rule-form'), target: '#rule-form', swap: 'outerHTML show:none', values: { refit: '1' }
+      });
+    }
   });
   document.addEventListener('htmx:afterSettle', tidy);
   tidy();

@@ -25,7 +25,7 @@ from dashboards.views.rules_shown import (
     whole,
 )
 from routing.rules import document
-from routing.selectors import checks, environments, versions
+from routing.selectors import checks, environments, fleet, versions
 from routing.services import versions as service
 
 PER_PAGE = 25
@@ -110,6 +110,7 @@ def version(request: HttpRequest, environment: str, number: int) -> HttpResponse
             "environment": environment,
             "version": found.row,
             "changes": found.changes,
+            "refusals": fleet.refusals(at=timezone.now(), environment=environment, version=number),
             "rules": shown,
             "default": default,
             "may_go_back": request.user.has_perm("rules.publish") and not found.row.live,

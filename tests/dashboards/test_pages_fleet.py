@@ -250,3 +250,11 @@ def test_a_draft_that_every_gateway_understands_warns_of_nothing(client, two_ver
 
     assert "Not every gateway" not in text(client.get(f"/rules/production/drafts/{proposal.pk}/"))
     assert client.get(f"/api/v1/rules/production/drafts/{proposal.pk}").json()["warnings"] == []
+
+
+def test_a_version_says_who_refuses_it_and_no_other_one_does(client, two_versions):
+    make_poll(1, refuses=2, why="unknown operator: near", at=ago())
+    signed_in(client, "viewer")
+
+    assert "unknown operator: near" in text(client.get("/rules/production/versions/2/"))
+    assert "unknown operator: near" not in text(client.get("/rules/production/versions/1/"))

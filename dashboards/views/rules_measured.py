@@ -152,8 +152,8 @@ def order_shown(row: OrderRow) -> OrderShown:
                 exact_price="" if one.usd_per_1k_tokens is None else exact(one.usd_per_1k_tokens),
                 median=milliseconds(one.p50_ms),
                 high=milliseconds(one.p95_ms),
-                failed=percent(share(one.failed, one.calls)),
-                calls=f"{exact(one.failed)} of {exact(one.calls)}" if one.calls else "",
+                failed=f"{percent(share(one.failed, one.calls))} of {exact(one.calls)}" if one.calls else "no calls",
+                calls=f"{exact(one.failed)} of {exact(one.calls)} calls" if one.calls else "",
                 score=_of_100(one.score),
                 width=round(Decimal(one.score) / 100),
                 points=f"Price {_of_100(one.price)}, latency {_of_100(one.latency)}, errors {_of_100(one.errors)}",
@@ -256,8 +256,9 @@ def _row(one: RuleHits, found: Hits, zone: str) -> dict[str, Any]:
         "badge": badge,
         "since": timezone.localtime(one.since) if periods.local_day(one.since, zone) >= found.first else None,
         "last": "today" if one.last_day == found.last else _day(one.last_day) if one.last_day else "",
-        "moved": one.over_budget + one.switched_off,
-        "moved_words": f"Over budget {exact(one.over_budget)}, switched off {exact(one.switched_off)}",
+        "moved": one.over_budget + one.switched_off + one.blocked,
+        "moved_words": f"Over budget {exact(one.over_budget)}, switched off {exact(one.switched_off)}, "
+        f"blocked {exact(one.blocked)}",
         "spend_url": _spend_url(one, found) if one.place else "",
     }
 

@@ -14,6 +14,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.html import format_html
 from django.utils.http import url_has_allowed_host_and_scheme
 
 from core import access
@@ -157,6 +158,11 @@ class CostShown:
     tone: str  # good, bad or neutral
     exactly: str  # the difference with every digit; empty where it is not known
     note: str  # what is left out of the comparison
+
+    @property
+    def words_markup(self) -> str:
+        """Return the words, with every digit when pointed at."""
+        return format_html('<span title="{}">{}</span>', self.exactly, self.words) if self.exactly else self.words
 
 
 @dataclass(frozen=True, kw_only=True)

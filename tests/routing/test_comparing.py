@@ -21,7 +21,6 @@ from tests.routing.making import (
 )
 
 pytestmark = pytest.mark.django_db(transaction=True)
-COMPARE = "rules/production/compare"
 
 
 def three(*ids: str):
@@ -140,36 +139,3 @@ def test_what_there_is_not_is_not_compared(name):
     assert comparing.one(environment=ENVIRONMENT, before="1", after=name) is None
     assert comparing.one(environment=ENVIRONMENT, before=name, after="1") is None
     assert comparing.one(environment="staging", before="1", after="1") is None
-
-
-def test_the_api_compares(api):
-    stock()
-    make_version()
-    make_version(make_content(make_rule(timeout_ms=5)))
-    reader = api("read")
-
-    found = reader.get(COMPARE, {"before": "1", "after": "2"})
-    body = found.json()
-
-    assert found.status_code == 200
-    assert body["changes"] == ["rule code-high: time-out in ms from none to 5"]
-    assert (body["before"]["version"], body["after"]["state"]) == (1, "in_force")
-    assert body["parts"][0]["members"] == [
-        {
-            "name": "timeout_ms", "title": "time-out in ms", "before": "none", "after": "5",
-            "lines": ["time-out in ms from none to 5"],
-        }
-    ]  # fmt: skip
-    assert reader.get(COMPARE, {"before": "1", "after": "9"}).status_code == 404
-    assert reader.get(COMPARE, {"before": "1"}).status_code == 400
-    assert reader.get(COMPARE, {"before": "1", "after": "2", "x": "1"}).status_code == 400
-
-
-def test_a_key_that_only_fetches_rules_does_not_see_drafts(api):
-    stock()
-    make_version()
-    draft = make_draft(make_content(make_rule(title="mine")))
-
-    answer = api("rules:read", name="gateway").get(COMPARE, {"before": "1", "after": f"draft-{draft.pk}"})
-
-    assert answer.status_code == 403

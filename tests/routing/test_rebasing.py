@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.db import IntegrityError
-from django.test import Client
 
 from core.errors import Invalid, NotFound
 from core.models import AuditEntry
@@ -16,7 +14,7 @@ from routing.models import Approval, Proposal, Schedule
 from routing.rules import document
 from routing.selectors import rebasing as selector
 from routing.services import proposals, rebasing, schedules, versions
-from tests.factories import NOON, make_user
+from tests.factories import NOON
 from tests.routing.making import (
     APPROVER,
     CHEAP,
@@ -36,7 +34,6 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 OTHER = "other@example.com"
 TITLE = "/rules/code-high/title"
-DRAFTS = "rules/production/drafts"
 
 
 def overtaken(mine: dict[str, Any], theirs: dict[str, Any], *, make: Any = make_draft) -> Proposal:
@@ -257,72 +254,6 @@ def test_so_many_versions_went_live_that_only_the_latest_are_named(monkeypatch):
 
     assert found is not None
     assert ([one.number for one in found.went_live], found.went_live_before) == ([4, 3], 1)
-
-
-# --- API
-
-
-def test_the_api_shows_the_merge_and_performs_it(api):
-    draft = overtaken({"title": "mine"}, {"title": "theirs", "timeout_ms": 900})
-    writer = api("write")
-    path = f"{DRAFTS}/{draft.pk}/rebase"
-
-    shown = writer.get(path).json()
-    refused = writer.post(path, {"saves": shown["saves"], "live": shown["live_version"]})
-    done = writer.post(
-        path, {"saves": shown["saves"], "live": shown["live_version"], "choices": {TITLE: "mine"}}
-    )  # fmt: skip
-    late = writer.post(path, {"saves": 0, "live": 2, "choices": {TITLE: "mine"}})
-
-    assert (shown["stale"], shown["base_version"], shown["changes"]) == (True, 1, [])
-    assert shown["conflicts"] == [
-        {
-            "place": TITLE, "part": "rule code-high", "member": "title",
-            "base": "none", "theirs": "theirs", "mine": "mine",
-        }
-    ]  # fmt: skip
-    assert refused.status_code == 422
-    assert [one["pointer"] for one in refused.json()["errors"]] == [f"#{TITLE}"]
-    assert (done.status_code, done.json()["base_version"], done.json()["stale"]) == (200, 2, False)
-    assert done.json()["changes"] == ["rule code-high: title from theirs to mine"]
-    assert late.status_code == 409
-    assert writer.get(path).json()["stale"] is False
-
-
-@pytest.mark.parametrize("wrong", [
-    {"live": 2}, {"saves": 0}, {"saves": -1, "live": 2}, {"saves": 0, "live": 0},
-    {"saves": 0, "live": 2, "choices": {TITLE: "both"}}, {"saves": 0, "live": 2, "choices": [TITLE]},
-    {"saves": 0, "live": 2, "choice": {}}, {"saves": 0, "live": 2, "choices": {"/rules/no": "mine"}},
-])  # fmt: skip
-def test_the_api_refuses_what_cannot_be_read(api, wrong):
-    draft = overtaken({"title": "mine"}, {"title": "theirs"})
-
-    answer = api("write").post(f"{DRAFTS}/{draft.pk}/rebase", wrong)
-
-    assert (answer.status_code, answer["Content-Type"]) == (422, "application/problem+json")
-    assert as_it_was(draft)
-
-
-def test_a_draft_of_elsewhere_is_not_found(api):
-    draft = overtaken({"title": "mine"}, {"title": "theirs"})
-    writer = api("write")
-
-    for path in (f"rules/staging/drafts/{draft.pk}/rebase", f"{DRAFTS}/999999/rebase"):
-        assert writer.get(path).status_code == 404
-        assert writer.post(path, {"saves": 0, "live": 2}).status_code == 404
-
-
-def test_a_viewer_looks_and_does_not_touch():
-    draft = overtaken({"title": "mine"}, {"timeout_ms": 900})
-    client = Client()
-    client.force_login(make_user("viewer"))
-    path = f"/api/v1/{DRAFTS}/{draft.pk}/rebase"
-
-    sent = json.dumps({"saves": 0, "live": 2})
-    assert client.get(path).status_code == 200
-    assert client.post(path, sent, content_type="application/json").status_code == 403
-    assert Client().get(path).status_code == 401
-    assert as_it_was(draft)
 
 
 def test_a_refused_publication_leads_to_bringing_it_up_to_date():

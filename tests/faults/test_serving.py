@@ -146,11 +146,13 @@ def test_a_process_that_starts_while_postgresql_is_dead_says_so_and_never_that_t
 
     house.launch_web()
     house.wait_for_web()
-    found = [gateway.poll(), gateway.poll(tag=tag)]
+    found = [gateway.poll(), gateway.poll(tag=tag), gateway.poll(tag=tag, wait=50)]
+    refused_s = gateway.took_s
     house.servers.postgres.start()
     until(lambda: gateway.poll() == 200, patience_s=PATIENCE_S, what="the rules")
 
-    assert found == [503, 503]
+    assert found == [503, 503, 503]
+    assert refused_s < 50 / 2  # it was not waited for
     assert gateway.tag == tag
 
 

@@ -249,6 +249,14 @@ async def test_strangers_and_other_addresses_never_wait():
 
 
 @on_a_loop
+async def test_a_process_that_has_read_nothing_yet_lets_nobody_wait():
+    house = House()
+    house.shelf.loaded = False
+
+    assert await house.poll("one", HAVE) is None
+
+
+@on_a_loop
 async def test_a_client_that_goes_away_frees_its_place_at_once():
     house, leaves = House(most=1), asyncio.Event()
     leaver = house.poll("one", HAVE, gone=leaves.wait)

@@ -7,12 +7,12 @@ from typing import IO, Any
 
 from rest_framework import serializers
 from rest_framework.exceptions import ParseError
-from rest_framework.parsers import JSONParser
+from rest_framework.parsers import BaseParser, JSONParser
 
 from core.api import InstantField
 from core.api_views import Api
 from core.errors import NotFound
-from routing.rules import document
+from routing.rules import document, texts
 from routing.rules.validation import MAX_BYTES
 from routing.selectors import proposals, versions
 
@@ -29,10 +29,29 @@ class StrictJSONParser(JSONParser):
             raise ParseError(f"This body cannot be read: {error}") from error
 
 
-class RulesEdit(Api):
-    """A view whose body may hold a whole set of rules."""
+class StrictYAMLParser(BaseParser):
+    """Reads YAML as far as it says what JSON can say; what is refused is named with its line."""
 
-    parser_classes = (StrictJSONParser,)
+    media_type = "application/yaml"
+
+    def parse(
+        self, stream: IO[bytes], media_type: str | None = None, parser_context: Mapping[str, Any] | None = None
+    ) -> Any:
+        try:
+            body = stream.read().decode()
+        except UnicodeDecodeError as error:
+            raise ParseError("This body cannot be read: it is no text in UTF-8.") from error
+        read, wrong = texts.read(body, texts.YAML)
+        if read is None:
+            said = "; ".join(f"line {one.line}: {one.text}" if one.line else one.text for one in wrong[:20])
+            raise ParseError(f"This body cannot be read: {said}")
+        return read
+
+
+class RulesEdit(Api):
+    """A view whose body may hold a whole set of rules, as JSON or YAML."""
+
+    parser_classes = (StrictJSONParser, StrictYAMLParser)
     largest_body_bytes = 2 * MAX_BYTES
 
 

@@ -17,8 +17,8 @@ from django.db import connection
 from controlplane.seed import company, story
 from controlplane.seed.story import BATCH, OPEN_MODEL, REVIEW, SUPPORT, UNPRICED_MODEL, Plan
 from core import periods
-from routing.models import Proposal, ProposalState, Version
-from routing.services import proposals, versions
+from routing.models import Proposal, ProposalState, Schedule, Version
+from routing.services import proposals, schedules, versions
 
 ENVIRONMENT = "production"
 LEAD = f"engineer@{company.DOMAIN}"
@@ -26,6 +26,8 @@ APPROVER = f"approver@{company.DOMAIN}"
 TRIAL_RULE = "copy-trial"
 IN_REVIEW = "Take the frontier out of support's fallbacks"
 DRAFT = "Try Kimi K3 for newsletters"
+OVERTAKEN = "Send code review's medium changes to Sonnet"
+SCHEDULED = "Label requests by their text, and let intranet answers go by score"
 
 Content = dict[str, Any]
 
@@ -97,6 +99,8 @@ def publish_history(plan: Plan) -> None:
                 at=at,
             )  # fmt: skip
             continue
+        if change is CHANGES[-1]:
+            _overtaken(plan, at)
         # What was set up in a day was written that morning; later changes took their days.
         steps = timedelta(minutes=40) if change.number <= BEFORE_THE_STORY else timedelta(hours=17)
         proposal = _submitted(change.title, content(plan, change.number), at - 3 * steps, steps)
@@ -109,15 +113,49 @@ def publish_history(plan: Plan) -> None:
 
 
 def propose(plan: Plan) -> None:
-    """Leave on the table what is being thought about now: one proposal in review, and a draft that cannot work yet.
+    """Leave on the table what is being thought about now.
 
-    After the story was told: the draft names a model that the catalogue knows from its use alone. Safe to repeat.
+    One proposal in review, one that is approved and scheduled, and a draft that cannot work yet. (Another draft was
+    overtaken by the newest version.) After the story was told: the draft names a model that the catalogue knows from
+    its use alone. Safe to repeat.
     """
     begins = published_at(plan, CHANGES[-1].number)
+    _scheduled(plan, _within(plan, begins, timedelta(days=3)))
     _submitted(IN_REVIEW, in_review(plan), _within(plan, begins, timedelta(days=2)), timedelta(minutes=5))
     if not Proposal.objects.filter(environment__name=ENVIRONMENT, title=DRAFT).exists():
         at = _within(plan, begins, timedelta(days=5))
         proposals.start(environment=ENVIRONMENT, title=DRAFT, by=LEAD, at=at, content=draft(plan))
+
+
+def _overtaken(plan: Plan, published: datetime) -> None:
+    """Leave a draft that the newest version, published a moment later, left behind, and disagrees with."""
+    if not Proposal.objects.filter(environment__name=ENVIRONMENT, title=OVERTAKEN).exists():
+        before = CHANGES[-1].number - 1
+        wanted = content(plan, before)
+        for rule in wanted["rules"]:
+            if rule["id"] == "code-high":
+                rule["when"] = _all(_is("task", "code"), _at_least("complexity", "0.6"))
+                rule["rationale"] = "Sonnet found as much as Opus in all but the hardest four in ten."
+            if rule["id"] == "code-low":
+                rule["timeout_ms"] = 120_000
+        at = max(
+            published - timedelta(days=3), published_at(plan, before) + (published - published_at(plan, before)) / 2
+        )
+        proposals.start(environment=ENVIRONMENT, title=OVERTAKEN, by=LEAD, at=at, content=wanted)
+
+
+def _scheduled(plan: Plan, at: datetime) -> None:
+    """Have a proposal approved and published by itself, on the morning of the day after tomorrow."""
+    step = timedelta(minutes=5)
+    proposal = _submitted(SCHEDULED, scheduled(plan), at, step)
+    if proposal.state == ProposalState.IN_REVIEW:
+        proposals.approve(
+            proposal_id=proposal.pk, sha256=bytes(proposal.sha256 or b"").hex(), by=APPROVER, at=at + 2 * step,
+            comment="Answers are short, so the three may compete.",
+        )  # fmt: skip
+    if not Schedule.objects.filter(proposal=proposal).exists():
+        morning = periods.day_start(plan.days[-1] + timedelta(days=2), plan.zone) + timedelta(hours=6)
+        schedules.schedule(proposal_id=proposal.pk, publish_at=morning, by=LEAD, at=at + 3 * step)
 
 
 def _submitted(title: str, wanted: Content, at: datetime, steps: timedelta) -> Proposal:
@@ -166,6 +204,44 @@ def in_review(plan: Plan) -> Content:
                 "review_by": _day(plan.days[-1] + timedelta(days=21)),
             }
     return proposed
+
+
+def scheduled(plan: Plan) -> Content:
+    """Return the rules with labels for gateways that have no classifier, and one rule whose targets go by score."""
+    proposed = content(plan, CHANGES[-1].number)
+    for rule in proposed["rules"]:
+        if rule["id"] == "answer":
+            rule |= {
+                "choose": "score",
+                "targets": [{"offering": _offering(name)} for name in ("gemini-3-flash", "claude-haiku-4.5")],
+                "score": {"price": 2, "latency": 1, "errors": 2},
+                "fallbacks": [_offering("gpt-4o-mini")],
+                "rationale": "Both answer these alike; whichever is cheap, quick and up at the moment may.",
+            }
+    words = ["traceback", "stack trace", "refactor", "unit test", "merge request"]
+    return proposed | {
+        "heuristics": {
+            "tasks": [
+                {
+                    "task": "code",
+                    "any": [
+                        {"count": "code_fences", "at_least": 1},
+                        {"count": "keywords", "at_least": 1, "words": words},
+                    ],
+                },
+                {
+                    "task": "summarisation",
+                    "any": [{"count": "keywords", "at_least": 1, "words": ["summarise", "tl;dr"]}],
+                },
+            ],
+            "complexity": [
+                {"points": 20, "count": "characters", "at_least": 0},
+                {"points": 30, "count": "characters", "at_least": 4_000},
+                {"points": 30, "count": "keywords", "at_least": 1, "words": ["step by step", "compare", "why"]},
+                {"points": 20, "count": "code_fences", "at_least": 4},
+            ],
+        }
+    }
 
 
 def draft(plan: Plan) -> Content:

@@ -15,8 +15,8 @@ from controlplane.seed import company, rules, story
 from controlplane.seed.fill import _cut_a_price, _organisation, _own_models, _teams
 from controlplane.seed.story import Plan
 from core import periods
-from routing.models import Environment, Proposal, ProposalState, Version
-from routing.rules import document, evaluator
+from routing.models import Environment, Proposal, ProposalState, Schedule, Version
+from routing.rules import document, evaluator, merging
 from routing.selectors import checks
 from tests.usage.making import forget_everything
 
@@ -101,7 +101,9 @@ def test_the_history_is_published_in_order_by_four_eyes(now):
     assert (back.number, back.rolls_back_to) == (13, 11)
     assert content_of(back) == content_of(versions[10])
     assert Environment.objects.get().live_version == rules.CHANGES[-1].number
-    assert not Proposal.objects.exclude(state=ProposalState.PUBLISHED).exists()
+    (overtaken,) = Proposal.objects.exclude(state=ProposalState.PUBLISHED)
+    assert (overtaken.title, overtaken.base_version) == (rules.OVERTAKEN, rules.CHANGES[-1].number - 1)
+    assert versions[-2].published_at < overtaken.created_at < versions[-1].published_at
 
 
 @pytest.mark.django_db(transaction=True)
@@ -125,7 +127,7 @@ def test_a_history_that_is_broken_off_goes_on_where_it_was():
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("now", INSTANTS[:2], ids=str)
-def test_one_proposal_waits_for_review_and_a_draft_waits_for_a_price(now):
+def test_one_proposal_waits_for_review_one_for_its_day_and_a_draft_for_a_price(now):
     plan = plan_at(now)
     make_company(plan)
     rules.publish_history(plan)
@@ -137,9 +139,26 @@ def test_one_proposal_waits_for_review_and_a_draft_waits_for_a_price(now):
     assert (waiting.title, waiting.base_version) == (rules.IN_REVIEW, rules.CHANGES[-1].number)
     live = Version.objects.get(number=rules.CHANGES[-1].number)
     assert live.published_at <= waiting.created_at <= waiting.submitted_at <= now
-    draft = Proposal.objects.get(state=ProposalState.DRAFT)
+    schedule = Schedule.objects.get()
+    assert (schedule.proposal.title, schedule.state) == (rules.SCHEDULED, "waiting")
+    assert timedelta(days=1) < schedule.publish_at - now < timedelta(days=3)
+    assert schedule.made_at <= now
+    draft = Proposal.objects.get(title=rules.DRAFT)
     assert {problem.code for problem in checks.problems(draft.content, at=now)} == {"unknown_offering"}
     assert draft.created_at <= now
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_overtaken_draft_and_the_newest_version_disagree_about_one_condition():
+    plan = plan_at(NOW)
+    make_company(plan)
+    rules.publish_history(plan)
+    overtaken = Proposal.objects.get(title=rules.OVERTAKEN)
+    base, live = (content_of(Version.objects.get(number=number)) for number in (overtaken.base_version, 21))
+
+    merged = merging.merge(base, live, overtaken.content)
+
+    assert {one.title for one in merged.unsettled} == {"rule code-high, condition", "rule code-high, rationale"}
 
 
 def test_some_rules_are_overdue_for_review_and_most_are_not():

@@ -126,7 +126,7 @@ class Labels:
     """The heuristics of a content, ready to label. Shared by threads."""
 
     def __init__(self, heuristics: Mapping[str, Any]) -> None:
-        self._tasks = [
+        self._tasks: list[tuple[str, list[_Signal]]] = [
             (entry["task"], [_Signal(signal) for signal in entry["any"]]) for entry in heuristics.get("tasks", ())
         ]
         self._points = [(int(entry["points"]), _Signal(entry)) for entry in heuristics.get("complexity", ())]

@@ -49,7 +49,7 @@ def listed(*, today: date, environment: str | None = None) -> list[Review]:
     live = {one.pk: one for one in found}
     versions = Version.objects.filter(environment_id__in=live).only("environment_id", "number", "canonical")
     # An environment has one version in force and may have had thousands.
-    numbers = {one.live_version for one in live.values()}
+    numbers = {one.live_version for one in live.values() if one.live_version is not None}
     rows = [
         row
         for version in versions.filter(number__in=numbers)

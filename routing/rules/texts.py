@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 from routing.rules import json_text, yaml_text
 from routing.rules.text_parts import Wrong, plain
@@ -11,7 +11,17 @@ from routing.rules.validation import MAX_BYTES
 
 JSON, YAML = "json", "yaml"
 FORMS = (JSON, YAML)
-_OF = {JSON: json_text, YAML: yaml_text}
+
+
+class _Form(Protocol):
+    def written(self, content: Mapping[str, Any], /) -> str: ...
+
+    def read(self, text: str, /) -> tuple[dict[str, Any] | None, list[Wrong]]: ...
+
+    def lines(self, text: str, /) -> dict[str, int]: ...
+
+
+_OF: dict[str, _Form] = {JSON: json_text, YAML: yaml_text}
 # As UTF-8 with a layout that is for people. What is kept is held to `MAX_BYTES` by the services.
 MOST_CHARACTERS = 4 * MAX_BYTES
 

@@ -170,7 +170,8 @@ def _poll(row: EnvironmentRow) -> str:
     if row.live_version is not None:
         said["active"] = f"{row.live_version}.{row.state_revision}"
     return (
-        f"curl -i '{settings.BASE_URL}/api/v1/rules/{row.name}?{urlencode(said, safe='/')}' \\\n"
+        f"curl -i -G {settings.BASE_URL}/api/v1/rules/{row.name} \\\n"
+        f"  {' '.join(f'-d {name}={value}' for name, value in said.items())} \\\n"
         f'  -H "Authorization: Bearer {connecting.YOUR_KEY}"'
     )
 

@@ -44,7 +44,7 @@ def test_without_gateways_the_page_says_how_to_let_the_first_one_ask(client):
     page = text(client.get(FLEET))
 
     assert "No gateway asks for these rules" in page
-    assert "/api/v1/rules/production?instance=pod-1" in page
+    assert "/api/v1/rules/production \\ -d instance=pod-1" in page
     assert "YOUR-KEY" in page
     assert "/gateways/new/" in page
     signed_in(client, "viewer")

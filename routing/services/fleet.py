@@ -63,7 +63,7 @@ def forget(*, at: datetime, at_once: int = _FORGOTTEN_AT_ONCE) -> int:
                 "ORDER BY polled_at LIMIT %s FOR UPDATE SKIP LOCKED)",
                 [at - fleet.FORGOTTEN, at_once],
             )
-            gone = cursor.rowcount
+            gone = int(cursor.rowcount)
         total += gone
         if gone < at_once:
             return total

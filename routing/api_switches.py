@@ -34,7 +34,7 @@ class SwitchOutput(serializers.Serializer):
     holds = serializers.BooleanField(help_text="It is the last word on this name and has not ended.")
 
 
-class ComparedOutput(serializers.Serializer):
+class SwitchSumsOutput(serializers.Serializer):
     requests = serializers.IntegerField(help_text="Attempts that were sent elsewhere because of the switch.")
     tokens = serializers.IntegerField()
     cost_usd = MoneyField(help_text="What they cost, as far as that is known.")
@@ -48,7 +48,7 @@ class ComparedOutput(serializers.Serializer):
     )
 
 
-class MoveOutput(ComparedOutput):
+class SwitchMoveOutput(SwitchSumsOutput):
     environment = serializers.CharField()
     rules_version = serializers.IntegerField(help_text="0: not reported.")
     rule = serializers.CharField(help_text="Empty: no rule matched, or none was reported.")
@@ -56,14 +56,14 @@ class MoveOutput(ComparedOutput):
     offering = serializers.CharField(help_text="Where they went.")
 
 
-class CostOutput(ComparedOutput):
+class SwitchCostOutput(SwitchSumsOutput):
     so_far = serializers.BooleanField(help_text="It holds still.")
     kept = serializers.BooleanField(help_text="False: the ledger of that time is not kept, so nothing is known.")
-    moves = MoveOutput(many=True)
+    moves = SwitchMoveOutput(many=True)
 
 
 class SwitchDetailOutput(SwitchOutput):
-    cost = CostOutput(allow_null=True, help_text="Of what was turned off; null for what was turned on.")
+    cost = SwitchCostOutput(allow_null=True, help_text="Of what was turned off; null for what was turned on.")
 
 
 class SwitchesApi(Api):

@@ -180,6 +180,16 @@ def test_a_version_is_shown_as_it_was_with_bytes_that_have_its_hash(client):
         assert client.get(f"{PRODUCTION}versions/{number}/").status_code == 404
 
 
+def test_a_version_says_how_it_labels_requests(client):
+    points = [{"points": 30, "count": "characters", "at_least": 2000}]
+    version_of(make_content() | {"heuristics": {"complexity": points}})
+    signed_in(client, "viewer")
+
+    page = client.get(f"{PRODUCTION}versions/1/").content.decode()
+
+    assert "+30 points for at least 2000 characters" in page
+
+
 # --- Going back
 
 

@@ -409,6 +409,12 @@ def test_a_cache_hit_keeps_its_tokens():
     assert (event.uncached_input_tokens, event.output_tokens, event.counted) == (1200, 85, True)
 
 
+def test_the_text_of_a_request_is_not_kept_with_the_rest_of_its_context():
+    event = one(context={"task": "code", "text": "Why is my parcel late?"})
+
+    assert event.context == {"task": "code"}
+
+
 def test_a_users_address_becomes_a_stable_keyed_hash_wherever_it_stands():
     event = one(
         user=" Ann@Example.com ",

@@ -72,7 +72,7 @@ def test_a_rule_is_copied_edited_moved_tried_and_taken_back_without_json(live_se
     expect(page.locator("#rule-1 h3")).to_have_text("Hard work by day")
     page.get_by_label("More for rule first").click()
     page.get_by_role("button", name="Remove from the draft").click()
-    page.get_by_role("button", name="Put it back: rule first").click()
+    page.get_by_role("button", name="Put it back").click()
     expect(page.get_by_text("Rule first is back.")).to_be_visible()
     page.get_by_label("More for rule code-high-copy").click()
     page.get_by_role("link", name="Try it").first.click()

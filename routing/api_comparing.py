@@ -15,7 +15,7 @@ from core.errors import NotFound
 from routing.selectors import comparing
 
 
-class ComparedOutput(serializers.Serializer):
+class ComparedRulesOutput(serializers.Serializer):
     name = serializers.CharField()
     version = serializers.IntegerField(allow_null=True)
     draft = serializers.IntegerField(allow_null=True)
@@ -44,8 +44,8 @@ class PartChangeOutput(serializers.Serializer):
 
 
 class ComparisonOutput(serializers.Serializer):
-    before = ComparedOutput()
-    after = ComparedOutput()
+    before = ComparedRulesOutput()
+    after = ComparedRulesOutput()
     changes = serializers.ListField(child=serializers.CharField(), help_text="All of it in plain words.")
     parts = PartChangeOutput(many=True, help_text="Rules in order, the default, offerings; what is the same, too.")
 

@@ -25,7 +25,7 @@ _STATE = (
 _MOST_ID = 2**63 - 1
 
 
-class CountsOutput(serializers.Serializer):
+class FleetCountsOutput(serializers.Serializer):
     refused = serializers.IntegerField()
     behind = serializers.IntegerField()
     unheard = serializers.IntegerField()
@@ -45,7 +45,7 @@ class FleetGatewayOutput(serializers.Serializer):
     id = serializers.IntegerField()
     name = serializers.CharField()
     state = serializers.ChoiceField(fleet.STATES, help_text="The worst of its instances that are heard of.")
-    instances = CountsOutput()
+    instances = FleetCountsOutput()
     versions = FleetVersionOutput(many=True)
     clients = serializers.ListField(child=serializers.CharField())
     last_polled_at = InstantField()
@@ -75,7 +75,7 @@ class FleetOutput(serializers.Serializer):
     live_since = InstantField(allow_null=True)
     heard = serializers.IntegerField(help_text="Instances that are heard of.")
     running = serializers.IntegerField(help_text="Those of them that run the version in force.")
-    instances = CountsOutput()
+    instances = FleetCountsOutput()
     versions = FleetVersionOutput(many=True)
     gateways = FleetGatewayOutput(many=True)
     refusals = RefusalOutput(many=True)

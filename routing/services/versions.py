@@ -155,6 +155,8 @@ def _freeze(environment: Environment, version: Version) -> Version:
     last = environment.versions.order_by("-number").values_list("number", flat=True).first() or 0
     version.environment, version.number, version.base = environment, last + 1, environment.live_version
     version.sha256 = document.sha256(bytes(version.canonical))
+    content = document.parse(bytes(version.canonical))
+    version.spec = document.needs(content)
     version.save(force_insert=True)
     # Compare and swap: two leads who both started from version 41 cannot both publish. The lock says so already; the
     # condition is repeated where the pointer moves, and a trigger refuses any other move.
@@ -162,7 +164,6 @@ def _freeze(environment: Environment, version: Version) -> Version:
     if live.update(live_version=version.number) != 1:
         raise StaleDraft(f"Another version went live in {environment.name}.", [])
     environment.live_version = version.number
-    content = document.parse(bytes(version.canonical))
     orders.settle(environment=environment, content=content, at=version.published_at)
     states.renew(environment=environment, at=version.published_at)
     return version

@@ -88,4 +88,6 @@ def test_a_rule_is_copied_edited_moved_tried_and_taken_back_without_json(live_se
     assert [rule["id"] for rule in draft.content["rules"]] == ["code-high-copy", "first", "code-high"]
     assert copied["when"]["all"][1] == {"not": {"field": "weekday", "op": "eq", "value": "7", "zone": "UTC"}}
     assert [(one["offering"], one["weight"]) for one in copied["targets"]] == [(OPUS, 7500), (CHEAP, 2500)]
-    assert (heard.complaints, heard.hosts) == ([], {urlsplit(live_server.url).netloc})
+    # Chromium says so of every answer that refuses, and the unfinished rule was refused once.
+    complaints = [one for one in heard.complaints if "422 (Unprocessable Entity)" not in one]
+    assert (complaints, heard.hosts) == ([], {urlsplit(live_server.url).netloc})

@@ -20,16 +20,8 @@ from catalog.services import offerings, prices
 from tests.alerts.making import make_channel
 from tests.factories import make_budget, make_key, make_use_case
 from usage import tasks as usage_tasks
-from usage.selectors import world
 
 LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)
-
-
-@pytest.fixture(autouse=True)
-def _no_old_world():
-    world.forget()
-    yield
-    world.forget()
 
 
 @pytest.fixture

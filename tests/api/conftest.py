@@ -5,7 +5,6 @@ from collections.abc import Callable
 import pytest
 from django.test import Client
 
-from core import keys
 from tests.factories import make_key
 
 
@@ -42,7 +41,6 @@ def _one_client() -> Client:
 @pytest.fixture
 def api(db, _one_client) -> Callable[..., KeyClient]:
     """Make a client with a key of these scopes."""
-    keys.forget()
 
     def make(*scopes: str, name: str = "pipeline") -> KeyClient:
         return KeyClient(_one_client, make_key(*scopes, name=name))

@@ -8,17 +8,9 @@ from decimal import Decimal
 import pytest
 
 from tests.factories import make_key
-from tests.usage import making
 from tests.usage.making import NOON, make_event, make_offering, make_priced_offering, send
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture(autouse=True)
-def _nothing_remembered():
-    making.forget_everything()
-    yield
-    making.forget_everything()
 
 
 def get(client, path):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
 
@@ -21,13 +20,6 @@ from usage.services import months
 NOW = timezone.now()
 THIS = NOW.date().replace(day=1)
 LAST = periods.add_months(THIS, -1)
-
-
-@pytest.fixture(autouse=True)
-def _nothing_remembered() -> Iterator[None]:
-    making.forget_everything()
-    yield
-    making.forget_everything()
 
 
 @pytest.fixture

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 from django.utils import timezone
 
@@ -14,11 +12,9 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture
-def writer(api) -> Iterator[object]:
-    making.forget_everything()
+def writer(api) -> object:
     stock()
-    yield api("write")
-    making.forget_everything()
+    return api("write")
 
 
 def test_one_switch_says_what_it_cost_with_every_digit_and_when_it_ended(writer, api):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from decimal import ROUND_HALF_EVEN, Decimal, localcontext
 from functools import partial
 
@@ -18,7 +17,6 @@ from tests.usage.making import (
     LONG_AGO,
     NOON,
     SECOND,
-    forget_everything,
     make_event,
     make_gateway,
     make_offering,
@@ -32,13 +30,6 @@ from usage.models import EntryKind, LedgerEntry, Restatement, Unpriced
 pytestmark = pytest.mark.django_db
 WHO = {"by": "finance@example.com", "approved_by": "approver@example.com"}
 ATTO = Decimal("1e-18")
-
-
-@pytest.fixture(autouse=True)
-def _nothing_remembered() -> Iterator[None]:
-    forget_everything()
-    yield
-    forget_everything()
 
 
 def change(offering, meter, usd, at=LATER, **overrides):

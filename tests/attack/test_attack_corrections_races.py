@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from decimal import Decimal
@@ -25,7 +25,6 @@ from tests.usage.making import (
     LONG_AGO,
     NOON,
     book,
-    forget_everything,
     make_event,
     make_gateway,
     make_priced_offering,
@@ -42,13 +41,6 @@ from usage.services.restating.previewing import preview
 
 pytestmark = pytest.mark.django_db(transaction=True)
 WHO = {"by": "finance@example.com", "at": LATER}
-
-
-@pytest.fixture(autouse=True)
-def _nothing_remembered() -> Iterator[None]:
-    forget_everything()
-    yield
-    forget_everything()
 
 
 def hanging_up(work: Callable[[], object]) -> object:

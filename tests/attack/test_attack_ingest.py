@@ -2,25 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
 
 import pytest
 
-from tests.usage.making import forget_everything, make_event, make_offering, outcome, send
+from tests.usage.making import make_event, make_offering, outcome, send
 from usage.formats import native
 from usage.formats.contract import FormatSettings
 from usage.models import Rollup15Min, RollupDay
 
 NOON = datetime(2026, 6, 15, 12, tzinfo=UTC)
-
-
-@pytest.fixture(autouse=True)
-def _nothing_remembered() -> Iterator[None]:
-    forget_everything()
-    yield
-    forget_everything()
 
 
 @pytest.mark.django_db(transaction=True)

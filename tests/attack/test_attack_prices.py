@@ -16,7 +16,7 @@ from catalog.models import Offering, PriceProposal, Team, UseCase
 from core.models import AuditEntry, Organisation
 from tests.dashboards.seeing import signed_in
 from tests.factories import make_key
-from tests.usage.making import forget_everything, make_event, make_priced_offering, send
+from tests.usage.making import make_event, make_priced_offering, send
 
 pytestmark = pytest.mark.django_db
 JUNE = "2026-06-01T00:00:00Z"
@@ -38,13 +38,6 @@ FIELDS: dict[str, tuple[Any, ...]] = {
     "ids": (*IDS, [0], [2**63], [None], list(range(1, 300)), [1, 1]), "weekdays": ([7], [-1], [2**70], [], "x", [True]),
     "starts": ("25:00", "\0", 10**30, "22:00:00.5", None),
 }  # fmt: skip
-
-
-@pytest.fixture(autouse=True)
-def _nothing_remembered() -> Iterator[None]:
-    forget_everything()
-    yield
-    forget_everything()
 
 
 def with_key(*scopes: str) -> dict[str, str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from decimal import Decimal
 
 import pytest
@@ -16,18 +15,11 @@ from core import access
 from core.models import AuditEntry
 from tests.dashboards.seeing import HOSTILE, signed_in
 from tests.factories import make_key
-from tests.usage.making import LONG_AGO, NOON, forget_everything, make_event, make_priced_offering, send
+from tests.usage.making import LONG_AGO, NOON, make_event, make_priced_offering, send
 from usage.models import Month
 
 pytestmark = pytest.mark.django_db
 TABLE = b"offering,meter,usd_per_1m\ngpt-5.5@openai,output,31\n"
-
-
-@pytest.fixture(autouse=True)
-def _nothing_remembered() -> Iterator[None]:
-    forget_everything()
-    yield
-    forget_everything()
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from decimal import Decimal
 from itertools import count
 
@@ -18,7 +17,6 @@ from tests.usage.making import (
     NOON,
     SECOND,
     book,
-    forget_everything,
     make_event,
     make_gateway,
     make_offering,
@@ -34,13 +32,6 @@ from usage.services import jobs
 from usage.services.restating import running
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture(autouse=True)
-def _nothing_remembered() -> Iterator[None]:
-    forget_everything()
-    yield
-    forget_everything()
 
 
 def standing(gateway: str = "edge") -> dict[str, int]:

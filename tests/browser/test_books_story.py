@@ -25,13 +25,6 @@ expect.set_options(timeout=60_000)
 EMAIL, PASSWORD = "finance@example.com", "correct horse battery"
 
 
-@pytest.fixture(autouse=True)
-def _nothing_remembered() -> Iterator[None]:
-    making.forget_everything()
-    yield
-    making.forget_everything()
-
-
 @pytest.fixture
 def page() -> Iterator[Page]:
     with sync_playwright() as playwright:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
 from decimal import Decimal
@@ -26,13 +25,6 @@ EMAIL, PASSWORD = "finance@example.com", "correct horse battery"
 LISTEN = (
     "window.refused = []; addEventListener('securitypolicyviolation', event => refused.push(event.violatedDirective))"
 )
-
-
-@pytest.fixture(autouse=True)
-def _nothing_remembered() -> Iterator[None]:
-    making.forget_everything()
-    yield
-    making.forget_everything()
 
 
 @dataclass

@@ -23,12 +23,10 @@ EMAIL, PASSWORD = "engineer@example.com", "correct horse battery"
 
 @pytest.fixture
 def browser() -> Iterator[Browser]:
-    making.forget_everything()
     with sync_playwright() as playwright:
         launched = playwright.chromium.launch(executable_path=chromium(), args=ARGUMENTS)
         yield launched
         launched.close()
-    making.forget_everything()
 
 
 def book(count: int, **overrides: Any) -> None:

@@ -10,7 +10,6 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 
 from catalog.models import Price, PriceImport, PriceProposal
-from core import keys
 from tests.catalog.importing import GPT, OPUS, propose, quote, reject
 from tests.catalog.making import set_price
 from tests.factories import make_key, make_user
@@ -28,7 +27,6 @@ def client():
 @pytest.fixture
 def api(client):
     """Ask as a key of these scopes."""
-    keys.forget()
 
     def make(*scopes, name="pipeline"):
         headers = {"Authorization": f"Bearer {make_key(*scopes, name=name)}"}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -16,7 +15,6 @@ from controlplane.seed.fill import OtherHouse
 from core.models import Organisation, User
 from routing.models import Proposal, Version
 from tests.usage.checks import assert_counters_equal_ledger, assert_rollups_equal_ledger
-from tests.usage.making import forget_everything
 from usage.models import EntryKind, LedgerEntry, Receipt, Source
 
 NOW = datetime(2026, 11, 18, 10, tzinfo=UTC)
@@ -27,13 +25,6 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 class BrokenOff(Exception):
     """Somebody pressed Ctrl-C."""
-
-
-@pytest.fixture(autouse=True)
-def _nothing_remembered() -> Iterator[None]:
-    forget_everything()
-    yield
-    forget_everything()
 
 
 def fill(*, now: datetime = NOW, break_off_at: int | None = None) -> None:

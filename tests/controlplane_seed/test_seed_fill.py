@@ -20,7 +20,6 @@ from controlplane.seed import company, story
 from core import periods
 from core.models import Organisation, User
 from tests.usage.checks import assert_counters_equal_ledger, assert_rollups_equal_ledger
-from tests.usage.making import forget_everything
 from usage.models import EntryKind, LedgerEntry, Month, Receipt, ReceiptState, Restatement, RollupDay
 
 BERLIN = ZoneInfo(company.ZONE)
@@ -31,13 +30,6 @@ INSTANTS = [
     datetime(2026, 11, 15, 12, 0, tzinfo=BERLIN),
     datetime(2026, 10, 31, 23, 0, tzinfo=BERLIN),
 ]
-
-
-@pytest.fixture(autouse=True)
-def _nothing_remembered():
-    forget_everything()
-    yield
-    forget_everything()
 
 
 def fill(now: datetime, events: int, progress: Callable[[str, int, int], None] = lambda step, done, of: None) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Any
@@ -18,7 +17,6 @@ from core import periods
 from routing.models import Environment, Proposal, ProposalState, Schedule, Version
 from routing.rules import document, evaluator, merging
 from routing.selectors import checks
-from tests.usage.making import forget_everything
 
 BERLIN = ZoneInfo(company.ZONE)
 NOW = datetime(2026, 11, 15, 12, 0, tzinfo=BERLIN)
@@ -30,13 +28,6 @@ INSTANTS = [
     datetime(2026, 10, 25, 12, 0, tzinfo=BERLIN),
     datetime(2027, 3, 31, 23, 0, tzinfo=BERLIN),
 ]
-
-
-@pytest.fixture(autouse=True)
-def _nothing_remembered() -> Iterator[None]:
-    forget_everything()
-    yield
-    forget_everything()
 
 
 def plan_at(now: datetime, events: int = 2_000) -> Plan:

@@ -9,7 +9,7 @@ import pytest
 from catalog.services import aliases
 from controlplane.seed import company, statements, story
 from core.models import Organisation
-from tests.usage.making import LONG_AGO, forget_everything, make_event, make_offering, send
+from tests.usage.making import LONG_AGO, make_event, make_offering, send
 from usage.models import StatementFile
 from usage.selectors.comparing import reconcile
 
@@ -20,7 +20,6 @@ OCTOBER = date(2026, 10, 1), date(2026, 10, 31)
 
 @pytest.fixture(autouse=True)
 def _house():
-    forget_everything()
     Organisation.objects.filter(pk=1).update(zone=company.ZONE)
     for model, name, provider in (
         ("gpt-5.5", "gpt-5.5-2026-04-23", "openai"),
@@ -34,8 +33,6 @@ def _house():
             if day == 30:
                 events += [make_event(provider=provider, model=name, occurred_at=at) for _ in range(300)]
             send(*events, received_at=at + timedelta(seconds=1))
-    yield
-    forget_everything()
 
 
 def test_two_months_of_statements_nearly_say_what_was_booked():

@@ -34,13 +34,6 @@ NARROWER = {
 NEVER_LOADED = ('"core_apikey"."digest"', '"alerts_channel"."secret"', '"receipt"."events"')
 
 
-@pytest.fixture(autouse=True)
-def _nothing_remembered():
-    making.forget_everything()
-    yield
-    making.forget_everything()
-
-
 def as_person(*roles: str, **overrides: object) -> Client:
     client = Client()
     client.force_login(make_user(*roles, **overrides))

@@ -59,13 +59,6 @@ pytestmark = pytest.mark.django_db(transaction=True)
 WITHOUT_ROWS = {"alerts.AlertComment", "alerts.Delivery", "usage.Rate", "usage.RequestContext", "catalog.Alias"}
 
 
-@pytest.fixture(autouse=True)
-def _nothing_remembered():
-    making.forget_everything()
-    yield
-    making.forget_everything()
-
-
 def fill_in() -> None:
     """Put at least one row into nearly every table."""
     from django.db.backends.postgresql.psycopg_any import DateTimeTZRange

@@ -15,7 +15,7 @@ from rest_framework import serializers
 from rest_framework.response import Response
 
 from controlplane.urls import urlpatterns as house
-from core import errors, keys
+from core import errors
 from core.api import InstantField, MoneyField, PageQuery, body, paged, read_cursor
 from core.api_views import Api
 from core.models import User
@@ -94,7 +94,6 @@ urlpatterns = [
 
 @pytest.fixture
 def caller():
-    keys.forget()
     return Client(headers={"Authorization": f"Bearer {make_key('read')}"}, raise_request_exception=False)
 
 

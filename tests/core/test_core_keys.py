@@ -17,13 +17,6 @@ from tests.factories import NOON, make_key
 pytestmark = pytest.mark.django_db
 
 
-@pytest.fixture(autouse=True)
-def _nothing_kept():
-    keys.forget()
-    yield
-    keys.forget()
-
-
 @pytest.fixture
 def later(monkeypatch):
     """Let this many seconds pass for what a process keeps."""

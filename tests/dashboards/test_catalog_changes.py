@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
@@ -20,13 +19,6 @@ from tests.usage import making
 
 pytestmark = pytest.mark.django_db
 PAGE = "/catalog/gpt-5.5@openai/"
-
-
-@pytest.fixture(autouse=True)
-def _nothing_remembered() -> Iterator[None]:
-    making.forget_everything()
-    yield
-    making.forget_everything()
 
 
 def click(client, address, **fields):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 
@@ -17,7 +16,6 @@ from core import periods
 from core.models import Job, JobState, Organisation
 from dashboards.views.months import check_lines
 from tests.dashboards.seeing import HOSTILE, book, call, signed_in
-from tests.usage import making
 from tests.usage.making import DAY, make_event, make_offering, make_priced_offering, send, set_price, take
 from tests.usage.test_usage_restating import restate
 from usage.models import HeldEvent, Month, Receipt
@@ -30,13 +28,6 @@ NOW = timezone.now()
 THIS = NOW.date().replace(day=1)
 LAST = periods.add_months(THIS, -1)
 CLOSE = f"/months/{LAST:%Y-%m}/close/"
-
-
-@pytest.fixture(autouse=True)
-def _nothing_remembered() -> Iterator[None]:
-    making.forget_everything()
-    yield
-    making.forget_everything()
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -20,13 +19,6 @@ from usage.selectors import drivers, overview
 pytestmark = pytest.mark.django_db
 FIRST = datetime(2026, 6, 1, tzinfo=UTC)
 TENTH = datetime(2026, 6, 10, 12, tzinfo=UTC)
-
-
-@pytest.fixture(autouse=True)
-def _nothing_remembered() -> Iterator[None]:
-    making.forget_everything()
-    yield
-    making.forget_everything()
 
 
 def typed(**overrides: Any) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
@@ -22,13 +21,6 @@ from tests.dashboards.seeing import HOSTILE, book, call, signed_in
 from tests.usage import making
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture(autouse=True)
-def _nothing_remembered() -> Iterator[None]:
-    making.forget_everything()
-    yield
-    making.forget_everything()
 
 
 def listed(**wanted):

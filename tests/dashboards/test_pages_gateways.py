@@ -7,7 +7,6 @@ import json
 import re
 import shlex
 import subprocess
-from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
@@ -36,13 +35,6 @@ from usage.services import silence
 
 pytestmark = pytest.mark.django_db
 SECRET = re.compile(r"tk_[A-Za-z0-9_-]{43}")
-
-
-@pytest.fixture(autouse=True)
-def _nothing_remembered() -> Iterator[None]:
-    making.forget_everything()
-    yield
-    making.forget_everything()
 
 
 def filled_in(**overrides):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from hashlib import sha256
@@ -36,13 +35,10 @@ TODAY = date(2026, 6, 20)
 
 
 @pytest.fixture(autouse=True)
-def _offerings() -> Iterator[None]:
-    making.forget_everything()
+def _offerings() -> None:
     making.make_priced_offering()
     making.make_offering("gemini-3-flash@google", tier=Tier.ECONOMY, uncached_input="1", output="2")
     making.make_offering("claude-sonnet-4.6@anthropic", tier=Tier.MIDDLE, uncached_input="3", output="15")
-    yield
-    making.forget_everything()
 
 
 def call(day: int = 15, **overrides: Any) -> Event:

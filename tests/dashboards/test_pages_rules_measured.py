@@ -24,10 +24,7 @@ DAY = timedelta(days=1)
 
 @pytest.fixture(autouse=True)
 def _house():
-    making.forget_everything()
     furnish()
-    yield
-    making.forget_everything()
 
 
 def calls(count: int, rule: str, *, version: int = 1, **overrides: Any) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from html import unescape
@@ -35,13 +34,6 @@ INPUT = ("uncached_input_tokens", "cache_read_tokens", "image_input_tokens")
 OUTPUT = ("output_tokens", "audio_output_tokens")
 HTMX = {"HX-Request": "true"}
 Figures = tuple[Decimal, int, int]
-
-
-@pytest.fixture(autouse=True)
-def _nothing_remembered() -> Iterator[None]:
-    making.forget_everything()
-    yield
-    making.forget_everything()
 
 
 def question(**given: object) -> Question:

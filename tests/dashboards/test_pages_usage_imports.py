@@ -24,11 +24,8 @@ CSV = b"Created;Model;prompt_tokens;completion_tokens;What for\r\n2026-06-15 14:
 
 
 @pytest.fixture(autouse=True)
-def _nothing_remembered():
-    making.forget_everything()
+def _gateway():
     making.make_gateway()
-    yield
-    making.forget_everything()
 
 
 def upload(client, content=None, *, name="calls.jsonl", **more):

@@ -26,13 +26,6 @@ TYPED = {
 }  # fmt: skip
 
 
-@pytest.fixture(autouse=True)
-def _nothing_remembered():
-    making.forget_everything()
-    yield
-    making.forget_everything()
-
-
 def confirmed(client, url, data):
     """Send a form, look at its effect, and confirm it."""
     shown = client.post(url, data)

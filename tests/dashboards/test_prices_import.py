@@ -26,13 +26,6 @@ PRICED = {"litellm_provider": "openai", "mode": "chat", "input_cost_per_token": 
 CSV = b"offering,meter,usd_per_1m\ngpt-5.5@openai,uncached_input,4\n"
 
 
-@pytest.fixture(autouse=True)
-def _nothing_remembered():
-    making.forget_everything()
-    yield
-    making.forget_everything()
-
-
 def upload(client, source, content, name="prices.json", **more):
     return client.post(f"{URL}upload/", {"source": source, "file": SimpleUploadedFile(name, content), **more})
 

@@ -33,13 +33,6 @@ TYPED = {
 }
 
 
-@pytest.fixture(autouse=True)
-def _nothing_remembered():
-    making.forget_everything()
-    yield
-    making.forget_everything()
-
-
 def held(**filters):
     """Return the prices held true now, as (meter, USD)."""
     found = Price.objects.filter(recorded__upper_inf=True, **filters).order_by("series__meter", "valid")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
@@ -25,13 +24,6 @@ D1 = date(2026, 6, 15)
 D2 = D1 + ONE_DAY
 NOW = datetime(2026, 6, 30, tzinfo=UTC)
 JUNE = "from=2026-06-01&to=2026-06-30"
-
-
-@pytest.fixture(autouse=True)
-def _nothing_remembered() -> Iterator[None]:
-    making.forget_everything()
-    yield
-    making.forget_everything()
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from decimal import Decimal
 
@@ -14,7 +13,6 @@ from catalog.models import Amendment, Offering, Price, Tier
 from catalog.services import contracts, offerings
 from core.models import Job, JobState
 from tests.dashboards.seeing import HOSTILE, book, call, signed_in
-from tests.usage import making
 from tests.usage.making import DAY, NOON, SECOND, make_event, make_priced_offering, send, set_price
 from tests.usage.test_usage_restating import JUNE, LATER, restate
 from usage.services import months
@@ -22,13 +20,6 @@ from usage.services.restating import running
 
 pytestmark = pytest.mark.django_db
 IN_JULY = datetime(2026, 7, 3, 9, tzinfo=UTC)
-
-
-@pytest.fixture(autouse=True)
-def _nothing_remembered() -> Iterator[None]:
-    making.forget_everything()
-    yield
-    making.forget_everything()
 
 
 @pytest.fixture

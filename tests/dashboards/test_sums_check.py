@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from datetime import date, timedelta
 
 import pytest
@@ -23,13 +22,6 @@ pytestmark = pytest.mark.django_db
 NOW = timezone.now()
 TODAY = NOON = NOW.date()
 PAGE, RETENTION = "/reconciliation/sums/", "/reconciliation/retention/"
-
-
-@pytest.fixture(autouse=True)
-def _nothing_remembered() -> Iterator[None]:
-    making.forget_everything()
-    yield
-    making.forget_everything()
 
 
 @pytest.fixture

@@ -25,10 +25,7 @@ CODE = [{"field": "task", "op": "eq", "value": "code"}]
 
 @pytest.fixture(autouse=True)
 def _house():
-    making.forget_everything()
     stock()
-    yield
-    making.forget_everything()
 
 
 def calls(count: int, rule: str, *, at=NOON, version: int = 1, environment: str = ENVIRONMENT, **overrides: Any):

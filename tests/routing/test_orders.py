@@ -31,7 +31,6 @@ from tests.routing.making import (
     make_version,
     stock,
 )  # fmt: skip
-from tests.usage import making
 from tests.usage.making import make_event, make_offering, send, set_price
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -67,11 +66,8 @@ def last_state() -> dict[str, Any]:
 
 @pytest.fixture(autouse=True)
 def _house():
-    making.forget_everything()
     stock()
     make_use_case("code-review")
-    yield
-    making.forget_everything()
 
 
 # --- The story

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -29,16 +28,13 @@ LATER = NOON + timedelta(hours=3)
 
 
 @pytest.fixture(autouse=True)
-def _house() -> Iterator[None]:
+def _house() -> None:
     """Have Opus at 5 and 25 USD per million, Gemini at 2 and 12, DeepSeek at 0.2 and 0.4, and rules in force."""
-    making.forget_everything()
     for name, tier, taken, given in (
         (OPUS, Tier.FRONTIER, "5", "25"), (MIDDLE, Tier.MIDDLE, "2", "12"), (CHEAP, Tier.ECONOMY, "0.2", "0.4"),
     ):  # fmt: skip
         making.make_offering(name, tier=tier, uncached_input=taken, output=given)
     make_version()
-    yield
-    making.forget_everything()
 
 
 def turn(*, at: datetime = NOON, minutes: int = 30, **given: Any) -> Switch:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
@@ -10,7 +9,6 @@ from django.utils import timezone
 
 from catalog.models import Tier
 from catalog.services import offerings, teams, use_cases
-from tests.usage import making
 from tests.usage.making import DAY, LONG_AGO, NOON, make_event, make_offering, make_priced_offering, send, set_price
 from usage.models import Unpriced
 from usage.selectors import attention
@@ -22,13 +20,6 @@ pytestmark = pytest.mark.django_db
 LATER = NOON + timedelta(hours=1)
 WHO = {"by": "finance@example.com", "at": LATER}
 SHOWN = {"at": NOON, "zone": "UTC", "most": 10}
-
-
-@pytest.fixture(autouse=True)
-def _nothing_remembered() -> Iterator[None]:
-    making.forget_everything()
-    yield
-    making.forget_everything()
 
 
 def restate() -> None:

@@ -31,7 +31,6 @@ CONTROL = ["tab\there", "line\nbreak", "\r", "\x01", "\x7f", "\\n", '\\"\t', "\u
 
 @pytest.fixture(autouse=True)
 def _catalogue():
-    making.forget_everything()
     making.make_priced_offering()
 
 

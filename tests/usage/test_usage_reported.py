@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import timedelta
 from decimal import Decimal
 
 import pytest
 
 from catalog.services import contracts, offerings
-from tests.usage import making
 from tests.usage.making import DAY, NOON, make_event, make_offering, make_priced_offering, send, set_price
 from usage.selectors import months, reported
 from usage.selectors.reported import Compared
@@ -19,13 +17,6 @@ from usage.services.restating import running
 pytestmark = pytest.mark.django_db
 TODAY = NOON.date()
 RANGE = {"first": TODAY - timedelta(days=9), "until": TODAY + timedelta(days=1)}
-
-
-@pytest.fixture(autouse=True)
-def _nothing_remembered() -> Iterator[None]:
-    making.forget_everything()
-    yield
-    making.forget_everything()
 
 
 def dollars(usd: int, said: str | None, **overrides):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -22,12 +21,9 @@ CHEAP = {"provider": "google", "model": "gemini-3-flash"}
 
 
 @pytest.fixture(autouse=True)
-def _offerings() -> Iterator[None]:
-    making.forget_everything()
+def _offerings() -> None:
     making.make_priced_offering()
     making.make_offering("gemini-3-flash@google", tier=Tier.ECONOMY, uncached_input="1", output="2")
-    yield
-    making.forget_everything()
 
 
 def call(day: int = 15, **overrides: Any) -> Event:

@@ -17,7 +17,6 @@ from django.db.models import Sum
 from django.test.utils import CaptureQueriesContext
 
 from budgets.models import Counter
-from core import keys
 from core.errors import Invalid, Malformed, NotFound, TooLarge
 from core.models import AuditEntry
 from tests.factories import make_budget, make_key
@@ -33,13 +32,11 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture
 def api_read():
-    keys.forget()
     return {"Authorization": f"Bearer {make_key('read')}"}
 
 
 @pytest.fixture
 def api_write():
-    keys.forget()
     return {"Authorization": f"Bearer {make_key('write')}"}
 
 

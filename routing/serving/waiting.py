@@ -30,8 +30,9 @@ MOST = 8_000  # of a process; each holds a socket and some kilobytes
 MOST_OF_ONE = 2_000  # of a gateway, or of a key that belongs to none
 
 _KEPT_HEADER = 256  # characters, as in documents
-# Preferences are separated by commas, and each may have parameters behind a semicolon (RFC 7240, 2).
-_PREFERENCE = re.compile(r'(?:[^",]|"(?:[^"\\]|\\.)*")+')
+# Preferences are separated by commas, and each may have parameters behind a semicolon (RFC 7240, 2). A quote that
+# is never closed goes on to the end, so that nothing is tried twice: this is read on the loop, before any key is.
+_PREFERENCE = re.compile(r'(?:[^",]|"(?:[^"\\]|\\.)*"?)+')
 _SECONDS = re.compile(r'[0-9]{1,9}|"[0-9]{1,9}"')
 
 

@@ -99,10 +99,21 @@ def on_a_loop(scenario: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[],
         ("wait=0", 0), ("wait", 0), ("wait=", 0), ("wait=ten", 0), ("wait=-1", 0), ("wait=1.5", 0), ("wait=1e3", 0),
         ("await=10", 0), ("x=wait=10", 0), ("", 0), (", ,", 0), ('"', 0), ("wait=9999999999", 0), ("wait=x, wait=4", 4),
         ("wait=\u0663", 0), ("x, " * 200 + "wait=3", 3),
+        ('x="never closed, wait=3', 0), ('x="a\\", wait=3", wait=4', 4),
     ],
 )  # fmt: skip
 def test_a_preference_is_read_as_leniently_as_its_rfc_allows(prefer, seconds):
     assert waiting.wait_seconds(Headers(("Prefer", prefer))) == seconds
+
+
+@pytest.mark.parametrize("prefer", ['"' + '\\"' * 30_000, '"a' * 30_000, "," * 60_000, '"' + "\\" * 60_000])
+def test_no_preference_holds_up_the_loop(prefer):
+    began = time.thread_time()
+
+    waiting.wait_seconds(Headers(("Prefer", prefer)))
+
+    # Read one by one it takes a hundredth of a second; each quote tried anew took minutes.
+    assert time.thread_time() - began < 1
 
 
 def test_preferences_may_come_in_several_headers():

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Protocol
 
 from routing.rules import offline, texts
 from routing.rules.document import Problem
@@ -18,6 +18,12 @@ from routing.rules.texts import Wrong
 
 STANDARD_INPUT = "-"
 VALID, INVALID, UNUSABLE = 0, 1, 2
+
+
+class Lines(Protocol):
+    """What takes lines: a stream, or a command's wrapper of one."""
+
+    def write(self, text: str, /) -> object: ...
 
 
 class Unusable(Exception):
@@ -77,7 +83,7 @@ def _limited(file: IO[bytes]) -> bytes:
     return file.read(4 * texts.MOST_CHARACTERS + 1)
 
 
-def check_offline(names: Iterable[str], *, out: IO[str], err: IO[str]) -> int:
+def check_offline(names: Iterable[str], *, out: Lines, err: Lines) -> int:
     """Say what is wrong with files whatever the catalogue says; return the exit code."""
     code = VALID
     for name in names:

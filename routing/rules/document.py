@@ -74,9 +74,9 @@ def dumps(value: Mapping[str, Any]) -> bytes:
     Raises:
         NotADocument: a number with a fraction, half a surrogate pair, or what JSON cannot hold.
     """
-    for pointer, item in walk(value):
+    for path, item in walk(value):
         if type(item) is float:
-            raise NotADocument(f"{pointer}: write a number with a fraction as a decimal string")
+            raise NotADocument(f"{pointer_to(path)}: write a number with a fraction as a decimal string")
     try:
         text = json.dumps(value, ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":"))
         return text.encode()
@@ -174,12 +174,12 @@ def pointer_to(path: Iterable[str | int]) -> str:
     return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in path)
 
 
-def walk(value: Any) -> Iterator[tuple[str, Any]]:
-    """Give every value inside a document with its JSON pointer."""
+def walk(value: Any) -> Iterator[tuple[tuple[str | int, ...], Any]]:
+    """Give every value inside a document with its path: written as a JSON pointer, names of any length would repeat."""
     waiting: list[tuple[tuple[str | int, ...], Any]] = [((), value)]
     while waiting:
         path, item = waiting.pop()
-        yield pointer_to(path), item
+        yield path, item
         if isinstance(item, dict):
             waiting.extend(((*path, name), child) for name, child in item.items())
         elif isinstance(item, list):

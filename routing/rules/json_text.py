@@ -9,7 +9,7 @@ from itertools import islice
 from typing import Any
 
 from routing.rules import document
-from routing.rules.text_parts import WIDTH, Wrong, fraction_words, ordered, plain
+from routing.rules.text_parts import MOST_PARTS, WIDTH, Wrong, below, fraction_words, ordered, plain, too_many_words
 
 NEWLINE = "\n"
 _PART = re.compile(r'"(?:[^"\\]|\\.)*"|[-+]?[0-9][0-9.eE+-]*|[{}\[\],:]|[A-Za-z]+', re.DOTALL)
@@ -72,16 +72,18 @@ def read(text: str) -> tuple[dict[str, Any] | None, list[Wrong]]:
 
 def _slips(text: str) -> Iterator[Wrong]:
     """Find what a reader of JSON lets pass and the specification does not; the first hundred."""
-    seen: set[tuple[str, str]] = set()
     line, done = 1, 0
-    for pointer, offset, part, is_member in _places(text):
+    for parts, (_, offset, part, names) in enumerate(_places(text)):
+        if parts >= MOST_PARTS:
+            yield Wrong(line=0, place="", text=too_many_words())
+            return
         line, done = line + text.count("\n", done, offset), offset
         said = ""
-        if is_member:
+        if names is not None:
             name = json.loads(part)
-            if (pointer, name) in seen:
+            if name in names:
                 said = f"the member {name} is there twice"
-            seen.add((pointer, name))
+            names.add(name)
         elif part in ("NaN", "Infinity") or (part[0] in "-0123456789" and any(letter in part for letter in ".eE")):
             said = fraction_words(part)
         if said:
@@ -92,36 +94,47 @@ def lines(text: str) -> dict[str, int]:
     """Return the line on which each part of a document begins, by its JSON pointer. The text has to be JSON."""
     found: dict[str, int] = {}
     line, done = 1, 0
-    for pointer, offset, _, is_member in _places(text):
+    for pointer, offset, _, names in _places(text):
         line, done = line + text.count("\n", done, offset), offset
-        if not is_member:
+        if names is None and pointer is not None:
             found[pointer] = line
     return found
 
 
-def _places(text: str) -> Iterator[tuple[str, int, str, bool]]:
-    """Give pointer, offset and first part of each value; and of each member, with the pointer of what it is in."""
-    around: list[tuple[str, str, int]] = []  # (pointer, kind, index) of what is open
-    pointer, awaits_name, last_name = "", False, ""
+class _Open:
+    """A list or an object that is being read."""
+
+    __slots__ = ("index", "is_object", "name", "names", "pointer")
+
+    def __init__(self, pointer: str | None, *, is_object: bool) -> None:
+        self.pointer, self.is_object = pointer, is_object
+        self.index, self.name = 0, ""  # of what comes next
+        self.names: set[str] = set()  # for whoever looks for one that is there twice
+
+    def next_pointer(self) -> str | None:
+        return below(self.pointer, self.name if self.is_object else self.index)
+
+
+def _places(text: str) -> Iterator[tuple[str | None, int, str, set[str] | None]]:
+    """Give pointer, offset and first part of each value; and of each member, with the names of what it is in."""
+    around: list[_Open] = []
+    awaits_name = False
     for found in _PART.finditer(text):
         part, offset = found[0], found.start()
         if part == ",":
-            where, kind, index = around[-1]
-            around[-1] = (where, kind, index + 1)
-            awaits_name = kind == "{"
+            around[-1].index += 1
+            awaits_name = around[-1].is_object
         elif part == ":":
             awaits_name = False
         elif part in "}]":
             around.pop()
             awaits_name = False
         elif awaits_name:
-            last_name = str(json.loads(part)).replace("~", "~0").replace("/", "~1")
-            yield around[-1][0], offset, part, True
+            around[-1].name = str(json.loads(part))
+            yield around[-1].pointer, offset, part, around[-1].names
         else:
-            if around:
-                where, kind, index = around[-1]
-                pointer = f"{where}/{last_name if kind == '{' else index}"
-            yield pointer, offset, part, False
+            pointer = around[-1].next_pointer() if around else ""
+            yield pointer, offset, part, None
             if part in "{[":
-                around.append((pointer, part, 0))
                 awaits_name = part == "{"
+                around.append(_Open(pointer, is_object=awaits_name))

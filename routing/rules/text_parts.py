@@ -5,7 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from routing.rules.document import pointer_to
+
 WIDTH = 88
+# A text is read part by part, and a content of 1 MB that anybody writes has a third of these.
+MOST_PARTS = 300_000
+MOST_POINTER = 300  # characters; what stands inside of a place with a longer one goes by the line of what is around it
 # As people write a rule; members that are not named here come after these, by name.
 _ORDER = (
     "rules", "default", "heuristics", "tasks", "task", "any", "complexity", "points", "count", "at_least", "at_most",
@@ -40,5 +45,16 @@ def ordered(value: Any) -> Any:
     return {name: ordered(value[name]) for name in sorted(value, key=lambda name: (_RANK.get(name, 99), name))}
 
 
+def below(pointer: str | None, name: str | int) -> str | None:
+    """Return the JSON pointer of what is inside of a place; None where that is too long to be kept for every part."""
+    if pointer is None or len(pointer) > MOST_POINTER or (isinstance(name, str) and len(name) > MOST_POINTER):
+        return None
+    return pointer + pointer_to((name,))
+
+
 def fraction_words(text: str) -> str:
     return f"{text}: write a number with a fraction or an exponent as a decimal string"
+
+
+def too_many_words() -> str:
+    return f"There are too many values in it: at most {MOST_PARTS:,} are allowed."

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from routing.rules import labelling
 from routing.rules.conditions import OPERATORS, ZONED, comparable, folded, kind_of, reader
-from routing.rules.document import NotADocument, Problem, canonical, schema_problems, walk
+from routing.rules.document import NotADocument, Problem, canonical, pointer_to, schema_problems, walk
 from routing.rules.evaluator import WHOLE, demand, instant
 
 # The schema bounds the number of rules.
@@ -48,8 +48,8 @@ def validate(content: Mapping[str, Any], catalogue: Catalogue) -> list[Problem]:
     problems = schema_problems("content", content)
     if not problems:
         problems = [
-            Problem(pointer, "fraction", "a number with a fraction or an exponent: write a decimal string")
-            for pointer, value in walk(content)
+            Problem(pointer_to(path), "fraction", "a number with a fraction or an exponent: write a decimal string")
+            for path, value in walk(content)
             if type(value) is float
         ]
     if problems:

@@ -15,8 +15,7 @@ from typing import Any
 
 import yaml
 
-from routing.rules.document import pointer_to
-from routing.rules.text_parts import WIDTH, Wrong, fraction_words, ordered, plain
+from routing.rules.text_parts import MOST_PARTS, WIDTH, Wrong, below, fraction_words, ordered, plain, too_many_words
 
 _MOST_WRONG = 100
 _MOST_NESTING = 64
@@ -93,8 +92,8 @@ class _Unreadable(Exception):
 class _Open:
     """A list or an object that is being read."""
 
-    def __init__(self, value: list[Any] | dict[str, Any], path: tuple[str | int, ...]) -> None:
-        self.value, self.path = value, path
+    def __init__(self, value: list[Any] | dict[str, Any], pointer: str | None) -> None:
+        self.value, self.pointer = value, pointer
         self.name: str | None = None  # the member whose value comes next
 
     @property
@@ -108,8 +107,8 @@ class _Open:
             self.value[self.name] = item
             self.name = None
 
-    def next_path(self) -> tuple[str | int, ...]:
-        return (*self.path, len(self.value) if isinstance(self.value, list) else self.name or "")
+    def next_pointer(self) -> str | None:
+        return below(self.pointer, len(self.value) if isinstance(self.value, list) else self.name or "")
 
 
 class _Read:
@@ -124,8 +123,11 @@ class _Read:
 
     def _all(self, text: str) -> None:
         stack: list[_Open] = []
-        documents = 0
+        documents = parts = 0
         for event in _events(text):
+            parts += 1
+            if parts > MOST_PARTS:
+                raise _Unreadable(Wrong(line=0, place="", text=too_many_words()))
             if isinstance(event, yaml.DocumentStartEvent):
                 documents += 1
                 if documents > 1:
@@ -138,8 +140,8 @@ class _Read:
                     self._name(event, stack[-1])
                     continue
                 value = self._value(event)
-                path = stack[-1].next_path() if stack else ()
-                self.lines.setdefault(pointer_to(path), _line(event))
+                pointer = stack[-1].next_pointer() if stack else ""
+                self._note(pointer, event)
                 if stack:
                     stack[-1].take(value)
                 else:
@@ -147,7 +149,7 @@ class _Read:
                 if isinstance(event, yaml.CollectionStartEvent):
                     if len(stack) >= _MOST_NESTING:
                         raise self._stop(event, "nested too deeply")
-                    stack.append(_Open(value, path))
+                    stack.append(_Open(value, pointer))
             if len(self.wrong) >= _MOST_WRONG:
                 return
 
@@ -169,7 +171,7 @@ class _Read:
         if name in around.value:
             self._say(event, f"the member {name} is there twice")
         around.name = name
-        self.lines.setdefault(pointer_to((*around.path, name)), _line(event))
+        self._note(below(around.pointer, name), event)
 
     def _value(self, event: Any) -> Any:
         if isinstance(event, yaml.MappingStartEvent):
@@ -194,6 +196,10 @@ class _Read:
         elif text.lower() in _ODD_WORDS:
             self._say(event, f'{text} is true or false to some and a text to others: write true, false or "{text}"')
         return text
+
+    def _note(self, pointer: str | None, event: Any) -> None:
+        if pointer is not None:
+            self.lines.setdefault(pointer, _line(event))
 
     def _say(self, event: Any, text: str) -> None:
         self.wrong.append(_wrong(event.start_mark, text))

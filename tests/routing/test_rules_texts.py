@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import tracemalloc
 
 import pytest
 import yaml
@@ -192,6 +193,30 @@ def test_five_hundred_rules_are_written_and_read_in_moments():
 
     assert read == content
     assert time.monotonic() - began < 10  # the pure Python reader takes a minute
+
+
+@pytest.mark.parametrize("form", texts.FORMS)
+def test_a_long_name_is_not_kept_once_more_for_every_value_inside_of_it(form):
+    name = "n" * 100_000
+    text = '{"' + name + '": [' + "0, " * 20_000 + "0]}" if form == texts.JSON else f'? "{name}"\n: [{"0, " * 20_000}0]'
+    tracemalloc.start()
+
+    known = texts.lines(text, form)
+    content, _ = texts.read(text, form)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+
+    assert content == {name: [0] * 20_001}
+    assert document.dumps(content)
+    assert texts.line_of(f"/{name}/7", known) == 0
+    assert most < 50_000_000  # 2 GB
+
+
+@pytest.mark.parametrize("form", texts.FORMS)
+def test_a_text_of_nothing_but_values_is_refused_before_all_of_them_are_looked_at(form):
+    assert wrongs('{"a": [' + "0," * 310_000 + "0]}", form)[-1] == (
+        0, "There are too many values in it: at most 300,000 are allowed.",
+    )  # fmt: skip
 
 
 def test_the_form_of_a_text_is_what_its_name_says_or_what_it_begins_with():

@@ -4,72 +4,23 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlencode
 
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import reverse
-from django.utils import timezone
 
-from core import access
 from core.errors import Invalid, NotFound
 from dashboards.views.rules_shown import whole
-from routing.models import Proposal
+from dashboards.views.rules_step import ID_CHARACTERS, Step
 from routing.rules import document
-from routing.rules.conditions import TAG
 from routing.selectors import versions
 from routing.selectors.proposals import ProposalDetail
-from routing.services import proposals as service
 
-ID_CHARACTERS = 64
-MOST_RULES = 500
 _REMOVED = "rules-removed"  # in the session: the rule that was taken out of a draft last
 _MOST_KEPT = 50_000  # characters of it
-# What a request has to say for a rule to be tried, by the field that its condition looks at.
-_TRIED = ("task", "complexity", "user_tier", "team", "use_case", "data_class", "region", "input_tokens",
-          "context_needed", "latency_budget_ms")  # fmt: skip
-
 Rules = list[dict[str, Any]]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Step:
-    request: HttpRequest
-    found: ProposalDetail
-    saves: int
-    data: dict[str, Any]
-
-    @property
-    def by(self) -> str:
-        return access.label(self.request.user)
-
-    @property
-    def id(self) -> int:
-        return self.found.row.id
-
-    def save(self, content: dict[str, Any] | None = None, title: str | None = None) -> Proposal:
-        return service.save(
-            proposal_id=self.id, saves=self.saves, by=self.by, at=timezone.now(), content=content, title=title
-        )
-
-    def seen(self) -> None:
-        """Refuse what was sent from a page that is behind, before its content is worked on.
-
-        Raises:
-            SavedByAnother
-        """
-        if self.saves != self.found.row.saves:
-            self.save()
-
-
-def limit_words(pointer: str, text: str) -> str:
-    """Say what the schema says of the rules as a whole, in words for people."""
-    if pointer == "/rules":
-        return f"A set of rules holds at most {MOST_RULES} rules."
-    return text if text.endswith(".") else f"{text[:1].upper()}{text[1:]}."
 
 
 def another_id(taken: str, ids: set[str]) -> str:
@@ -79,33 +30,6 @@ def another_id(taken: str, ids: set[str]) -> str:
         if made not in ids:
             return made
     raise AssertionError("one of so many is free")
-
-
-def try_url(environment: str, draft: int, rule: Mapping[str, Any]) -> str:
-    """Return the address where a draft is tried with a request that says what a rule asks for, as far as it can."""
-    asked: dict[str, str] = {}
-    use_cases = rule.get("use_cases") or ()
-    if use_cases:
-        asked["use_case"] = use_cases[0]
-    when = rule.get("when") or {}
-    parts = when.get("all") or (when.get("any") or [])[:1] or ([when] if "field" in when else [])
-    tags = []
-    for part in parts:
-        value = part.get("value")
-        if part.get("op") == "in":
-            value = value[0]
-        elif part.get("op") not in ("eq", "gte", "lte"):
-            continue
-        if isinstance(value, bool):
-            asked.setdefault("batch", "yes" if value else "no")
-        elif part["field"].startswith(TAG):
-            tags.append(f"{part['field'][len(TAG) :]}={value}")
-        elif part["field"] in _TRIED:
-            asked.setdefault(part["field"], str(value))
-    if tags:
-        asked["tags"] = "\n".join(tags)
-    url = reverse("rules-try", args=[environment, draft])
-    return f"{url}?{urlencode(asked)}" if asked else url
 
 
 # --- Steps

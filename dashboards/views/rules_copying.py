@@ -11,8 +11,8 @@ from django.urls import reverse
 from django.utils.http import urlencode
 
 from dashboards.views.access import page
-from dashboards.views.rules_drafts import found_proposal
 from dashboards.views.rules_shown import found_environment, rules_of, today, whole
+from dashboards.views.rules_step import found_proposal
 from routing.selectors import environments, versions
 from routing.selectors.proposals import ProposalDetail
 
@@ -41,7 +41,7 @@ def choose(request: HttpRequest, environment: str, pk: int) -> HttpResponse:
             "known": [one.name for one in environments.listed()],
             "version": version.row if version else None,
             "rules": [
-                (rule, f"{url}?{urlencode({'from': source, 'version': number, 'rule': rule.id})}") for rule in rules
+                (rule, f"{url}?{urlencode({'from': source, 'version': str(number), 'rule': rule.id})}") for rule in rules
             ],
             "wrong": f"There is no version {asked[:10]} of {source}." if asked and version is None else "",
         },

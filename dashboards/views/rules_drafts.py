@@ -16,30 +16,28 @@ from django.utils import timezone
 from core import access
 from core.errors import Conflict, Invalid, NotFound
 from dashboards.forms import Told
-from dashboards.forms_rules import ApproveForm, DraftForm, TitleForm, WhyForm
-from dashboards.selectors import rules as page_of
+from dashboards.forms_rules import ApproveForm, TitleForm, WhyForm
 from dashboards.views import rules_scheduling as scheduling
 from dashboards.views.access import demand, page
-from dashboards.views.rules_arranging import ARRANGING, ID_CHARACTERS, Step, arranged_of, limit_words
+from dashboards.views.rules_arranging import ARRANGING, arranged_of
 from dashboards.views.rules_measured import measured
 from dashboards.views.rules_shown import (
     STATES,
     default_of,
-    found_environment,
     moment,
     rules_of,
     state_of,
     today,
     whole,
 )
+from dashboards.views.rules_step import Step, found_proposal, limit_words
 from routing.rules import document, labelling
 from routing.rules.document import Problem
-from routing.selectors import fleet, proposals, versions
+from routing.selectors import fleet, versions
 from routing.selectors.proposals import ProposalDetail
 from routing.services import proposals as service
 from routing.services import versions as publishing
 
-WHOLE = 10_000
 _RULE = re.compile(r"/rules/([0-9]{1,4})(/|$)", re.ASCII)
 
 
@@ -57,90 +55,6 @@ class StepShown:
     title: str
     note: str
     state: str
-
-
-# --- A new draft
-
-
-@page("rules.edit", "GET", "HEAD", "POST")
-def new(request: HttpRequest, environment: str) -> HttpResponse:
-    row = found_environment(environment)
-    now = timezone.now()
-    first = row.live_version is None
-    offered = page_of.offerings(at=now) if first else []
-    status = 200
-    if request.method == "POST":
-        form = DraftForm(request.POST, offerings=offered, first=first)
-        status = 422
-        if form.is_valid():
-            try:
-                made = service.start(
-                    environment=environment,
-                    title=form.cleaned_data["title"],
-                    by=access.label(request.user),
-                    at=now,
-                    content=_first_content(form.cleaned_data["offering"]) if first else None,
-                )
-            except service.NeedsDefault as error:
-                form.show([("offering", str(error))])
-            except Invalid as error:
-                form.show(_at_fields(error.problems))
-            else:
-                messages.success(request, "The draft is made. Nothing is in force before it is approved and published.")
-                return redirect("rules-draft", environment=environment, pk=made.pk)
-    else:
-        form = DraftForm(offerings=offered, first=first)
-    context = {"environment": environment, "row": row, "form": form, "first": first, "offered": bool(offered)}
-    return render(request, "dashboards/rules_new.html", context, status=status)
-
-
-def _first_content(offering: str) -> dict[str, Any]:
-    return {"rules": [], "default": {"targets": [{"offering": offering, "weight": WHOLE}]}}
-
-
-def _at_fields(problems: list[tuple[str, str]]) -> list[tuple[str, str]]:
-    found = dict(problems)
-    told = [("offering", "Choose an offering of the catalogue.")] if any("/" in at for at in found) else []
-    return told + [(at, text) for at, text in problems if "/" not in at]
-
-
-@page("rules.edit", "POST")
-def change(request: HttpRequest, environment: str) -> HttpResponse:
-    """Begin a draft from the version in force and go straight to one of its rules."""
-    found_environment(environment)
-    wanted = request.POST.get("rule", "").replace("\x00", "")[:ID_CHARACTERS]
-    try:
-        made = service.start(
-            environment=environment,
-            title=f"Change {wanted or 'the rules'}",
-            by=access.label(request.user),
-            at=timezone.now(),
-        )
-    except Invalid as error:
-        messages.error(request, str(error))
-        return redirect("rules-new", environment=environment)
-    if wanted == "default":
-        return redirect("rules-default", environment=environment, pk=made.pk)
-    for place, rule in enumerate(made.content["rules"], 1):
-        if rule["id"] == wanted:
-            return redirect("rules-rule", environment=environment, pk=made.pk, place=place)
-    messages.warning(request, f"There is no rule {wanted} in force. This is a draft of the rules as they are now.")
-    return redirect("rules-draft", environment=environment, pk=made.pk)
-
-
-# --- One draft
-
-
-def found_proposal(environment: str, pk: int) -> ProposalDetail:
-    """Return a proposal of an environment.
-
-    Raises:
-        Http404
-    """
-    found = proposals.one(proposal_id=pk, at=timezone.now(), environment=environment)
-    if found is None:
-        raise Http404("There is no such draft.")
-    return found
 
 
 @page("rules.read")

@@ -19,10 +19,11 @@ from dashboards.forms_rules_editor import RuleEditor
 from dashboards.forms_rules_typed import KIND_OF_FIELD, OPERATOR_WORDS, Typed
 from dashboards.selectors import rules as page_of
 from dashboards.views.access import page
-from dashboards.views.rules_arranging import another_id, limit_words, try_url
+from dashboards.views.rules_arranging import another_id
 from dashboards.views.rules_copying import rule_to_copy
-from dashboards.views.rules_drafts import found_proposal
 from dashboards.views.rules_shown import whole, zone
+from dashboards.views.rules_step import found_proposal, limit_words
+from dashboards.views.rules_try import try_url
 from routing.rules import document
 from routing.rules.conditions import OPERATORS
 from routing.rules.differences import differences

@@ -14,8 +14,8 @@ from core import access
 from core.errors import Conflict, Invalid
 from dashboards.forms_rules_labels import LabelsForm
 from dashboards.views.access import page
-from dashboards.views.rules_drafts import found_proposal
 from dashboards.views.rules_shown import whole
+from dashboards.views.rules_step import found_proposal
 from routing.rules import document
 from routing.rules.document import Problem
 from routing.selectors import catalogue, checks

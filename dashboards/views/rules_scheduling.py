@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 from django.contrib import messages
 from django.http import HttpRequest
@@ -13,26 +13,10 @@ from dashboards.forms import Told
 from dashboards.forms_prices import written
 from dashboards.forms_rules_schedule import RescheduleForm, ScheduleForm, UnscheduleForm
 from dashboards.views.rules_shown import moment
+from dashboards.views.rules_step import Step
 from routing.selectors import schedules as rows
-from routing.selectors.proposals import ProposalDetail, ProposalRow
+from routing.selectors.proposals import ProposalRow
 from routing.services import schedules as service
-
-
-class Step(Protocol):
-    """A step that somebody takes on a draft, as `rules_drafts` hands it over."""
-
-    @property
-    def request(self) -> HttpRequest: ...
-    @property
-    def found(self) -> ProposalDetail: ...
-    @property
-    def data(self) -> dict[str, Any]: ...
-    @property
-    def by(self) -> str: ...
-    @property
-    def id(self) -> int: ...
-
-    def seen(self) -> None: ...
 
 
 def shown(request: HttpRequest, row: ProposalRow) -> dict[str, Any]:

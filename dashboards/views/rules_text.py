@@ -13,9 +13,8 @@ from django.utils import timezone
 from core import access
 from core.errors import Conflict, Invalid
 from dashboards.views.access import page
-from dashboards.views.rules_arranging import limit_words
-from dashboards.views.rules_drafts import found_proposal
 from dashboards.views.rules_shown import whole
+from dashboards.views.rules_step import found_proposal, limit_words
 from routing.rules import document, texts
 from routing.rules.differences import differences
 from routing.rules.texts import Wrong

@@ -19,8 +19,9 @@ from dashboards.forms_rules import TryForm, show_pointers
 from dashboards.selectors import rules as page_of
 from dashboards.views.access import page
 from dashboards.views.catalog import offering_url
-from dashboards.views.rules_drafts import found_proposal
 from dashboards.views.rules_shown import found_environment, zone
+from dashboards.views.rules_step import found_proposal
+from routing.rules.conditions import TAG
 from routing.rules.evaluator import (
     BUDGET_BLOCKS,
     DEFAULT_FALLBACKS,
@@ -41,6 +42,9 @@ MORE = (
     "data_class", "region", "modalities", "batch", "context_needed", "latency_budget_ms", "gateway", "gateway_kind",
     "user", "request_id", "tags",
 )  # fmt: skip
+# What a request has to say for a rule to be tried, by the field that its condition looks at.
+_TRIED = ("task", "complexity", "user_tier", "team", "use_case", "data_class", "region", "input_tokens",
+          "context_needed", "latency_budget_ms")  # fmt: skip
 _FROM = {
     INSTEAD: "so a target over budget takes its place",
     FALLBACKS: "so the next fallback that nothing stands against takes its place",
@@ -216,3 +220,30 @@ def _steps(decision: Decision, budgets: Mapping[str, str]) -> Iterable[tuple[str
         for known, name in budgets.items():
             outcome = outcome.replace(f"budget {known} ", f"budget {name} ")
         yield step.subject, outcome, number == len(decision.steps)
+
+
+def try_url(environment: str, draft: int, rule: Mapping[str, Any]) -> str:
+    """Return the address where a draft is tried with a request that says what a rule asks for, as far as it can."""
+    asked: dict[str, str] = {}
+    use_cases = rule.get("use_cases") or ()
+    if use_cases:
+        asked["use_case"] = use_cases[0]
+    when = rule.get("when") or {}
+    parts = when.get("all") or (when.get("any") or [])[:1] or ([when] if "field" in when else [])
+    tags = []
+    for part in parts:
+        value = part.get("value")
+        if part.get("op") == "in":
+            value = value[0]
+        elif part.get("op") not in ("eq", "gte", "lte"):
+            continue
+        if isinstance(value, bool):
+            asked.setdefault("batch", "yes" if value else "no")
+        elif part["field"].startswith(TAG):
+            tags.append(f"{part['field'][len(TAG) :]}={value}")
+        elif part["field"] in _TRIED:
+            asked.setdefault(part["field"], str(value))
+    if tags:
+        asked["tags"] = "\n".join(tags)
+    url = reverse("rules-try", args=[environment, draft])
+    return f"{url}?{urlencode(asked)}" if asked else url

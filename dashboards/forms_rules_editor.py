@@ -37,8 +37,8 @@ from dashboards.forms_rules_typed import (
 )
 from dashboards.selectors.rules import Choices
 from routing.rules.conditions import TAG
-from routing.rules.differences import condition_text, percent
 from routing.rules.document import Problem
+from routing.rules.words import condition_text, percent
 
 # The single fields of the default.
 OF_DEFAULT = ("choose", "sticky_by", "sticky_tag", "timeout_ms", *SCORES)

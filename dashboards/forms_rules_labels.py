@@ -17,7 +17,7 @@ from django.utils.datastructures import MultiValueDict
 
 from dashboards.forms import Told
 from routing.rules.document import Problem
-from routing.rules.labelling import KEYWORDS, signal_text
+from routing.rules.labelling_words import KEYWORDS, signal_text
 
 Row = dict[str, str]
 

@@ -15,8 +15,8 @@ from django.http import QueryDict
 from dashboards.forms_rules_conditions import DEEPEST_GROUP, GROUPS, depth_of, end_of, rows_of
 from routing.rules import document
 from routing.rules.conditions import BOOLEAN, NUMBER, TAG, ZONED, kind_of
-from routing.rules.differences import percent
 from routing.rules.document import NotADocument
+from routing.rules.words import percent
 
 # Of conditions 50 comparisons and as many groups as people can still read; the check counts comparisons.
 MOST_ROWS = {"condition": 80, "target": 20, "fallback": 20, "over": 20, "param": 60}

@@ -24,7 +24,7 @@ from dashboards.views.rules_shown import (
     today,
     whole,
 )
-from routing.rules import document, labelling
+from routing.rules import document, labelling_words
 from routing.selectors import checks, environments, fleet, versions
 from routing.services import versions as service
 
@@ -113,7 +113,7 @@ def version(request: HttpRequest, environment: str, number: int) -> HttpResponse
             "refusals": fleet.refusals(at=timezone.now(), environment=environment, version=number),
             "rules": shown,
             "default": default,
-            "labels": labelling.sentences(found.content.get("heuristics")),
+            "labels": labelling_words.sentences(found.content.get("heuristics")),
             "may_go_back": request.user.has_perm("rules.publish") and not found.row.live,
         },
     )

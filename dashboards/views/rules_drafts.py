@@ -31,7 +31,7 @@ from dashboards.views.rules_shown import (
     whole,
 )
 from dashboards.views.rules_step import Step, found_proposal, limit_words
-from routing.rules import document, labelling
+from routing.rules import document, labelling_words
 from routing.rules.document import Problem
 from routing.selectors import fleet, versions
 from routing.selectors.proposals import ProposalDetail
@@ -91,7 +91,7 @@ def show_draft(request: HttpRequest, found: ProposalDetail, *, status: int = 200
         "unread": _unread_by_fleet(found),
         "rules": rules,
         "default": default,
-        "labels": labelling.sentences(found.content.get("heuristics")),
+        "labels": labelling_words.sentences(found.content.get("heuristics")),
         "live": live.row if live else None,
         "may_edit": may_edit,
         "may_submit": may_edit and row.state == "draft",

@@ -16,8 +16,8 @@ from core.models import Organisation
 from dashboards.selectors.rules import HeldBudget
 from dashboards.views.catalog import offering_url
 from routing.rules.conditions import TAG
-from routing.rules.differences import condition_text, percent
 from routing.rules.document import Problem
+from routing.rules.words import condition_text, percent
 from routing.selectors import environments
 from routing.selectors.environments import EnvironmentRow
 from routing.selectors.proposals import ProposalRow

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from routing.rules.differences import condition_text, percent
+from routing.rules.words import condition_text, percent
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from routing.rules import labelling
+from routing.rules import labelling_words
+from routing.rules.words import (
+    TITLES,
+    UNSAID,
+    condition_text,
+    percent,
+    said,
+    targets_text,
+    title_of,
+    value_text,
+    with_default,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +64,7 @@ class PartChange:
         if self.state == "removed":
             return [f"{self.title} removed"]
         if self.state == "added" and self.kind == "rule":
-            return [f"{self.title} added, {self.stands}: {_targets_text(self.after)}"]
+            return [f"{self.title} added, {self.stands}: {targets_text(self.after)}"]
         if self.state == "added":
             return [f"{self.title} added"]
         moved = [f"{self.title} moved, now {self.stands}"] if self.moved else []
@@ -97,8 +107,8 @@ def compared(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[PartCh
 
 
 def _labels_compared(old: Mapping[str, Any], new: Mapping[str, Any]) -> PartChange:
-    lines = tuple(labelling.differences(old, new))
-    before, after = labelling.text(old), labelling.text(new)
+    lines = tuple(labelling_words.differences(old, new))
+    before, after = labelling_words.text(old), labelling_words.text(new)
     one = MemberChange(name="heuristics", title="labels", before=before, after=after, lines=lines)
     return PartChange(kind="further", name="heuristics", before=old, after=new, members=(one,) if lines else ())
 
@@ -168,20 +178,6 @@ def moved(old: Sequence[str], new: Sequence[str]) -> set[str]:
     return {rule_id for rule_id in new if rule_id not in kept}
 
 
-_TITLES = {
-    "title": "title",
-    "sticky_by": "split sticks to",
-    "timeout_ms": "time-out in ms",
-    "max_usd_per_1k_tokens": "most USD per 1000 tokens",
-    "active_from": "active from",
-    "active_until": "active until",
-    "rationale": "rationale",
-    "owner": "owner",
-    "review_by": "review by",
-    "use_default": "leaves the rest to the default",
-    "score": "score",
-}
-UNSAID = {"choose": "weight", "sticky_by": "request_id", "use_default": True}  # what a member that is left out means
 _NAMELESS = ("id", "choose")  # the one is the rule's name, the other is told with the targets
 
 
@@ -198,7 +194,7 @@ def rule_changes(old: Mapping[str, Any] | None, new: Mapping[str, Any] | None) -
 
 
 def _members(*rules: Mapping[str, Any]) -> list[str]:
-    known = [*_LINES, *_TITLES]
+    known = list(dict.fromkeys((*_LINES, *TITLES)))
     return known + sorted({name for rule in rules for name in rule} - {*known, *_NAMELESS})
 
 
@@ -206,35 +202,10 @@ def _says(name: str, rule: Mapping[str, Any]) -> bool:
     return rule.get(name) not in (None, "", [], {}, UNSAID.get(name))
 
 
-def title_of(name: str) -> str:
-    """Return how people call a member."""
-    return _WORDS.get(name) or _TITLES.get(name) or name.replace("_", " ")
-
-
-def said(name: str, rule: Mapping[str, Any]) -> str:
-    """Return what a member of a rule says, in plain words; for `targets`, how they are chosen as well."""
-    value = rule.get(name)
-    if name == "heuristics":
-        return labelling.text(value)
-    if name == "use_cases":
-        return _labels(value)
-    if name == "when":
-        return condition_text(value or None)
-    if name == "targets":
-        return _how_targets_text(rule)
-    if name == "over_budget":
-        return _how_targets_text(value) if value else "none"
-    if name == "fallbacks":
-        return ", ".join(value or ()) or "none"
-    if name == "params":
-        return "; ".join(f"{provider} {_said(one)}" for provider, one in sorted((value or {}).items())) or "none"
-    return _said(_with_default(rule, name))
-
-
 def _from_to(name: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
-    before, after = (_with_default(rule, name) for rule in (old, new))
+    before, after = (with_default(rule, name) for rule in (old, new))
     if before != after:
-        yield f"{title_of(name)} from {_said(before)} to {_said(after)}"
+        yield f"{title_of(name)} from {value_text(before)} to {value_text(after)}"
 
 
 def _use_case_differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
@@ -242,7 +213,7 @@ def _use_case_differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> Ite
     if before == after:
         return
     if before is None or after is None:
-        yield f"use cases from {_labels(before)} to {_labels(after)}"
+        yield f"use cases from {said('use_cases', old)} to {said('use_cases', new)}"
         return
     yield from (f"use case {name} added" for name in after if name not in before)
     yield from (f"use case {name} removed" for name in before if name not in after)
@@ -260,9 +231,9 @@ def _over_budget_differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> 
     if before and after:
         yield from (f"over budget: {line}" for line in _target_differences(before, after))
     elif after:
-        yield f"over budget added: {_targets_text(after)}"
+        yield f"over budget added: {targets_text(after)}"
     elif before:
-        yield f"over budget removed: {_targets_text(before)}"
+        yield f"over budget removed: {targets_text(before)}"
 
 
 def _fallback_differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
@@ -275,14 +246,14 @@ def _setting_differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iter
     for provider in sorted({*(old.get("params") or {}), *(new.get("params") or {})}):
         before, after = ((rule.get("params") or {}).get(provider) for rule in (old, new))
         if before != after:
-            yield f"settings of {provider} from {_said(before)} to {_said(after)}"
+            yield f"settings of {provider} from {value_text(before)} to {value_text(after)}"
 
 
 def _target_differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
-    how_old, how_new = _with_default(old, "choose"), _with_default(new, "choose")
+    how_old, how_new = with_default(old, "choose"), with_default(new, "choose")
     if how_old != how_new:
         words = {"weight": "by weight", "order": "in order", "score": "by score"}
-        yield f"targets chosen {words[how_new]}, not {words[how_old]}: {_targets_text(new)}"
+        yield f"targets chosen {words[how_new]}, not {words[how_old]}: {targets_text(new)}"
         return
     names_old = [target["offering"] for target in old["targets"]]
     names_new = [target["offering"] for target in new["targets"]]
@@ -315,7 +286,6 @@ _LINES: dict[str, Callable[[Mapping[str, Any], Mapping[str, Any]], Iterator[str]
     "fallbacks": _fallback_differences,
     "params": _setting_differences,
 }
-_WORDS = {"use_cases": "use cases", "when": "condition", "over_budget": "over budget", "params": "settings"}
 
 
 def _offering_differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[MemberChange]:
@@ -328,64 +298,5 @@ def _offering_differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> Ite
 def _plain_difference(name: str, title: str, old: Any, new: Any) -> MemberChange | None:
     if old == new:
         return None
-    line = f"{title} from {_said(old)} to {_said(new)}".strip()
-    return MemberChange(name=name, title=title, before=_said(old), after=_said(new), lines=(line,))
-
-
-def _with_default(rule: Mapping[str, Any], member: str) -> Any:
-    value = rule.get(member)
-    return UNSAID.get(member) if value is None else value
-
-
-def percent(basis_points: int) -> str:
-    """Return a weight for people: 1050 is 10.5 %."""
-    whole, rest = divmod(basis_points, 100)
-    return f"{whole}.{rest:02}".rstrip("0").rstrip(".") + " %"
-
-
-def _targets_text(rule: Mapping[str, Any]) -> str:
-    if rule.get("choose", "weight") == "weight":
-        return ", ".join(f"{percent(target['weight'])} {target['offering']}" for target in rule["targets"])
-    return ", then ".join(target["offering"] for target in rule["targets"])
-
-
-def _how_targets_text(rule: Mapping[str, Any]) -> str:
-    score = "by score: " if rule.get("choose") == "score" else ""
-    return score + _targets_text(rule) or "none"
-
-
-def _labels(names: Sequence[str] | None) -> str:
-    return "all" if names is None else ", ".join(names)
-
-
-def _said(value: Any) -> str:
-    if value is None or value == "":
-        return "none"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, sort_keys=True)
-
-
-_OPERATOR_WORDS = {
-    "eq": "is", "ne": "is not", "in": "is one of", "not_in": "is none of", "gt": "is over", "gte": "is at least",
-    "lt": "is under", "lte": "is at most", "contains": "contains",
-}  # fmt: skip
-
-
-def condition_text(condition: Mapping[str, Any] | None) -> str:
-    """Return a condition in plain words."""
-    if condition is None:
-        return "always"
-    for name, word in (("all", " and "), ("any", " or ")):
-        if name in condition:
-            parts = [condition_text(part) for part in condition[name]]
-            return parts[0] if len(parts) == 1 else f"({word.join(parts)})"
-    if "not" in condition:
-        return f"not {condition_text(condition['not'])}"
-    field = condition["field"].replace("_", " ")
-    if condition["op"] == "exists":
-        return f"{field} is {'known' if condition['value'] else 'not known'}"
-    value = condition["value"]
-    shown = ", ".join(_said(item) for item in value) if isinstance(value, list) else _said(value)
-    zone = f" in {condition['zone']}" if "zone" in condition else ""
-    return f"{field}{zone} {_OPERATOR_WORDS[condition['op']]} {shown}"
+    line = f"{title} from {value_text(old)} to {value_text(new)}".strip()
+    return MemberChange(name=name, title=title, before=value_text(old), after=value_text(new), lines=(line,))

@@ -27,8 +27,9 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from routing.rules.differences import UNSAID, keyed, moved, rule_changes, said, stands, title_of
+from routing.rules.differences import keyed, moved, rule_changes, stands
 from routing.rules.document import pointer_to
+from routing.rules.words import UNSAID, said, title_of
 
 THEIRS, MINE = "theirs", "mine"
 _TOGETHER = {"choose": "targets"}  # members that are one thing with another

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from routing.rules import document, labelling
-from routing.rules.differences import condition_text, differences, percent
+from routing.rules import document, labelling_words
+from routing.rules.differences import differences
+from routing.rules.words import condition_text, percent
 
 CONTENT = {
     "rules": [
@@ -266,8 +267,8 @@ def test_an_entry_that_is_there_once_more_is_told():
 def test_a_long_list_of_words_is_told_in_part():
     signal = {"count": "keywords", "words": [f"w{n}" for n in range(15)], "at_most": 0}
 
-    assert labelling.signal_text(signal).endswith("w11 and 3 more")
-    assert labelling.signal_text(signal).startswith("none of the words w0, ")
+    assert labelling_words.signal_text(signal).endswith("w11 and 3 more")
+    assert labelling_words.signal_text(signal).startswith("none of the words w0, ")
 
 
 def test_heuristics_are_part_of_the_canonical_bytes():

@@ -48,6 +48,11 @@ def local_day(instant: datetime, zone: str) -> date:
     return instant.astimezone(ZoneInfo(zone)).date()
 
 
+def clock_text(instant: datetime, zone: str) -> str:
+    """Return what a clock in a zone shows, for people: `3 June 2026, 14:05 Europe/Berlin`."""
+    return f"{instant.astimezone(ZoneInfo(zone)):%-d %B %Y, %H:%M} {zone}"
+
+
 def _first_day(day: date, kind: str, fiscal_start_month: int) -> date:
     if kind == "day":
         return day

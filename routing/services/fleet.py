@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from zoneinfo import ZoneInfo
 
 from django.db import connection, transaction
 
 from alerts.models import Alert, AlertState, Severity
 from alerts.services import raising, resolving
+from core import periods
 from core.models import Organisation
 from routing.selectors import fleet
 from routing.selectors.fleet import Refusal
@@ -114,7 +114,7 @@ def _raise(one: Refusal, *, key: str, zone: str, at: datetime) -> Alert | None:
         ["Reason, in its words", " / ".join(_plain(reason) for reason in one.reasons[:_MOST_REASONS]) or "none given"],
         ["Instances", _listed([name or "unnamed" for name in one.names])],
         ["Goes on with", _versions(one)],
-        ["In force" if one.version == one.live_version else "Published", _at(one.published_at, zone)],
+        ["In force" if one.version == one.live_version else "Published", periods.clock_text(one.published_at, zone)],
     ]
     if one.clients:
         rows.append(["Client", _listed([_plain(client) for client in one.clients])])
@@ -156,7 +156,3 @@ def _plain(text: str) -> str:
     """Return what a gateway says as one line of printable text, not too long."""
     line = " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
     return line if len(line) <= _REASON_CHARACTERS else line[: _REASON_CHARACTERS - 1] + "…"
-
-
-def _at(instant: datetime, zone: str) -> str:
-    return f"{instant.astimezone(ZoneInfo(zone)):%-d %B %Y, %H:%M} {zone}"

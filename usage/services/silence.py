@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from django.db import transaction
 from django.db.models import Max
 
 from alerts.models import Alert, AlertState, Severity
 from alerts.services import raising, resolving
+from core import periods
 from core.models import Organisation
 from usage.selectors import silences
 from usage.selectors.silences import Before, Watched
@@ -96,11 +96,11 @@ def _raise(one: Watched, *, zone: str, at: datetime) -> Alert | None:
             "summary": f"The gateway {one.gateway} sent nothing for {quiet}, which is not usual for this time. What it "
             "serves meanwhile is in no figure and moves no budget.",
             "rows": [
-                ["Last heard of", _at(one.last_received_at, zone)],
+                ["Last heard of", periods.clock_text(one.last_received_at, zone)],
                 ["In the 24 hours before", f"{known.events:,} events in {known.bodies:,} bodies"],
                 ["Format", ", ".join(known.formats)],
                 ["Its keys that work", f"{known.keys:,}"],
-                ["A key was last used", _at(known.key_used_at, zone) if known.key_used_at else "never"],
+                ["A key was last used", periods.clock_text(known.key_used_at, zone) if known.key_used_at else "never"],
             ],
             "next": _advice(one, known),
             "links": [["Open the gateway", f"/gateways/{one.gateway_id}/"]],
@@ -134,7 +134,7 @@ def _raise_for_all(watched: Sequence[Watched], *, newest: datetime, zone: str, a
     facts: dict[str, Any] = {
         "summary": f"None of {len(watched):,} gateways was heard of for {quiet}, which is not usual for this time. "
         "What they serve meanwhile is in no figure and moves no budget.",
-        "rows": [["Last heard of any", _at(newest, zone)], ["Gateways", shown]],
+        "rows": [["Last heard of any", periods.clock_text(newest, zone)], ["Gateways", shown]],
         "next": "As all are silent at once, check first what they share: that Tollkeeper's address answers "
         "(GET /healthz), its certificate, and the network between. What they kept for themselves is taken when they "
         "come back, and counts once.",
@@ -161,7 +161,3 @@ def _words(length: timedelta) -> str:
     if minutes < 48 * 60:
         return f"{minutes // 60} hours"
     return f"{minutes // 1440} days"
-
-
-def _at(instant: datetime, zone: str) -> str:
-    return f"{instant.astimezone(ZoneInfo(zone)):%-d %B %Y, %H:%M} {zone}"

@@ -237,12 +237,20 @@ def locked(proposal_id: int) -> Proposal:
     Raises:
         NotFound
     """
-    proposal = (
-        Proposal.objects.select_for_update(of=("self",)).select_related("environment").filter(pk=proposal_id).first()
-    )
+    proposal = _row(proposal_id)
     if proposal is None:
         raise NotFound(f"There is no proposal {proposal_id}.")
     return proposal
+
+
+def locked_if_free(proposal_id: int) -> Proposal | None:
+    """Take the row of a proposal as `locked` does; None, at once, where somebody holds it or there is none."""
+    return _row(proposal_id, skip_locked=True)
+
+
+def _row(proposal_id: int, *, skip_locked: bool = False) -> Proposal | None:
+    held = Proposal.objects.select_for_update(of=("self",), skip_locked=skip_locked).select_related("environment")
+    return held.filter(pk=proposal_id).first()
 
 
 def require_saves(proposal: Proposal, saves: int | None) -> None:

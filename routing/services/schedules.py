@@ -10,13 +10,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from zoneinfo import ZoneInfo
 
 import structlog
 from django.db import InterfaceError, OperationalError, transaction
 
 from alerts.models import Severity
 from alerts.services import raising, resolving
+from core import periods
 from core.errors import Conflict, Invalid
 from core.models import Organisation
 from core.selectors import actors
@@ -153,8 +153,7 @@ def publish_due(*, at: datetime) -> Looked:
 @transaction.atomic(durable=True)
 def _carry_out(proposal_id: int, at: datetime) -> ScheduleState | None:
     """Publish or suspend what waits for a proposal; None where there is nothing to do, or somebody is at it."""
-    free = Proposal.objects.select_for_update(of=("self",), skip_locked=True).select_related("environment")
-    proposal = free.filter(pk=proposal_id).first()
+    proposal = proposals.locked_if_free(proposal_id)
     waiting = None if proposal is None else _waiting(proposal)
     if proposal is None or waiting is None:
         return None
@@ -263,4 +262,4 @@ def _present(proposal: Proposal) -> Schedule:
 
 def _moment(instant: datetime) -> str:
     zone = Organisation.objects.values_list("zone", flat=True).get(pk=1)
-    return f"{instant.astimezone(ZoneInfo(zone)):%-d %B %Y, %H:%M} {zone}"
+    return periods.clock_text(instant, zone)

@@ -13,7 +13,7 @@ from routing.rules import document
 from routing.rules.differences import differences
 from routing.selectors import checks
 from routing.selectors import versions as rows
-from routing.services import orders, states, unscheduling
+from routing.services import orders, proposals, states, unscheduling
 
 _LINES_TOLD = 10
 
@@ -55,10 +55,7 @@ def publish_within(*, proposal_id: int, by: str, at: datetime) -> Version:
         StaleDraft: another version went live since it was started.
         Invalid: something that it names was retired, moved or lost its price since it was submitted.
     """
-    found = Proposal.objects.select_for_update(of=("self",)).select_related("environment")
-    proposal = found.filter(pk=proposal_id).first()
-    if proposal is None:
-        raise NotFound(f"There is no proposal {proposal_id}.")
+    proposal = proposals.locked(proposal_id)
     if proposal.state == ProposalState.PUBLISHED:
         return proposal.environment.versions.get(number=proposal.version or 0)
     environment = _locked(proposal.environment_id)

@@ -13,10 +13,9 @@ from rest_framework.response import Response
 
 from core.api import InstantField, MoneyField
 from core.api_views import Api
-from core.errors import NotFound
 from core.models import Organisation
-from routing.selectors import environments, hits, orders
-from routing.selectors.environments import EnvironmentRow
+from routing.api_parts import known_environment
+from routing.selectors import hits, orders
 
 _VERDICTS = (hits.FIRES, hits.TAKES_ALL, hits.NEVER, hits.TOO_NEW, hits.QUIET, hits.NOT_ACTIVE, hits.UNSEEN)
 
@@ -67,8 +66,7 @@ class OrdersApi(Api):
         "out every five minutes.",
     )  # fmt: skip
     def get(self, request: Request, environment: str) -> Response:
-        found = _environment(environment)
-        rows = orders.rows(environment=found.name)
+        rows = orders.rows(environment=known_environment(environment).name)
         return Response({"results": [OrderOutput(_order(row)).data for row in rows]})
 
 
@@ -138,7 +136,7 @@ class HitsApi(Api):
         "`rules`, `default`, `earlier`, `unnamed` and `strange` add up to `requests`.",
     )  # fmt: skip
     def get(self, request: Request, environment: str) -> Response:
-        row = _environment(environment)
+        row = known_environment(environment)
         found = hits.of(
             environment=row.name,
             version=row.live_version,
@@ -147,10 +145,3 @@ class HitsApi(Api):
             at=timezone.now(),
         )
         return Response(HitsOutput(found).data)
-
-
-def _environment(name: str) -> EnvironmentRow:
-    found = environments.one(name=name)
-    if found is None:
-        raise NotFound(f"There is no environment {name}.")
-    return found

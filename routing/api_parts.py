@@ -14,7 +14,8 @@ from core.api_views import Api
 from core.errors import NotFound
 from routing.rules import document, texts
 from routing.rules.validation import MAX_BYTES
-from routing.selectors import proposals, versions
+from routing.selectors import environments, proposals, versions
+from routing.selectors.environments import EnvironmentRow
 
 
 class StrictJSONParser(JSONParser):
@@ -79,6 +80,18 @@ def known_draft(environment: str, proposal_id: int) -> int:
     if not proposals.belongs(proposal_id=proposal_id, environment=environment):
         raise NotFound(f"There is no draft {proposal_id} in {environment}.")
     return proposal_id
+
+
+def known_environment(name: str) -> EnvironmentRow:
+    """Return the environment of the path.
+
+    Raises:
+        NotFound
+    """
+    found = environments.one(name=name)
+    if found is None:
+        raise NotFound(f"There is no environment {name}.")
+    return found
 
 
 def version_detail(environment: str, number: int) -> versions.VersionDetail:

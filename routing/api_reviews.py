@@ -13,10 +13,10 @@ from rest_framework.response import Response
 from core import periods
 from core.api import acting_as, body
 from core.api_views import Api
-from core.errors import NotFound
 from core.models import Organisation
 from routing.api_drafts import ProposalDetailOutput, draft_detail
-from routing.selectors import environments, reviews
+from routing.api_parts import known_environment
+from routing.selectors import reviews
 from routing.services import reviews as service
 
 
@@ -48,8 +48,7 @@ class ReviewsApi(Api):
         description="All rules in force, what is overdue first. Empty where nothing is in force.",
     )  # fmt: skip
     def get(self, request: Request, environment: str) -> Response:
-        if environments.one(name=environment) is None:
-            raise NotFound(f"There is no environment {environment}.")
+        known_environment(environment)
         zone = Organisation.objects.values_list("zone", flat=True).get(pk=1)
         today = periods.local_day(timezone.now(), zone)
         found = reviews.listed(today=today, environment=environment)

@@ -31,7 +31,6 @@ from usage.selectors.overview import share
 
 _RANGES = {1: "Today", 7: "7 days", 30: "30 days"}
 _IN_RANGE = {1: "today", 7: "in 7 days", 30: "in 30 days"}
-_WEIGHTS = {"price": "price", "latency": "latency", "errors": "errors"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,11 +136,7 @@ def _said(one: RuleHits, found: Hits) -> tuple[str, str]:
 
 def order_shown(row: OrderRow) -> OrderShown:
     whole = sum(row.weights)
-    weights = [
-        f"{_WEIGHTS[name]} {percent(share(weight, whole), 0)}"
-        for name, weight in row.weights._asdict().items()
-        if weight
-    ]
+    weights = [f"{name} {percent(share(weight, whole), 0)}" for name, weight in row.weights._asdict().items() if weight]
     return OrderShown(
         weights=", ".join(weights),
         targets=[

@@ -113,10 +113,10 @@ def of(*, environment: str, version: int | None, days: int, zone: str, at: datet
     """
     last = periods.local_day(at, zone)
     first, until = last - timedelta(days=days - 1), last + timedelta(days=1)
-    sums = usage.rules(usage.Scope(first=first, until=until, environment=environment))
-    published = [] if version is None else _published(environment, version, periods.day_start(first, zone))
-    counted = _Counted(sums, published, version or 0)
     begins = periods.day_start(first, zone)
+    sums = usage.rules(usage.Scope(first=first, until=until, environment=environment))
+    published = [] if version is None else _published(environment, version, begins)
+    counted = _Counted(sums, published, version or 0)
     rules: list[RuleHits] = []
     default = None
     if published:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from routing.rules import labelling_words
+from routing.rules.conditions import TAG
 
 # How people call a member, in the order in which members are told.
 TITLES = {
@@ -107,10 +108,16 @@ def condition_text(condition: Mapping[str, Any] | None) -> str:
             return parts[0] if len(parts) == 1 else f"({word.join(parts)})"
     if "not" in condition:
         return f"not {condition_text(condition['not'])}"
-    field = condition["field"].replace("_", " ")
+    field = _field_text(condition["field"])
     if condition["op"] == "exists":
         return f"{field} is {'known' if condition['value'] else 'not known'}"
     value = condition["value"]
     shown = ", ".join(value_text(item) for item in value) if isinstance(value, list) else value_text(value)
     zone = f" in {condition['zone']}" if "zone" in condition else ""
     return f"{field}{zone} {_OPERATOR_WORDS[condition['op']]} {shown}"
+
+
+def _field_text(field: str) -> str:
+    if field.startswith(TAG):
+        return f"tag {field.removeprefix(TAG)}"  # its name is theirs, and stays as it is written
+    return field.replace("_", " ")

@@ -182,11 +182,12 @@ def test_what_is_written_out_as_it_was_understood_is_no_change():
 
 
 def test_conditions_are_told_in_plain_words():
-    known = {"field": "tag:env", "op": "exists", "value": False}
+    known = {"field": "tag:cost_centre", "op": "exists", "value": False}
+    tier = {"field": "user_tier", "op": "eq", "value": "business"}
     night = {"field": "hour", "op": "not_in", "value": [8, 9], "zone": "Europe/Berlin"}
 
-    assert condition_text({"any": [{"not": known}, night]}) == (
-        "(not tag:env is not known or hour in Europe/Berlin is none of 8, 9)"
+    assert condition_text({"any": [{"not": known}, tier, night]}) == (
+        "(not tag cost_centre is not known or user tier is business or hour in Europe/Berlin is none of 8, 9)"
     )
     assert [percent(n) for n in (0, 5, 50, 1000, 1050, 10_000)] == ["0 %", "0.05 %", "0.5 %", "10 %", "10.5 %", "100 %"]
 

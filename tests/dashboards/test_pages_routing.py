@@ -392,6 +392,16 @@ def test_what_is_off_stands_on_top_and_is_offered_to_be_turned_off_no_more(clien
     assert "Failing now" not in page
 
 
+@pytest.mark.parametrize(("role", "words"), [("engineer", "Switch something off"), ("viewer", "Switches")])
+def test_the_way_to_the_switches_is_there_while_nothing_fails(client, role, words):
+    signed_in(client, role)
+
+    page = client.get("/routing/").content.decode()
+
+    link = page.split('href="/rules/production/switches/"')[1].split("</a>")[0]
+    assert link.endswith(words)
+
+
 @pytest.mark.parametrize("role", ["viewer", "finance", "approver"])
 def test_who_may_not_switch_sees_the_bad_hour_and_no_way_to_turn_it_off(client, role):
     bad_hour()

@@ -67,8 +67,8 @@ class DraftScheduleApi(Api):
     @extend_schema(
         summary="Schedule a draft", operation_id="drafts_schedule", tags=["rules"],
         request=InputSerializer, responses={201: ProposalDetailOutput},
-        description="It is published then as by whoever scheduled it, if she still may and nothing stands against it; "
-        "else it is suspended, and an alert says why. Refused where it could not be published now.",
+        description="It is published then in the name of whoever scheduled it, if she still may and nothing stands "
+        "against it; else it is suspended, and an alert says why. Refused where it could not be published now.",
     )  # fmt: skip
     def post(self, request: Request, environment: str, pk: int) -> Response:
         data = body(self.InputSerializer, request)
@@ -88,7 +88,7 @@ class DraftScheduleMoveApi(Api):
     @extend_schema(
         summary="Move a schedule", operation_id="drafts_schedule_move", tags=["rules"],
         request=InputSerializer, responses=ProposalDetailOutput,
-        description="From then on it is published as by whoever moved it.",
+        description="From then on it is published in the name of whoever moved it.",
     )  # fmt: skip
     def post(self, request: Request, environment: str, pk: int) -> Response:
         data = body(self.InputSerializer, request)

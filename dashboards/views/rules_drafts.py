@@ -129,7 +129,7 @@ def _steps(found: ProposalDetail) -> list[StepShown]:
     titles = ["Draft", "In review", "Approved", "Published"]
     if row.scheduled_at is not None:
         titles.insert(3, "Scheduled")
-        notes.insert(3, f"for {moment(row.scheduled_at)}, as by {row.scheduled_by}")
+        notes.insert(3, f"for {moment(row.scheduled_at)}, in the name of {row.scheduled_by}")
         reached = 3
     made = []
     for number, (title, note) in enumerate(zip(titles, notes, strict=True)):

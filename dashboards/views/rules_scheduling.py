@@ -45,7 +45,7 @@ def _schedule(one: Step) -> None:
     )  # fmt: skip
     messages.success(
         one.request,
-        f"Scheduled for {moment(made.publish_at)}. It is published then as by you, if nothing stands against it.",
+        f"Scheduled for {moment(made.publish_at)}. It is published then in your name, if nothing stands against it.",
     )
 
 
@@ -54,7 +54,7 @@ def _reschedule(one: Step) -> None:
     moved = service.move(
         proposal_id=one.id, publish_at=one.data["publish_at"], seen=one.data["seen"], by=one.by, at=timezone.now()
     )
-    messages.success(one.request, f"Scheduled for {moment(moved.publish_at)} now, as by {moved.made_by}.")
+    messages.success(one.request, f"Scheduled for {moment(moved.publish_at)} now, in the name of {moved.made_by}.")
 
 
 def _unschedule(one: Step) -> None:

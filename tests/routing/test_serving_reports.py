@@ -80,13 +80,14 @@ def test_a_reason_is_one_line_of_300_characters_and_belongs_to_something_rejecte
 
 
 def test_reading_again_what_was_read_costs_nothing_and_what_is_kept_has_bounds():
-    assert reports.read("instance=pod-1") is reports.read("instance=pod-1")
-    kept = reports._read.cache_info().currsize
+    once = reports.read("instance=pod-1")
+    long = "instance=pod-1&reason=" + "y" * 301
 
-    reports.read("reason=" + "y" * 301)
-
-    assert reports._read.cache_info().currsize == kept
-    assert reports._read.cache_info().maxsize == 10_000
+    assert reports.read("instance=pod-1") is once
+    assert reports.read(long) is not reports.read(long)
+    for number in range(10_000):
+        reports.read(f"instance=other-{number}")
+    assert reports.read("instance=pod-1") is not once
 
 
 @pytest.mark.parametrize("query", ODD)

@@ -96,8 +96,8 @@ def moved(spans: Sequence[Span], *, reason: str, instead: Mapping[Way, str]) -> 
     """Return what became of the requests of these ways, each beside the offering named for it; the most first.
 
     An empty name, or one that the catalogue does not have, is an offering that nobody knows: nothing is compared with
-    it. Prices are those in force when each request happened. Two queries, one more
-    where an offering was met a moment ago, none for no ways.
+    it. Prices are those in force when each request happened. Two queries, one more where an offering was met a moment
+    ago, none for no ways.
     """
     if not instead:
         return []

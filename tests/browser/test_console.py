@@ -84,6 +84,7 @@ def checked(page: Page) -> None:
         if one["impact"] in ("serious", "critical")
     ]
     assert grave == []
+    assert "landmark-no-duplicate-banner" not in [one["id"] for one in found]
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "the page scrolls sideways"
 
 

@@ -3,6 +3,9 @@ from typing import Any
 
 import pytest
 from django.db import connection
+from playwright.sync_api import Browser, sync_playwright
+
+from tests.browser.screenshots import ARGUMENTS, chromium
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -16,3 +19,11 @@ def _server_lets_go(django_db_setup: None, django_db_blocker: Any) -> Iterator[N
                 "WHERE datname = current_database() AND pid <> pg_backend_pid()"
             )
         connection.close()
+
+
+@pytest.fixture
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        launched = playwright.chromium.launch(executable_path=chromium(), args=ARGUMENTS)
+        yield launched
+        launched.close()

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 import pytest
 from django.utils import timezone
-from playwright.sync_api import Browser, expect, sync_playwright
+from playwright.sync_api import expect
 
-from tests.browser.screenshots import ARGUMENTS, chromium, sign_in
+from tests.browser.screenshots import sign_in
 from tests.browser.test_console import Heard, checked
 from tests.factories import make_use_case, make_user
 from tests.routing.making import CHEAP, OPUS, make_content, make_draft, make_rule, make_version, stock
@@ -17,14 +16,6 @@ from tests.routing.making import CHEAP, OPUS, make_content, make_draft, make_rul
 expect.set_options(timeout=60_000)
 PASSWORD = "correct horse battery"
 LEAD = "engineer@example.com"
-
-
-@pytest.fixture
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        launched = playwright.chromium.launch(executable_path=chromium(), args=ARGUMENTS)
-        yield launched
-        launched.close()
 
 
 @pytest.mark.django_db(transaction=True)

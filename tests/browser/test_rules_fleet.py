@@ -15,11 +15,9 @@ from routing import tasks
 from routing.serving.shelf import SHELF
 from tests.browser.screenshots import sign_in
 from tests.browser.test_console import Heard, checked
-from tests.browser.test_rules_story import PASSWORD, browser
+from tests.browser.test_rules_story import PASSWORD
 from tests.factories import make_key, make_user
 from tests.routing.making import make_version, stock
-
-__all__ = ["browser"]  # the fixture
 
 
 def polls(address: str, secret: str, **said: str) -> None:

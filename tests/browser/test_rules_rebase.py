@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
 from core import keys
 from routing.models import Environment, Proposal, Version
 from routing.rules import document
-from tests.browser.screenshots import ARGUMENTS, chromium, sign_in
+from tests.browser.screenshots import sign_in
 from tests.browser.test_console import Heard, checked
 from tests.factories import make_user
 from tests.routing.making import CHEAP, MIDDLE, OPUS, make_approved, make_content, make_rule, make_version, stock
@@ -19,14 +18,6 @@ from tests.routing.making import CHEAP, MIDDLE, OPUS, make_approved, make_conten
 expect.set_options(timeout=60_000)
 PASSWORD = "correct horse battery"
 FIRST, SECOND, APPROVER = "first@example.com", "second@example.com", "approver@example.com"
-
-
-@pytest.fixture
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        launched = playwright.chromium.launch(executable_path=chromium(), args=ARGUMENTS)
-        yield launched
-        launched.close()
 
 
 def signed_in(browser: Browser, address: str, email: str, heard: Heard, width: int) -> Page:

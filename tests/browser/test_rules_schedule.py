@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import timedelta
 from urllib.parse import urlsplit
 
 import pytest
 from django.utils import timezone
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
 from core import keys
 from core.models import Organisation
 from routing.models import Environment, Schedule
 from routing.services import reviews, schedules
-from tests.browser.screenshots import ARGUMENTS, chromium, sign_in
+from tests.browser.screenshots import sign_in
 from tests.browser.test_console import Heard, checked
 from tests.factories import make_user
 from tests.routing.making import CHEAP, make_approved, make_content, make_rule, make_version, stock
@@ -22,14 +21,6 @@ from tests.routing.making import CHEAP, make_approved, make_content, make_rule, 
 expect.set_options(timeout=60_000)
 PASSWORD = "correct horse battery"
 DAY = timedelta(days=1)
-
-
-@pytest.fixture
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        launched = playwright.chromium.launch(executable_path=chromium(), args=ARGUMENTS)
-        yield launched
-        launched.close()
 
 
 def signed_in(browser: Browser, address: str, heard: Heard, *, width: int, theme: str) -> Page:

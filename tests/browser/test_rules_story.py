@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
 from core import keys
 from routing.models import Environment
-from tests.browser.screenshots import ARGUMENTS, chromium, sign_in
+from tests.browser.screenshots import sign_in
 from tests.browser.test_console import Heard, checked, fill_in
 from tests.factories import make_key, make_user
 from tests.routing.making import CHEAP, MIDDLE, OPUS, make_version, stock
@@ -44,14 +43,6 @@ def signed_in(browser: Browser, address: str, email: str, heard: Heard) -> Page:
     heard.listen(page)
     sign_in(page, address, email, PASSWORD)
     return page
-
-
-@pytest.fixture
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        launched = playwright.chromium.launch(executable_path=chromium(), args=ARGUMENTS)
-        yield launched
-        launched.close()
 
 
 @pytest.mark.django_db(transaction=True)
@@ -119,6 +110,9 @@ def test_a_rule_is_edited_tried_submitted_approved_by_another_published_and_poll
     assert (heard.complaints, heard.hosts) == ([], {urlsplit(live_server.url).netloc})
 
 
+# On a phone a row of such a table is a card, and a card does not scroll.
+ROWS_FIT = """innerWidth > 768 || [...document.querySelectorAll(".tk-table-wrap:has(> .tk-cards)")]
+    .every(wrap => wrap.scrollWidth <= wrap.clientWidth)"""
 PAGES = {
     "spend": "/spend/?by=model",
     "routing": "/routing/",
@@ -157,5 +151,6 @@ def test_every_page_keeps_to_the_policy_to_its_host_and_to_the_screen(live_serve
         assert answer is not None
         assert answer.status == 200, path
         checked(page)
+        assert page.evaluate(ROWS_FIT), path
 
     assert (heard.complaints, heard.hosts) == ([], {urlsplit(live_server.url).netloc})

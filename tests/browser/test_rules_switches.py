@@ -2,31 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 from django.utils import timezone
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Page, expect
 
 from routing.models import Switch
-from tests.browser.screenshots import ARGUMENTS, chromium, sign_in
+from tests.browser.screenshots import sign_in
 from tests.browser.test_console import Heard, checked
 from tests.factories import make_user
 from tests.routing.making import make_version, stock
 from tests.usage import making
 
 EMAIL, PASSWORD = "engineer@example.com", "correct horse battery"
-
-
-@pytest.fixture
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        launched = playwright.chromium.launch(executable_path=chromium(), args=ARGUMENTS)
-        yield launched
-        launched.close()
 
 
 def book(count: int, **overrides: Any) -> None:

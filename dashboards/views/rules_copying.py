@@ -41,7 +41,8 @@ def choose(request: HttpRequest, environment: str, pk: int) -> HttpResponse:
             "known": [one.name for one in environments.listed()],
             "version": version.row if version else None,
             "rules": [
-                (rule, f"{url}?{urlencode({'from': source, 'version': str(number), 'rule': rule.id})}") for rule in rules
+                (rule, f"{url}?{urlencode({'from': source, 'version': str(number), 'rule': rule.id})}")
+                for rule in rules
             ],
             "wrong": f"There is no version {asked[:10]} of {source}." if asked and version is None else "",
         },

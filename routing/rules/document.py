@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ CONTENT = ("rules", "default", "offerings")  # which every content has
 OPTIONAL = ("heuristics",)
 _MAX_NESTING = 64  # of anything, before anything else looks at it
 _MOST_SAID = 300  # characters
+_MOST_PROBLEMS = 1000  # nobody reads more, and a body of 1 MB can be wrong in half a million places
 
 _SCHEMAS = Path(__file__).resolve().parent.parent / "spec"
 
@@ -138,14 +140,19 @@ def _validator(name: str, mask: str | None = None) -> jsonschema_rs.Draft202012V
 
 
 def schema_problems(name: str, instance: Any) -> list[Problem]:
-    """Return every place where an instance breaks `content`, `document` or `context`, in the order of the pointers."""
+    """Return the places where an instance breaks `content`, `document` or `context`, in the order of the pointers.
+
+    All of them, or the first thousand that are found.
+    """
     if _too_deep(instance):
         return [Problem("", "too_deep", f"nested more than {_MAX_NESTING} deep")]
     try:
-        errors = [(error.instance_path, error.message) for error in _validator(name).iter_errors(instance)]
+        broken = islice(_validator(name).iter_errors(instance), _MOST_PROBLEMS)
+        errors = [(error.instance_path, error.message) for error in broken]
         if any(len(message) > _MOST_SAID for _, message in errors):
             # A message begins with the value: of 501 rules, what is wrong with them would not be seen for the rules.
-            masked = [error.message for error in _validator(name, "this").iter_errors(instance)]
+            short_ones = islice(_validator(name, "this").iter_errors(instance), _MOST_PROBLEMS)
+            masked = [error.message for error in short_ones]
             errors = [
                 (path, message if len(message) <= _MOST_SAID else short)
                 for (path, message), short in zip(errors, masked, strict=True)

@@ -314,3 +314,9 @@ def test_two_documents_that_say_different_things_have_different_bytes(one, other
 
     # To Python true and 1 are equal; as JSON they are not.
     assert (pair[0] == pair[1]) == (json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True))
+
+
+def test_of_half_a_million_wrong_values_the_first_thousand_are_named():
+    problems = document.schema_problems("content", {**CONTENT, "rules": [0] * 500_000})
+
+    assert len(problems) == 1000

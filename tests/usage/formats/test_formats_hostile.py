@@ -168,7 +168,8 @@ def check(name, body, **given):
         cost = event.reported_cost_usd
         assert cost is None or (cost.is_finite() and 0 <= cost < 10**12 and cost.as_tuple().exponent >= -18)
     assert intake.unpack(intake.pack(parsed.events)) == parsed.events
-    assert b"\\u0000" not in msgspec.json.encode(parsed)
+    # Without the backslashes that stand for one: those six characters may be written out in a file.
+    assert b"\\u0000" not in msgspec.json.encode(parsed).replace(b"\\\\", b"")
     return parsed.events
 
 

@@ -144,8 +144,6 @@ def _event(record: _Record, latest: float, settings: FormatSettings) -> Event | 
         raise Refused("id: empty")
     if record.status not in _STATUSES:
         raise Refused("status: neither success nor failure")
-    if not record.model and not record.model_group and record.status != "failure":
-        raise Refused("model: required and missing, as is model_group")
     started, ended = record.start, record.end or record.start
     if ended > latest:
         raise Refused("endTime: more than a day ahead of its arrival")
@@ -169,6 +167,10 @@ def _event(record: _Record, latest: float, settings: FormatSettings) -> Event | 
         cost = None  # LiteLLM says 0 where it has no price, and where it saw no usage
 
     provider = tidy_name(record.custom_llm_provider, key)
+    group = tidy_name(record.model_group, key)
+    model = _bare(tidy_name(hidden.litellm_model_name or record.model, key), provider) or group
+    if not model and record.status != "failure":
+        raise Refused("model: required and missing, as is model_group")
     team = tidy(metadata.user_api_key_team_id or metadata.user_api_key_team_alias, MAX_LABEL, key)
     tagged = tags.read(record.request_tags, key)
     routing = metadata.routing_decision
@@ -183,8 +185,8 @@ def _event(record: _Record, latest: float, settings: FormatSettings) -> Event | 
         _use_case(tagged.use_case, metadata, settings),  # use_case
         team,
         provider,
-        _bare(tidy_name(hidden.litellm_model_name or record.model, key), provider),  # model
-        tidy_name(record.model_group or record.model, key),  # requested_model
+        model,
+        group or tidy_name(record.model, key),  # requested_model
         status,
         counted,
         uncached,  # uncached_input_tokens

@@ -161,11 +161,18 @@ def test_the_client_asked_for_the_group_or_else_the_model():
     assert one(model_group="").requested_model == "openai/gpt-5-mini-cached-reason"
 
 
+def test_a_model_is_read_from_wherever_a_record_names_it():
+    named = one(model="", model_group=None).model
+
+    assert named == one().model
+    assert one(model="", hidden_params={}, model_group="smart").model == "smart"
+
+
 def test_a_failed_call_without_any_model_is_an_event_and_a_served_one_is_not():
     event = one(FAILED, model="", model_group="")
     assert (event.model, event.requested_model, event.status, event.counted) == ("", "", "error", True)
 
-    (rejected,) = parse([changed(model="", model_group=None)]).rejected
+    (rejected,) = parse([changed(model="\0", model_group=None, hidden_params={})]).rejected
     assert rejected.error == "model: required and missing, as is model_group"
 
 

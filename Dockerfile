@@ -25,4 +25,5 @@ RUN DATABASE_URL=postgresql://nobody@127.0.0.1:1/nothing REDIS_URL=redis://127.0
 USER tollkeeper
 EXPOSE 8000
 CMD ["python", "-m", "granian", "--interface", "rsgi", "--host", "0.0.0.0", "--port", "8000", "--workers", "1", \
-     "--workers-kill-timeout", "8", "--respawn-failed-workers", "--no-ws", "controlplane.rsgi:application"]
+     "--workers-kill-timeout", "8", "--backpressure", "10000", "--respawn-failed-workers", "--no-ws", \
+     "controlplane.rsgi:application"]

@@ -78,7 +78,8 @@ def test_a_fill_that_is_broken_off_goes_on_where_it_was():
         change.number for change in rules.CHANGES
     ]
     assert set(Proposal.objects.filter(version=None).values_list("title", "state")) == {
-        (rules.IN_REVIEW, "in_review"), (rules.DRAFT, "draft"),
+        (rules.IN_REVIEW, "in_review"), (rules.SCHEDULED, "approved"), (rules.OVERTAKEN, "draft"),
+        (rules.DRAFT, "draft"),
     }  # fmt: skip
 
 

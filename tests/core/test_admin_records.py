@@ -165,7 +165,7 @@ def test_lists_ask_as_often_however_many_rows_there_are():
     # Session, person, count, rows; one more for the choices of a filter.
     more = {"catalog.Offering": 1, "catalog.PriceSeries": 1, "catalog.Price": 1, "usage.Source": 1}
     more |= {"usage.DroppedPartition": 1}
-    more |= {"routing.Proposal": 1, "routing.Version": 1, "routing.StateRevision": 1}
+    more |= {"routing.Proposal": 1, "routing.Version": 1, "routing.StateRevision": 1, "routing.Order": 1}
 
     def asked() -> dict[str, int]:
         found = {}

@@ -117,12 +117,7 @@ def _running() -> Iterator[tuple[int, bytes]]:
                 ).encode(),
             )
         finally:
-            process.terminate()
-            try:
-                process.wait(15)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            houses.end(process)
 
 
 def _database() -> dict[str, str]:

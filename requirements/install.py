@@ -1,6 +1,6 @@
 """Bring .venv to what a lock file says: `python3 requirements/install.py base` (to run) or `dev` (to work on it).
 
-`litellm` is an environment of its own, .litellm: `make bench` compares with it, and `make soak` runs its proxy.
+`litellm` is an environment of its own, .litellm: the tests run its proxy, and `make bench` compares with it.
 
 Run by whatever Python the machine has, with nothing installed; does nothing when the lock has not changed. Every
 package is checked against its hash. uv does the work, because it is several times faster; where it cannot be had or

@@ -43,6 +43,7 @@ ACTIONS: dict[str, Grant] = {
     "metrics.read": _grant("scrape /metrics", {PLATFORM}, {"read", "write"}),
     "budgets.edit": _grant("change and retire budgets", {FINANCE, ENGINEER, PLATFORM}, {"write"}),
     "limits.approve": _grant("make budgets and set their limits", {FINANCE, APPROVER}, {"write"}),
+    "limits.request": _grant("ask for another limit of a budget", {FINANCE, ENGINEER, APPROVER, PLATFORM}, {"write"}),
     "channels.edit": _grant("make, change, test and retire channels", {ENGINEER, PLATFORM}, {"write"}),
     "alerts.acknowledge": _grant("acknowledge and snooze alerts", {FINANCE, ENGINEER, APPROVER, PLATFORM}, {"write"}),
     "catalog.edit": _grant("claim and change use cases, teams and offerings", {FINANCE, ENGINEER, PLATFORM}, {"write"}),

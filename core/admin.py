@@ -31,7 +31,7 @@ class OrganisationAdmin(Shown):
 @admin.register(ApiKey)
 class ApiKeyAdmin(Shown):
     sees = "keys.manage"
-    secret = ("digest",)
+    secret = ("digest", "secret")
     list_display = ("name", "prefix", "scopes", "created_by", "created_at", "expires_at", "revoked_at", "last_used_at")
     list_filter = (("revoked_at", admin.EmptyFieldListFilter),)
     search_fields = ("name", "prefix")

@@ -34,7 +34,8 @@ from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from core import access, errors, keys, money
+from core import access, errors, keys, money, turned_away
+from core.models import SCOPES
 
 if TYPE_CHECKING:
     from rest_framework.views import APIView
@@ -65,6 +66,7 @@ class KeyAuthentication(BaseAuthentication):
         now = timezone.now()
         caller = keys.caller(secret=secret, at=now)
         if caller is None:
+            turned_away.note_key(secret=secret, path=request.path, at=now)
             raise exceptions.AuthenticationFailed("This key is unknown, expired or revoked.")
         keys.note_use(caller=caller, at=now)
         return caller, None
@@ -99,8 +101,28 @@ class Allowed(BasePermission):
         if action is None:
             self.message = "This operation declares no action, so nobody may do it."
             return False
-        self.message = f"Nothing you hold allows {action}."
-        return access.may(request.user, action)
+        self.message = refusal(request.user, action)
+        allowed = access.may(request.user, action)
+        if not allowed:
+            self._note(request, action)
+        return allowed
+
+    @staticmethod
+    def _note(request: Request, action: str) -> None:
+        # People who lack a role see so for themselves; a gateway's log is where nobody looks.
+        if isinstance(request.user, access.Caller):
+            turned_away.note_scope(key_id=request.user.key_id, action=action, path=request.path, at=timezone.now())
+        elif not request.user.is_authenticated:
+            turned_away.note_no_key(path=request.path, at=timezone.now())
+
+
+def refusal(caller: Any, action: str) -> str:
+    """Say what a caller may not do, and which scopes of a key (the least first) or roles of a person would do."""
+    grant = access.ACTIONS[action]
+    if isinstance(caller, access.Caller):
+        scopes = [scope for scope in SCOPES if scope in grant.scopes]
+        return f"This key may not {grant.does}. One of these scopes would do: {', '.join(scopes)}."
+    return f"You may not {grant.does}. One of these roles would do: {', '.join(sorted(grant.roles))}."
 
 
 def acting_as(request: Request) -> str:
@@ -239,7 +261,11 @@ def problem_details(exc: Exception, context: dict[str, Any]) -> Response:
         if wait := getattr(exc, "wait", None):
             headers["Retry-After"] = str(int(wait))
         code = str(exc.default_code).replace("_", "-")
-        return problem(status=exc.status_code, detail=_sentence(exc.detail), instance=where, code=code, headers=headers)
+        detail = _sentence(exc.detail)
+        if isinstance(exc, exceptions.UnsupportedMediaType):
+            taken = " or ".join(dict.fromkeys(parser.media_type for parser in context["view"].get_parsers()))
+            detail += f" Send {taken}, and say so in Content-Type."
+        return problem(status=exc.status_code, detail=detail, instance=where, code=code, headers=headers)
     # The database restarts or is out of connections: gateways should come again, and keep what they have.
     if isinstance(exc, OperationalError | InterfaceError):
         log.warning("api.database_unavailable", exc_info=exc)

@@ -10,10 +10,13 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from django.http import HttpResponse
+from django.utils import timezone
 from django_prometheus.exports import ExportToDjangoView
 from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.views import APIView
+
+from core import gauges
 
 
 @extend_schema(exclude=True)
@@ -26,4 +29,5 @@ class MetricsApi(APIView):
 
     def get(self, request: Request) -> HttpResponse:
         answer: HttpResponse = ExportToDjangoView(request._request)
+        answer.write(gauges.as_text(at=timezone.now()))
         return answer

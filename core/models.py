@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import zoneinfo
+from decimal import Decimal
 from typing import Any, ClassVar
 
 import pgtrigger
@@ -11,9 +11,10 @@ from django.contrib.auth.models import PermissionsMixin
 from django.contrib.postgres.fields import ArrayField
 from django.core.exceptions import ValidationError
 from django.db import models
-from django.db.models import Q
+from django.db.models import F, Q
 from django.db.models.functions import Lower, Now
 
+from core import periods, secrets
 from core.triggers import append_only, audited
 
 ROLES = ("viewer", "finance", "engineer", "approver", "platform", "admin")
@@ -22,7 +23,7 @@ SCOPES = ("usage:write", "rules:read", "read", "write", "admin")
 
 def check_zone(name: str) -> None:
     """Accept names of the IANA database only; abbreviations and offsets have no calendar."""
-    if name not in zoneinfo.available_timezones():
+    if name not in periods.zones():
         raise ValidationError(f"{name!r} is not a time zone of the IANA database, such as Europe/Berlin.")
 
 
@@ -81,6 +82,10 @@ class Organisation(models.Model):
     # Months of the ledger that are kept before the running one; null keeps all. Sums by day stay.
     keep_ledger_months = models.PositiveSmallIntegerField(null=True, blank=True)
     keep_receipts_days = models.PositiveSmallIntegerField(db_default=90)  # then what a booked body held is let go
+    # Goals, per cent of answered requests: on the frontier no more than so many, on open weights no fewer.
+    frontier_goal_percent = models.DecimalField(max_digits=4, decimal_places=1, db_default=Decimal(10))
+    frontier_goal_from_percent = models.DecimalField(max_digits=4, decimal_places=1, db_default=Decimal(5))
+    open_weights_goal_percent = models.DecimalField(max_digits=4, decimal_places=1, db_default=Decimal(30))
 
     class Meta:
         constraints = [
@@ -90,6 +95,14 @@ class Organisation(models.Model):
                 condition=Q(keep_ledger_months__isnull=True) | Q(keep_ledger_months__gte=12),
             ),
             models.CheckConstraint(name="core_organisation_tags_at_most_8", condition=Q(declared_tags__len__lte=8)),
+            models.CheckConstraint(
+                name="core_organisation_goals_are_shares",
+                condition=Q(frontier_goal_from_percent__gte=0)
+                & Q(frontier_goal_from_percent__lte=F("frontier_goal_percent"))
+                & Q(frontier_goal_percent__lte=100)
+                & Q(open_weights_goal_percent__gte=0)
+                & Q(open_weights_goal_percent__lte=100),
+            ),
         ]
         triggers = [audited(), pgtrigger.Protect(name="kept", operation=pgtrigger.Delete)]
 
@@ -103,6 +116,7 @@ class ApiKey(models.Model):
     name = models.CharField(max_length=128)
     prefix = models.CharField(max_length=12)  # what the console shows
     digest = models.BinaryField(max_length=32)
+    secret = models.BinaryField(null=True)  # what S3-style requests are signed with, encrypted; null: none was made
     scopes = ArrayField(models.CharField(max_length=16))
     created_at = models.DateTimeField()
     created_by = models.CharField(max_length=254, blank=True)
@@ -122,6 +136,9 @@ class ApiKey(models.Model):
 
     def __str__(self) -> str:
         return f"{self.name} ({self.prefix}…)"
+
+
+secrets.kept_in(ApiKey, "secret")
 
 
 class AuditEntry(models.Model):

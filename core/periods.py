@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, available_timezones
 
 KINDS = ("day", "week", "month", "quarter", "year")
 
@@ -25,6 +25,13 @@ class Period:
 
     def __contains__(self, instant: datetime) -> bool:
         return self.starts_at <= instant < self.ends_at
+
+
+@lru_cache(maxsize=1)
+def zones() -> frozenset[str]:
+    """Return the names of the IANA database. Looking for them reads hundreds of files, so it is done once."""
+    # Whatever this machine's own clock is set to: a name that PostgreSQL does not know.
+    return frozenset(available_timezones() - {"localtime"})
 
 
 @lru_cache(maxsize=4096)
@@ -46,6 +53,11 @@ def day_start(day: date, zone: str) -> datetime:
 def local_day(instant: datetime, zone: str) -> date:
     """Return the day that an instant falls on in a zone."""
     return instant.astimezone(ZoneInfo(zone)).date()
+
+
+def last_day(period: Period, zone: str) -> date:
+    """Return the last day of a period on the wall clock of its zone."""
+    return local_day(period.ends_at - timedelta.resolution, zone)
 
 
 def clock_text(instant: datetime, zone: str) -> str:

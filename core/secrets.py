@@ -1,13 +1,15 @@
 """Secrets at rest, such as the address of a webhook: encrypted with keys that only the environment holds.
 
 Keys are rotated by putting a new one in front of `TOLLKEEPER_ENCRYPTION_KEYS`: the first encrypts, all
-decrypt, and `rotate` writes an old text anew, after which the old key can go.
+decrypt, and `manage.py rotate_secrets` writes what the old ones encrypted anew, after which they can go. It finds what
+to write by the columns that models name here: `secrets.kept_in(Channel, "secret")`.
 """
 
 from __future__ import annotations
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from django.conf import settings
+from django.db.models import Model
 
 from core.errors import TollkeeperError
 
@@ -15,6 +17,15 @@ _UNREADABLE = (
     "A stored secret cannot be read with the keys in TOLLKEEPER_ENCRYPTION_KEYS: "
     "put back the key it was encrypted with, or enter the secret again."
 )
+
+
+# Every column of the house that holds what `encrypt` gave, null or not.
+columns: list[tuple[type[Model], str]] = []
+
+
+def kept_in(model: type[Model], column: str) -> None:
+    """Say that a column holds encrypted secrets."""
+    columns.append((model, column))
 
 
 class KeysMissing(TollkeeperError):
@@ -45,6 +56,20 @@ def decrypt(token: bytes) -> bytes:
         return _keys().decrypt(bytes(token))
     except InvalidToken as error:
         raise Unreadable(_UNREADABLE) from error
+
+
+def is_under_first_key(token: bytes) -> bool:
+    """Say whether the first key encrypted this, so that there is nothing to rotate.
+
+    Raises:
+        KeysMissing: no key, or a key that is not one.
+    """
+    _keys()
+    try:
+        Fernet(settings.ENCRYPTION_KEYS[0]).decrypt(bytes(token))
+    except InvalidToken:
+        return False
+    return True
 
 
 def rotate(token: bytes) -> bytes:

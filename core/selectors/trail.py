@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+
+from django.db.models import Q
 
 from core.models import AuditEntry
 
@@ -29,6 +32,8 @@ class TrailLine:
     reason: str
     operation: str  # insert, update, delete
     differences: tuple[Difference, ...]
+    table: str
+    row: str
 
 
 def of_row(*, table: str, row: str, limit: int, before: int | None = None) -> list[TrailLine]:
@@ -36,17 +41,29 @@ def of_row(*, table: str, row: str, limit: int, before: int | None = None) -> li
     found = AuditEntry.objects.filter(table=table, row=row)
     if before is not None:
         found = found.filter(pk__lt=before)
-    return [
-        TrailLine(
-            id=entry.pk,
-            at=entry.at,
-            actor=entry.actor,
-            reason=entry.reason,
-            operation=entry.operation,
-            differences=differences(entry.before, entry.after),
-        )
-        for entry in found.order_by("-id")[:limit]
-    ]
+    return [_line(entry) for entry in found.order_by("-id")[:limit]]
+
+
+def of_rows(*, rows: Mapping[str, Collection[str]], limit: int) -> list[TrailLine]:
+    """Return what happened to several rows, by their table, the latest first. One query, none for no rows."""
+    wanted = Q()
+    for table, named in rows.items():
+        if named:
+            wanted |= Q(table=table, row__in=list(named))
+    return [_line(entry) for entry in AuditEntry.objects.filter(wanted).order_by("-id")[:limit]] if wanted else []
+
+
+def _line(entry: AuditEntry) -> TrailLine:
+    return TrailLine(
+        id=entry.pk,
+        at=entry.at,
+        actor=entry.actor,
+        reason=entry.reason,
+        operation=entry.operation,
+        differences=differences(entry.before, entry.after),
+        table=entry.table,
+        row=entry.row,
+    )
 
 
 def differences(before: dict[str, Any] | None, after: dict[str, Any] | None) -> tuple[Difference, ...]:

@@ -50,6 +50,9 @@ def crafted(model: type[models.Model], row: models.Model | None) -> dict[str, st
             given |= {f"{field.name}_0": "2026-06-15", f"{field.name}_1": "12:00:00", field.name: "2026-06-15 12:00"}
         elif isinstance(field, models.BooleanField):
             given[field.name] = "on"
+        elif isinstance(field, models.ForeignKey) and value is None:
+            other = None if field.null else field.related_model._default_manager.order_by("pk").first()
+            given[field.name] = str(other.pk) if other is not None else ""
         elif isinstance(field, models.ForeignKey | models.IntegerField):
             given[field.name] = str(value if value is not None else 1)
         elif isinstance(field, models.JSONField):

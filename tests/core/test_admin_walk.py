@@ -15,7 +15,7 @@ from django.test import override_settings
 from django.urls import include, path
 
 from alerts.services import raising
-from budgets.models import Counter, CounterDelta, Crossing
+from budgets.models import Counter, CounterDelta, Crossing, LimitRequest, Outlook
 from catalog.models import (
     Amendment,
     Contract,
@@ -29,6 +29,7 @@ from catalog.models import (
 )
 from core.administration import HOUSE, Served, Shown
 from core.models import ApiKey, Job, User
+from dashboards.models import SavedView
 from routing.models import GatewayPoll, Order, Proposal, Schedule, Switch
 from routing.services import switches
 from tests.catalog.importing import propose, quote
@@ -85,6 +86,8 @@ def fill_in() -> None:
         budget=budget, period_start=NOON, defaults={"period_end": NOON + timedelta(days=1)}
     )[0]
     CounterDelta.objects.create(counter=counter, used=1, unclassified=0, transaction="1")
+    LimitRequest.objects.create(budget=budget, amount=2, reason="r", requested_by="b", requested_at=NOON)
+    Outlook.objects.create(budget=budget, looked_at=NOON, period_start=NOON)
     from alerts.models import Alert, Channel
 
     Crossing.objects.create(
@@ -125,6 +128,9 @@ def fill_in() -> None:
     days = {"first_day": NOON.date(), "last_day": NOON.date(), "by": "b"}
     Reconciliation.objects.create(**days, full=False, started_at=NOON)
     Rebuild.objects.create(**days, asked_at=NOON, reason="r")
+    SavedView.objects.create(
+        page="spend", name="ours", query="by=team", owner=User.objects.create_user("saver@example.com"), changed_at=NOON
+    )
     DroppedPartition.objects.create(
         table="ledger", month=NOON.date().replace(day=1), rows=0, dropped_at=NOON, by="b", keep_ledger_months=12
     )

@@ -167,6 +167,7 @@ def test_a_body_that_is_not_json_is_400_and_fields_that_do_not_validate_are_422(
 
     assert (unreadable.status_code, wrong.status_code, another_type.status_code) == (400, 422, 415)
     assert {each["pointer"] for each in wrong.json()["errors"]} == {"#/amount", "#/limits/1"}
+    assert another_type.json()["detail"].endswith(" Send application/json, and say so in Content-Type.")
 
 
 def test_a_field_that_nobody_knows_is_refused_by_name(caller):
@@ -255,6 +256,23 @@ def test_what_a_view_does_not_declare_is_refused_even_to_an_admin():
     assert client.get("/api/v1/undeclared").status_code == 200
     assert posted(client, "/api/v1/undeclared").status_code == 403
     assert client.delete("/api/v1/undeclared").status_code == 405
+
+
+def test_whoever_may_not_is_told_what_it_is_and_which_scopes_or_roles_would_do():
+    by_key = Client(headers={"Authorization": f"Bearer {make_key('rules:read')}"}).get("/api/v1/spend")
+    person = Client()
+    person.force_login(make_user("viewer"))
+    by_role = posted(person, "/api/v1/switches")
+
+    assert (by_key.status_code, by_role.status_code) == (403, 403)
+    assert by_key.json()["detail"] == (
+        "This key may not see spend, budgets, alerts and the catalogue. One of these scopes would do: "
+        "read, write, admin."
+    )
+    assert by_role.json()["detail"] == (
+        "You may not turn a model, offering or provider off and on. One of these roles would do: "
+        "admin, engineer, platform."
+    )
 
 
 def test_nobody_is_401_with_a_challenge_and_a_bad_key_is_told_so():

@@ -52,6 +52,17 @@ def test_at_most_8_tags_are_declared():
     refused("core_organisation_tags_at_most_8", lambda: Organisation.objects.update(declared_tags=tags))
 
 
+@pytest.mark.parametrize(
+    "goals",
+    [
+        {"frontier_goal_percent": 101}, {"frontier_goal_from_percent": -1}, {"open_weights_goal_percent": 101},
+        {"open_weights_goal_percent": -1}, {"frontier_goal_percent": 4},
+    ],
+)  # fmt: skip
+def test_goals_are_shares_and_the_lower_one_comes_first(goals):
+    refused("core_organisation_goals_are_shares", lambda: Organisation.objects.update(**goals))
+
+
 @pytest.mark.parametrize("zone", ["Mars/Base", "+01:00", "CEST", ""])
 def test_a_zone_is_one_of_the_iana_database(zone):
     with pytest.raises(ValidationError, match="zone"):

@@ -123,8 +123,8 @@ class TeamAliasAdmin(Shown):
 
 @admin.register(Gateway)
 class GatewayAdmin(Shown):
-    list_display = ("name", "kind", "created_at", "retired_at")
-    list_filter = (("retired_at", admin.EmptyFieldListFilter),)
+    list_display = ("name", "kind", "takes_rules", "created_at", "retired_at")
+    list_filter = ("takes_rules", ("retired_at", admin.EmptyFieldListFilter))
     search_fields = ("name", "kind")
     ordering = ("name",)
     edited_at = ("gateways", "look after gateways")

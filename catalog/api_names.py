@@ -14,7 +14,7 @@ from rest_framework.response import Response
 from catalog.api_parts import after, one_of, settled
 from catalog.models import ClaimState, Team, UseCase
 from catalog.selectors import lists
-from catalog.services import teams, use_cases
+from catalog.services import baselines, offerings, teams, use_cases
 from core.api import InstantField, PageQuery, acting_as, body, page_of, paged
 from core.api_views import Api
 
@@ -26,6 +26,7 @@ class UseCaseOutput(serializers.Serializer):
     owner = serializers.CharField()
     data_class = serializers.CharField()
     state = serializers.ChoiceField(ClaimState.choices)
+    baseline = serializers.CharField(allow_null=True, help_text="The offering that its savings are told against.")
     team = serializers.CharField(allow_null=True, help_text="Who answers for it now.")
     aliases = serializers.ListField(child=serializers.CharField(), help_text="Other labels, folded.")
     first_seen_at = InstantField(allow_null=True)
@@ -81,6 +82,10 @@ class UseCaseApi(Api):
         data_class = serializers.CharField(max_length=32, required=False, allow_blank=True)
         team = serializers.CharField(max_length=128, required=False, help_text="Answers for it from `team_since` on.")
         team_since = InstantField(required=False, help_text="Now, where not given.")
+        baseline = serializers.CharField(
+            max_length=193, required=False, allow_null=True,
+            help_text="The offering that its savings are told against; null: none. Needs a reason.",
+        )  # fmt: skip
         reason = serializers.CharField(max_length=300, required=False, default="", allow_blank=True)
 
     @extend_schema(summary="A use case", operation_id="use_cases_retrieve", tags=["catalogue"], responses=UseCaseOutput)
@@ -101,6 +106,12 @@ class UseCaseApi(Api):
                 use_cases.assign_team(
                     use_case=use_case, team=teams.get(team), since_at=since_at, by=by, reason=data["reason"], at=now
                 )
+            if "baseline" in data:
+                name = data.pop("baseline")
+                baselines.choose(
+                    use_cases=[use_case], offering=None if name is None else offerings.get(name), by=by,
+                    reason=data["reason"],
+                )  # fmt: skip
             use_cases.change(use_case=use_case, by=by, **data)
         return Response(UseCaseOutput(lists.use_cases(at=now, only=pk)[0]).data)
 

@@ -48,6 +48,9 @@ class Meter(models.TextChoices):
     WEB_SEARCHES = "web_searches", "web searches"
 
 
+METER_LABELS = {str(value): str(label) for value, label in Meter.choices}
+
+
 class ClaimState(models.TextChoices):
     CLAIMED = "claimed", "claimed"
     WAITING = "waiting", "waiting for an owner"
@@ -214,6 +217,8 @@ class UseCase(models.Model):
     data_class = models.CharField(max_length=32, blank=True)
     state = models.CharField(max_length=8, choices=ClaimState.choices, default=ClaimState.CLAIMED)
     first_seen_at = models.DateTimeField(null=True, blank=True)
+    # What all of its calls would go to without routing: what was saved is told against it. Null: nobody chose.
+    baseline = models.ForeignKey("Offering", null=True, blank=True, on_delete=models.PROTECT, related_name="+")
 
     class Meta:
         constraints = [
@@ -280,17 +285,31 @@ class TeamAlias(models.Model):
         return f"#{self.pk} {self.folded}"
 
 
+class TakesRules(models.TextChoices):
+    """How a gateway gets the rules of the environments of its keys."""
+
+    POLL = "poll", "it polls for them"
+    EXPORT = "export", "somebody brings them in, in the form of its kind"
+    NONE = "none", "not at all"
+
+
 class Gateway(models.Model):
     """Who reports usage and takes rules. Never made on sight: a key stands for one."""
 
     name = models.CharField(max_length=128, validators=[NAME])
     kind = models.CharField(max_length=32, default="native")  # litellm, bifrost, cloudflare, ...
     settings = models.JSONField(default=dict, blank=True)  # such as where its events keep the use case
+    takes_rules = models.CharField(
+        max_length=8, choices=TakesRules.choices, default=TakesRules.POLL, db_default=TakesRules.POLL
+    )
     created_at = models.DateTimeField()
     retired_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
-        constraints = [models.UniqueConstraint(name="catalog_gateway_once", fields=["name"])]
+        constraints = [
+            models.UniqueConstraint(name="catalog_gateway_once", fields=["name"]),
+            models.CheckConstraint(name="catalog_gateway_takes_rules", condition=Q(takes_rules__in=TakesRules.values)),
+        ]
         triggers = [audited(), changes_catalog()]
 
     def __str__(self) -> str:
@@ -514,6 +533,7 @@ class SourceTable(models.Model):
     digest = models.CharField(max_length=64)  # SHA-256 of what was read, in hexadecimal
     models_count = models.PositiveIntegerField()
     quotes = models.JSONField()  # {"gpt-5.5@openai": {"uncached_input": "5"}}: USD per 1M in force, ordinary tier only
+    content = models.BinaryField(null=True)  # LiteLLM's own, compressed: its proxies fetch it from us with our prices
     read_at = models.DateTimeField()
     read_by = models.CharField(max_length=254)
 

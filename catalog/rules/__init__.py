@@ -28,6 +28,7 @@ from catalog.rules.pricing import (
     RateCard,
     Span,
     Terms,
+    discounted,
     edges,
 )
 
@@ -55,6 +56,7 @@ __all__ = [
     "Span",
     "Terms",
     "clean_name",
+    "discounted",
     "edges",
     "fold",
     "held",

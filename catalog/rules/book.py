@@ -46,6 +46,7 @@ class Book:
     use_case_names: dict[int, str] = field(default_factory=dict)
     use_case_aliases: dict[str, tuple[Dated, ...]] = field(default_factory=dict)
     use_case_teams: dict[int, tuple[Dated, ...]] = field(default_factory=dict)
+    baselines: dict[int, int] = field(default_factory=dict)  # use case -> offering that its savings are told against
     teams: dict[str, int] = field(default_factory=dict)
     team_names: dict[int, str] = field(default_factory=dict)
     team_aliases: dict[str, tuple[Dated, ...]] = field(default_factory=dict)

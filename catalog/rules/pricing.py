@@ -136,11 +136,15 @@ def _per_unit(prices: Sequence[ListedPrice | None]) -> tuple[int | None, ...]:
 
 
 def _discounted(price: ListedPrice, terms: Terms) -> int:
-    """Return attodollars per unit after the discount, to the last place of the ledger, half to even."""
-    full = price.scaled * ATTO_PER_UNIT
-    if not terms.discount_percent:
-        return full
-    exact = Decimal(full) * (100 - terms.discount_percent) / 100
+    """Return attodollars per unit after the discount."""
+    return discounted(price.scaled * ATTO_PER_UNIT, terms.discount_percent)
+
+
+def discounted(per_unit: int, percent: Decimal | None) -> int:
+    """Take a discount off attodollars per unit, to the last place of the ledger, half to even."""
+    if not percent:
+        return per_unit
+    exact = Decimal(per_unit) * (100 - percent) / 100
     return int(exact.to_integral_value(ROUND_HALF_EVEN))
 
 

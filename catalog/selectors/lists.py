@@ -8,9 +8,11 @@ from decimal import Decimal
 from typing import Any
 
 from django.db.backends.postgresql.psycopg_any import DateTimeTZRange
+from django.db.models import Exists, OuterRef
 
 from catalog.models import (
     Alias,
+    ClaimState,
     Contract,
     HourWindow,
     Meter,
@@ -116,6 +118,7 @@ class UseCaseRow:
     owner: str
     data_class: str
     state: str
+    baseline: str | None  # the offering that its savings are told against
     team: str | None  # at the instant asked for
     aliases: tuple[str, ...]
     first_seen_at: datetime | None
@@ -134,7 +137,7 @@ def use_cases(
     *, at: datetime, after: int = 0, most: int | None = None, state: str = "", only: int | None = None
 ) -> list[UseCaseRow]:
     """Return use cases with id above `after`. Three queries."""
-    found = UseCase.objects.filter(id__gt=after).order_by("id")
+    found = UseCase.objects.filter(id__gt=after).select_related("baseline").order_by("id")
     if state:
         found = found.filter(state=state)
     if only is not None:
@@ -154,6 +157,7 @@ def use_cases(
             owner=row.owner,
             data_class=row.data_class,
             state=row.state,
+            baseline=None if row.baseline is None else row.baseline.name,
             team=teams.get(row.pk),
             aliases=aliases.get(row.pk, ()),
             first_seen_at=row.first_seen_at,
@@ -375,3 +379,12 @@ def _grouped(pairs: Any) -> dict[int, tuple[str, ...]]:
     for key, value in pairs:
         found.setdefault(key, []).append(value)
     return {key: tuple(sorted(values)) for key, values in found.items()}
+
+
+def priced_offerings() -> list[str]:
+    """Return the offerings that are claimed and have a price, by name: what can be a baseline. One query."""
+    priced = Price.objects.filter(
+        recorded__upper_inf=True, series__provider=OuterRef("provider"), series__model=OuterRef("model")
+    )
+    found = Offering.objects.filter(Exists(priced), state=ClaimState.CLAIMED).order_by("name")
+    return list(found.values_list("name", flat=True))

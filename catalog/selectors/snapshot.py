@@ -47,9 +47,11 @@ def load() -> Book:
     The revision is read first: a change between it and the rest only means one more load.
     """
     book = Book(revision=revision())
-    for id_, name, folded in UseCase.objects.values_list("id", "name", "folded"):
+    for id_, name, folded, baseline in UseCase.objects.values_list("id", "name", "folded", "baseline_id"):
         book.use_cases[folded] = id_
         book.use_case_names[id_] = name
+        if baseline is not None:
+            book.baselines[id_] = baseline
     for id_, name, folded in Team.objects.values_list("id", "name", "folded"):
         book.teams[folded] = id_
         book.team_names[id_] = name

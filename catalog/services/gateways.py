@@ -8,12 +8,16 @@ from typing import Any
 
 from django.db import transaction
 
-from catalog.models import Gateway, GatewayKey
+from catalog.models import Gateway, GatewayKey, TakesRules
 from catalog.rules import gateway_settings
 from catalog.services.labels import checked_name
 from core.errors import Conflict, Invalid, NotFound
 from core.models import ApiKey
 from core.services import audit, keys
+
+# Kinds that know no polling: what is published has to fit their form as soon as one of them is there.
+EXPORTED_KINDS = frozenset({"bifrost", "cloudflare", "openrouter", "vercel", "openclaw"})
+_KINDS_WITH_A_FORM = EXPORTED_KINDS | {"litellm"}
 
 
 class GatewayExists(Conflict):
@@ -38,19 +42,30 @@ def get(name: str) -> Gateway:
 
 @transaction.atomic
 def create(
-    *, name: str, by: str, at: datetime, kind: str = "native", settings: dict[str, Any] | None = None
+    *,
+    name: str,
+    by: str,
+    at: datetime,
+    kind: str = "native",
+    settings: dict[str, Any] | None = None,
+    takes_rules: str | None = None,
 ) -> Gateway:
     """Make a gateway. `settings` tell the wire formats of its kind what this one does its own way.
 
+    Where `takes_rules` is not given it polls for them, unless its kind cannot: rules then have to fit its form.
+
     Raises:
-        Invalid: the name cannot be one.
+        Invalid: the name cannot be one, or there is no such way of taking rules.
         GatewayExists: another has it.
     """
     audit.acting(by=by)
     name = checked_name(name)
     if Gateway.objects.filter(name__iexact=name).exists():
         raise GatewayExists(f"There is a gateway {name!r} already.")
-    facts = {"kind": kind, "settings": settings or {}, "created_at": at}
+    if takes_rules is None:
+        takes_rules = TakesRules.EXPORT if kind in EXPORTED_KINDS else TakesRules.POLL
+    _check_takes_rules(takes_rules, kind)
+    facts = {"kind": kind, "settings": settings or {}, "created_at": at, "takes_rules": takes_rules}
     gateway, made = Gateway.objects.get_or_create(name=name, defaults=facts)
     if not made:
         raise GatewayExists(f"There is a gateway {name!r} already.")
@@ -111,8 +126,11 @@ def connect(
     by: str,
     at: datetime,
     expires_at: datetime | None = None,
+    takes_rules: str | None = None,
 ) -> str:
     """Make a gateway with its first key, which bears its name. Return the secret, which is never shown again.
+
+    How it takes rules is as `create` has it.
 
     Raises:
         Invalid: something cannot be; all reasons at once, and nothing is made.
@@ -126,7 +144,7 @@ def connect(
         # The key's name is the gateway's, which is checked above.
         lambda: keys.check(name="gateway", scopes=scopes, at=at, expires_at=expires_at),
     )
-    gateway = create(name=name, kind=kind.strip(), by=by, at=at)
+    gateway = create(name=name, kind=kind.strip(), by=by, at=at, takes_rules=takes_rules)
     return create_key(
         name=gateway.name,
         gateway=gateway.name,
@@ -207,6 +225,41 @@ def change_settings(*, gateway_id: int, given: Mapping[str, Any], by: str, reaso
     gateway.settings = {**gateway.settings, **{name: _plain(value) for name, value in changed.items()}}
     gateway.save(update_fields=["settings"])
     return True
+
+
+@transaction.atomic
+def take_rules(*, gateway_id: int, how: str, by: str, reason: str = "") -> bool:
+    """Say how a gateway gets its rules (`TakesRules`); says whether that changed. Repeating it changes nothing.
+
+    Drafts are held to the forms of gateways from the next check on; what is in force stays as it is.
+
+    Raises:
+        NotFound: there is no such gateway.
+        Conflict: the gateway is retired.
+        Invalid: there is no such way, or no form for its kind.
+    """
+    audit.acting(by=by, reason=reason)
+    gateway = Gateway.objects.select_for_update().filter(pk=gateway_id).first()
+    if gateway is None:
+        raise NotFound(f"There is no gateway {gateway_id}.")
+    if gateway.retired_at is not None:
+        raise Conflict(f"The gateway {gateway.name} is retired: it takes no rules any more.")
+    _check_takes_rules(how, gateway.kind)
+    if gateway.takes_rules == how:
+        return False
+    gateway.takes_rules = how
+    gateway.save(update_fields=["takes_rules"])
+    return True
+
+
+def _check_takes_rules(how: str, kind: str) -> None:
+    if how not in TakesRules.values:
+        problem = f"One of {', '.join(TakesRules.values)}."
+    elif how == TakesRules.EXPORT and kind not in _KINDS_WITH_A_FORM:
+        problem = f"There is no form of the rules for gateways of the kind {kind}."
+    else:
+        return
+    raise Invalid("This gateway cannot take rules like this.", [("takes_rules", problem)])
 
 
 def _plain(value: Any) -> Any:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import time
-from zoneinfo import available_timezones
 
 from django.db import transaction
 
 from catalog.models import HourWindow
 from catalog.services import turns
 from catalog.services.labels import checked_name
+from core import periods
 from core.errors import Conflict, Invalid
 
 
@@ -35,7 +35,7 @@ def ensure(
     name = checked_name(name, length=64)
     days = sorted(set(weekdays))
     problems = []
-    if zone not in available_timezones():
+    if zone not in periods.zones():
         problems.append(("zone", f"There is no time zone {zone!r}; write it as Europe/Berlin or UTC."))
     if not days or days[0] < 0 or days[-1] > 6:
         problems.append(("weekdays", "Give the days the hours begin on, 0 is Monday and 6 is Sunday."))

@@ -56,7 +56,6 @@ _MODALITY_KEY = re.compile(
     rf"(?:{'|'.join(_IN_TOKENS.values())})(?:_(?:{'|'.join(_TIERS)}|batches))?"
     rf"|{'|'.join(_OUT_TOKENS.values())}|{_OUT_TOKENS['image_output']}_batches"
 )
-_REASONING_KEY = re.compile(rf"{_REASONING}(?P<suffix>.*)")
 _READ_ELSEWHERE = frozenset({_CACHE_HIT, _SEARCH, "input_cost_per_request", "off_peak_pricing", "tiered_pricing"})
 _PRICE_KEY = re.compile(r"(?!.*_dbu_).*(?:cost|pricing|multiplier)")  # Databricks' own units stand beside USD
 
@@ -128,6 +127,7 @@ def read(content: bytes) -> Table:
         quotes=tuple(quote for _, _, found in quotes.values() for quote in found),
         problems=tuple(problems),
         models=len(entries),
+        content=content,
     )
 
 

@@ -59,3 +59,4 @@ class Table:
     quotes: tuple[Quote, ...]
     problems: tuple[tuple[str, str], ...] = field(default=())
     models: int = 0  # how many models the table names
+    content: bytes = field(default=b"", repr=False)  # what was read, where it is handed on: LiteLLM's

@@ -132,6 +132,7 @@ BROKEN = {
     ),
     "catalog_teamalias_not_empty": lambda: TeamAlias.objects.create(folded="care", team=make_team(), valid=NEVER),
     "catalog_gateway_once": lambda: [gateway(), gateway()],
+    "catalog_gateway_takes_rules": lambda: Gateway.objects.create(name="edge", created_at=NOON, takes_rules="fax"),
     "catalog_hourwindow_once": lambda: [window(), window()],
     "catalog_contract_one_scope": lambda: contract(gateway=gateway(), offering=make_offering()),
     "catalog_contract_discount_in_range": lambda: contract(discount_percent=Decimal("100.0001")),

@@ -19,12 +19,13 @@ from itertools import product
 from pathlib import Path
 
 from genai_prices import data_snapshot
-from hypothesis import HealthCheck, Phase, example, given, settings
+from hypothesis import HealthCheck, Phase, example, given
 from hypothesis import strategies as st
 
 from catalog.rules import INPUT_METERS, METERS, REQUESTS
 from catalog.sources import genai, litellm_table
 from tests.catalog.quoted import QuotedBook, book_of
+from tests.drawing import drawn
 from usage.rules import rating
 
 DATA = Path(__file__).parent / "data"
@@ -182,10 +183,8 @@ def test_every_first_party_model_costs_what_litellm_charges():
     quoted = book_of(litellm_table.read(CONTENT).quotes)
     compared: Counter[str] = Counter()
 
-    @settings(
-        max_examples=60, deadline=None, database=None, suppress_health_check=list(HealthCheck),
-        phases=[Phase.explicit, Phase.generate],  # a failure names its model and call: there is nothing to shrink
-    )  # fmt: skip
+    # A failure names its model and call: there is nothing to shrink.
+    @drawn(12, 200, database=None, suppress_health_check=list(HealthCheck), phases=[Phase.explicit, Phase.generate])
     @given(calls())
     @example(((1200, 1024, 10, 20, 85, 0, 0, 0, 0, 1, 0), 0, TIMES["Thursday 07:00"]))
     @example(((1200, 1024, 10, 20, 85, 0, 0, 0, 0, 1, 0), 0, TIMES["Saturday 07:00"]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -92,7 +93,7 @@ def propose(*, table: Table, by: str, at: datetime, file_name: str = "", accept_
     reading = offered(table, book, at)
     if not reading.named:
         raise Invalid("The table holds no price.", [("file", "no price in it")])
-    tables = {row.source: row for row in SourceTable.objects.all()}
+    tables = {row.source: row for row in SourceTable.objects.defer("content")}
     before = tables.pop(table.source, None)
     if not accept_shrunk:
         _refuse_shrunk(table, reading, before, _listed_of(table.source, held, names, at))
@@ -281,9 +282,12 @@ def _keep(table: Table, reading: Reading, before: SourceTable | None, *, by: str
         "models_count": table.models,
         "quotes": quotes,
     }
-    if before is not None and all(getattr(before, name) == value for name, value in facts.items()):
+    has_content = before is not None and (before.content is not None or not table.content)
+    if has_content and all(getattr(before, name) == value for name, value in facts.items()):
         return
-    SourceTable.objects.update_or_create(source=table.source, defaults={**facts, "read_at": at, "read_by": by})
+    content = zlib.compress(table.content) if table.content else None
+    kept = {**facts, "content": content, "read_at": at, "read_by": by}
+    SourceTable.objects.update_or_create(source=table.source, defaults=kept)
 
 
 def _in_force_of(source: str, rows: Iterable[Booked], at: datetime) -> bool:

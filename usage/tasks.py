@@ -9,13 +9,14 @@ from django.utils import timezone
 from alerts.models import Delivery, DeliveryState
 from alerts.tasks import DELIVER_DUE
 from alerts.tasks import QUEUE as ALERTS
-from budgets.services import building
+from budgets.services import building, looking
 from core import nudges
 from usage.models import Receipt, ReceiptState
 from usage.selectors import drivers
-from usage.services import booking, housekeeping, jobs, rerating, silence
+from usage.services import booking, housekeeping, jobs, outlooks, rerating, silence
 from usage.services.imports import running as importing
 from usage.services.restating import running
+from usage.services.watching import drifting, spending, unpriced
 
 BOOK = "usage.tasks.book_pending"
 JOBS = "usage.tasks.run_jobs"
@@ -27,13 +28,13 @@ _looked_at_revision = -1
 
 @shared_task(name=BOOK, autoretry_for=_GONE, retry_backoff=True, max_retries=3)
 def book_pending() -> None:
-    """Book whatever waits, until nothing does."""
+    """Book whatever waits, until nothing does. Alerts go out after each transaction, however much waits behind it."""
     nudges.begun(BOOK)
     booked = 0
-    while done := booking.book_pending(at=timezone.now()):
-        booked += done
-    if booked and Delivery.objects.filter(state=DeliveryState.WAITING, due_at__lte=timezone.now()).exists():
-        nudges.nudge(DELIVER_DUE, queue=ALERTS)
+    while (batch := booking.book_next(at=timezone.now())).taken:
+        booked += batch.done
+        if batch.done and Delivery.objects.filter(state=DeliveryState.WAITING, due_at__lte=timezone.now()).exists():
+            nudges.nudge(DELIVER_DUE, queue=ALERTS)
     if booked and importing.feeds():
         nudges.nudge(JOBS, queue="background")
 
@@ -42,8 +43,11 @@ def book_pending() -> None:
 def run_jobs() -> None:
     """Build budgets' counters, look for prices that arrived, and run the jobs that are due."""
     nudges.begun(JOBS)
-    for counter_id in building.waiting_to_build():
+    waiting = building.waiting_to_build()
+    for counter_id in waiting:
         building.build(counter_id=counter_id, summed=drivers.sum_so_far, at=timezone.now(), explain=drivers.explain)
+    if waiting and outlooks.look(at=timezone.now()):
+        nudges.nudge(DELIVER_DUE, queue=ALERTS)
     _look_for_prices()
     while jobs.run_next(clock=timezone.now):
         pass
@@ -68,4 +72,39 @@ def keep_house() -> None:
 def look_for_silence() -> None:
     """Tell of gateways that went silent, and take it back where they are heard again."""
     if silence.look(at=timezone.now()).raised:
+        nudges.nudge(DELIVER_DUE, queue=ALERTS)
+
+
+@shared_task(name="usage.tasks.watch_spending", autoretry_for=_GONE, retry_backoff=True, max_retries=1)
+def watch_spending() -> None:
+    """Tell of days that cost far more than usual, today among them."""
+    if spending.look(at=timezone.now()).raised:
+        nudges.nudge(DELIVER_DUE, queue=ALERTS)
+
+
+@shared_task(name="usage.tasks.watch_frontier", autoretry_for=_GONE, retry_backoff=True, max_retries=1)
+def watch_frontier() -> None:
+    """Tell of use cases whose share on frontier models rises."""
+    if drifting.look(at=timezone.now()).raised:
+        nudges.nudge(DELIVER_DUE, queue=ALERTS)
+
+
+@shared_task(name="usage.tasks.watch_prices", autoretry_for=_GONE, retry_backoff=True, max_retries=1)
+def watch_prices() -> None:
+    """Tell where too much of what is used has no price."""
+    if unpriced.look(at=timezone.now()).raised:
+        nudges.nudge(DELIVER_DUE, queue=ALERTS)
+
+
+@shared_task(name="usage.tasks.look_ahead", autoretry_for=_GONE, retry_backoff=True, max_retries=1)
+def look_ahead() -> None:
+    """Look at what budgets' days used, and tell of forecasts that pass a threshold."""
+    if outlooks.look(at=timezone.now()):
+        nudges.nudge(DELIVER_DUE, queue=ALERTS)
+
+
+@shared_task(name="usage.tasks.look_at_time", autoretry_for=_GONE, retry_backoff=True, max_retries=3)
+def look_at_time() -> None:
+    """Evaluate limits that started or ended, and forecasts; running twice tells nothing twice."""
+    if looking.look_at_time(at=timezone.now(), explain=drivers.explain):
         nudges.nudge(DELIVER_DUE, queue=ALERTS)

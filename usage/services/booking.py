@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import psycopg
@@ -29,34 +29,43 @@ log = structlog.get_logger(__name__)
 
 DEDUPE_DAYS = 35  # live events older than this against their receipt cannot be told apart from repeats any more
 MOST_ATTEMPTS = 5
+LIMIT_EVENTS = 4000  # of a transaction, about
 _CLAIMED_AT_ONCE = 16
 
 _msgpack = msgspec.msgpack.Encoder(order="deterministic")
 
 
-def book_pending(*, at: datetime, limit_events: int = 4000) -> int:
+class Booked(NamedTuple):
+    """What one transaction did: receipts that it took up, and those of them that are done."""
+
+    taken: int
+    done: int
+
+
+def book_pending(*, at: datetime, limit_events: int = LIMIT_EVENTS) -> int:
     """Book what waits, oldest first, about `limit_events` in a transaction; returns how many receipts are done.
 
     Several processes may do this at once: each takes receipts that no other holds. A receipt that fails is tried again
     later, at last set aside with its error, and never holds up the others.
     """
     done = 0
-    while True:
-        claimed, booked = _book_some(at=at, limit_events=limit_events)
-        done += booked
-        if not claimed:
-            return done
+    while (booked := book_next(at=at, limit_events=limit_events)).taken:
+        done += booked.done
+    return done
 
 
-def _book_some(*, at: datetime, limit_events: int) -> tuple[int, int]:
-    """Book one transaction's worth; returns how many receipts were taken up and how many of them are done."""
+def book_next(*, at: datetime, limit_events: int = LIMIT_EVENTS) -> Booked:
+    """Book one transaction's worth, for whoever has something to do after each; else as `book_pending`.
+
+    Nothing waits any more where nothing was taken up.
+    """
     ids = _waiting(at=at, limit_events=limit_events)
     if not ids:
-        return 0, 0
+        return Booked(0, 0)
     done = _try(ids=ids, at=at)
     if done is None:
         done = sum(_try(ids=[receipt_id], at=at) or 0 for receipt_id in ids)
-    return len(ids), done
+    return Booked(len(ids), done)
 
 
 def _try(*, ids: Sequence[int], at: datetime) -> int | None:
@@ -117,6 +126,7 @@ def _book(*, ids: Sequence[int], at: datetime) -> int:
             return 0
         world = worlds.current()
         batch = Batch(world=world, at=at)
+        _settle_formats(world, claimed)
         for receipt in claimed:
             _read(batch, receipt)
         traces.settle(batch, cursor)
@@ -154,7 +164,7 @@ def content_hash(event: Event) -> bytes:
 def _read(batch: Batch, receipt: Claimed) -> None:
     """Unpack a receipt, and set aside what is too old to be told from a repeat."""
     outcome = batch.outcomes[receipt.id] = Outcome()
-    source = _source(batch.world, receipt)
+    source = batch.world.sources[receipt.source_id]
     oldest = receipt.received_at - timedelta(days=DEDUPE_DAYS)
     other_format = bool(source.accounting_format) and source.accounting_format != receipt.format
     shadow = source.audit or (source.live and other_format)
@@ -176,24 +186,33 @@ def _read(batch: Batch, receipt: Claimed) -> None:
         batch.lines.append(line)
 
 
-def _source(world: World, receipt: Claimed) -> SourceFacts:
-    """Return the source of a receipt; its first format becomes its accounting format, by compare-and-set."""
-    source = world.sources.get(receipt.source_id)
-    if source is None:
+def _settle_formats(world: World, claimed: Sequence[Claimed]) -> None:
+    """Make the first format of each live source its accounting format, by compare-and-set.
+
+    All of them are locked first, in their order: each change moves the catalogue's revision, and two bookings with
+    bodies of the same new sources would else wait for each other.
+    """
+    first = {receipt.source_id: receipt.format for receipt in reversed(claimed)}
+    if first.keys() - world.sources.keys():
         worlds.forget()
         world.sources.update(worlds.current().sources)
-        source = world.sources[receipt.source_id]
-    if source.live and not source.accounting_format:
+    new = sorted(id_ for id_ in first if (one := world.sources[id_]).live and not one.accounting_format)
+    if not new:
+        return
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT FROM usage_source WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE", [new])
+    for source_id in new:
+        source, format = world.sources[source_id], first[source_id]
         with connection.cursor() as cursor:
             cursor.execute(
                 "UPDATE usage_source SET accounting_format = %s WHERE id = %s AND accounting_format = ''",
-                [receipt.format, source.id],
+                [format, source_id],
             )
-            cursor.execute("SELECT accounting_format FROM usage_source WHERE id = %s", [source.id])
+            cursor.execute("SELECT accounting_format FROM usage_source WHERE id = %s", [source_id])
             row = cursor.fetchone()
-        source = SourceFacts(source.id, source.gateway_id, source.live, source.audit, str(row[0]) if row else "")
-        world.sources[source.id] = source
-    return source
+        world.sources[source_id] = SourceFacts(
+            source.id, source.gateway_id, source.live, source.audit, str(row[0]) if row else ""
+        )
 
 
 def _tell_of_other_format(batch: Batch, source: SourceFacts, format: str) -> None:

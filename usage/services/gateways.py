@@ -31,8 +31,9 @@ def change(
     reason: str = "",
     accounting_format: str | None = None,
     seen_format: str | None = None,
+    takes_rules: str | None = None,
 ) -> bool:
-    """Change what is given of a gateway's settings, and the format that its live stream is counted by.
+    """Change what is given of a gateway's settings, how it takes rules, and the format that it is counted by.
 
     Says whether anything changed; repeating it changes nothing. Another format holds for what is booked from then on,
     bodies that wait included; what is booked stays as it is, so calls around that moment which come in both formats may
@@ -51,6 +52,9 @@ def change(
     if problems:
         raise Invalid("The settings cannot be kept as they are.", problems)
     changed = gateways.change_settings(gateway_id=gateway_id, given=settings, by=by, reason=reason.strip())
+    if takes_rules is not None:
+        taken = gateways.take_rules(gateway_id=gateway_id, how=takes_rules, by=by, reason=reason.strip())
+        changed = taken or changed
     if accounting_format is None:
         return changed
     return _count_by(gateway_id=gateway_id, format=accounting_format, seen=seen_format, at=at) or changed

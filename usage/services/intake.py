@@ -63,19 +63,21 @@ def take(
     events: Sequence[Event],
     rejected: Sequence[Rejected],
     received_at: datetime,
+    carried_prompts: bool = False,
 ) -> int:
     """Keep a body's events and return the receipt's id. Once this returns (outside a transaction) they are kept.
 
-    One INSERT. A body of which nothing was accepted is done at once.
+    One INSERT. A body of which nothing was accepted is done at once. `carried_prompts` says that it held some, which
+    are not among what is kept.
     """
     refusals = msgspec.json.encode(rejected).decode() if rejected else "[]"
     times = [event.occurred_at for event in events]
     with raw_cursor() as cursor:  # the events go as bytes, not as twice as much text
         cursor.execute(
             "INSERT INTO receipt (source_id, environment, format, state, received_at, first_occurred_at, "
-            "last_occurred_at, events, event_count, rejected, booked, duplicates, conflicts, quarantined, shadowed, "
-            "attempts, try_after, error, done_at) "
-            "VALUES (%s, %s, %s, %s, %s, %s, %s, %b, %s, %s::jsonb, 0, 0, 0, 0, 0, 0, %s, '', %s) RETURNING id",
+            "last_occurred_at, events, event_count, carried_prompts, rejected, booked, duplicates, conflicts, "
+            "quarantined, shadowed, attempts, try_after, error, done_at) "
+            "VALUES (%s, %s, %s, %s, %s, %s, %s, %b, %s, %s, %s::jsonb, 0, 0, 0, 0, 0, 0, %s, '', %s) RETURNING id",
             [
                 source_id,
                 environment,
@@ -86,6 +88,7 @@ def take(
                 max(times, default=None),
                 pack(events) if events else None,
                 len(events),
+                carried_prompts,
                 refusals,
                 received_at,
                 None if events else received_at,

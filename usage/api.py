@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zoneinfo
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, ClassVar
@@ -29,6 +28,7 @@ from core.api_views import Api
 from core.models import JobState, Organisation
 from usage.models import Status
 from usage.selectors import freshness, spend, spend_query
+from usage.selectors.spend_sums import USUAL
 from usage.services import spend_queries
 from usage.tasks import JOBS
 
@@ -52,9 +52,15 @@ class SumsOutput(serializers.Serializer):
     cost_usd = MoneyField()
     unpriced_tokens = serializers.IntegerField(help_text="Tokens that have no price yet; they are not in `cost_usd`.")
     uncounted_requests = serializers.IntegerField(help_text="Requests whose gateway gave no token counts.")
+    failed_requests = serializers.IntegerField(help_text="Requests with the status `error`.")
+    uncached_input_tokens = serializers.IntegerField(allow_null=True)
     cache_read_input_tokens = serializers.IntegerField(allow_null=True)
     cache_write_5m_input_tokens = serializers.IntegerField(allow_null=True)
     cache_write_1h_input_tokens = serializers.IntegerField(allow_null=True)
+    audio_input_tokens = serializers.IntegerField(allow_null=True)
+    image_input_tokens = serializers.IntegerField(allow_null=True)
+    audio_output_tokens = serializers.IntegerField(allow_null=True)
+    image_output_tokens = serializers.IntegerField(allow_null=True)
     reasoning_tokens = serializers.IntegerField(allow_null=True)
     web_searches = serializers.IntegerField(allow_null=True)
     list_cost_usd = MoneyField(allow_null=True, help_text="At list prices, without contracts.")
@@ -62,6 +68,13 @@ class SumsOutput(serializers.Serializer):
     reported_cost_usd = MoneyField(allow_null=True, help_text="As gateways reckoned it themselves.")
     unpriced_requests = serializers.IntegerField(allow_null=True)
     fallback_requests = serializers.IntegerField(allow_null=True)
+    error_share = MoneyField(allow_null=True, help_text="Failed requests over all requests; null where there are none.")
+    timed_requests = serializers.IntegerField(
+        allow_null=True, help_text="Answered requests whose latency is known. Null unless `latency=true`."
+    )
+    mean_latency_ms = serializers.IntegerField(allow_null=True, help_text="Of `timed_requests`.")
+    p50_latency_ms = serializers.IntegerField(allow_null=True, help_text="Estimated from a histogram of 16 buckets.")
+    p95_latency_ms = serializers.IntegerField(allow_null=True, help_text="Estimated from a histogram of 16 buckets.")
 
 
 class SpendRowOutput(SumsOutput):
@@ -126,7 +139,12 @@ class SpendApi(Api):
                 ),
                 "zone": serializers.CharField(
                     required=False,
-                    help_text="IANA name; days and months are its own. The organisation's, if not given.",
+                    help_text="IANA name; days, weeks and months are its own. The organisation's, if not given.",
+                ),
+                "latency": serializers.BooleanField(
+                    required=False,
+                    default=False,
+                    help_text="Whether to answer latencies, too; they take longer to sum.",
                 ),
             }
 
@@ -139,7 +157,7 @@ class SpendApi(Api):
     )  # fmt: skip
     def get(self, request: Request) -> Response:
         now = timezone.now()
-        ask = _asked(self.query, request, at=now)
+        ask = asked_of(self.query, request, at=now)
         complete_through = freshness.complete_through(at=now)
         answer = spend.spend_or_none(ask=ask)
         if answer is not None:
@@ -173,14 +191,14 @@ def _answer(query: spend_query.Query, *, location: str | None = None) -> Respons
     )
 
 
-def _asked(query: dict[str, Any], request: Request, *, at: datetime) -> spend.SpendAsk:
+def asked_of(query: dict[str, Any], request: Request, *, at: datetime) -> spend.SpendAsk:
     """Return the question in the query string.
 
     Raises:
         BadQuery: a zone, a day or an instant cannot be read.
     """
     zone = query.get("zone") or Organisation.objects.values_list("zone", flat=True).get(pk=1)
-    if zone not in zoneinfo.available_timezones():
+    if zone not in periods.zones():
         sentence = f"{zone!r} is not a time zone of the IANA database, such as Europe/Berlin."
         raise BadQuery(sentence, [("zone", sentence)])
     month = periods.containing(at, "month", zone)
@@ -206,6 +224,7 @@ def _asked(query: dict[str, Any], request: Request, *, at: datetime) -> spend.Sp
             for name in request.query_params
             if name in _FILTERS or name.startswith("tag:")
         },
+        measures=spend.MEASURES if query.get("latency") else USUAL,
     )
 
 

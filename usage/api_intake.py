@@ -23,11 +23,11 @@ from rest_framework.views import APIView
 
 from catalog.models import Gateway
 from catalog.rules import gateway_settings
-from core import nudges
+from core import nudges, turned_away
 from core.access import Caller
 from core.errors import Invalid, Malformed, NotFound, TooLarge
 from usage.events import Parsed, UnreadableBody
-from usage.formats import FORMATS
+from usage.formats import FORMATS, prompts
 from usage.formats.body import BodyTooLarge, decompress
 from usage.formats.contract import FormatSettings, UseCasePlace
 from usage.models import Receipt
@@ -142,8 +142,10 @@ class IntakeApi(APIView):
                 settings=_gateway_settings(caller.gateway_id, received_at),
             )
         except BodyTooLarge as error:
+            turned_away.note_body(key_id=caller.key_id, reason=str(error), path=request.path, at=received_at)
             raise TooLarge(str(error)) from error
         except UnreadableBody as error:
+            turned_away.note_body(key_id=caller.key_id, reason=str(error), path=request.path, at=received_at)
             raise Unreadable(str(error)) from error
         if not (parsed.events or parsed.rejected):
             return Kept(None, parsed)  # traces without a call of a model come all day long
@@ -154,6 +156,7 @@ class IntakeApi(APIView):
             events=parsed.events,
             rejected=parsed.rejected,
             received_at=received_at,
+            carried_prompts=prompts.carries(self.format_name, body),
         )
         if parsed.events:
             nudges.nudge(BOOK, queue="intake")

@@ -115,6 +115,7 @@ _REQUIRED = frozenset(("id", "status", "startTime", "prompt_tokens", "completion
 _response = msgspec.json.Decoder(_Response)
 _usage_object = msgspec.json.Decoder(dict[str, Any] | None)
 _STATUSES = frozenset(("success", "failure"))
+_REFUSED = frozenset(("budget_blocks", "nothing_left"))  # by the rules, before any provider was asked
 _NO_MODEL = frozenset(("call_mcp_tool", "list_mcp_tools"))  # tools of MCP servers: no model was used
 _UNKNOWN_COST = "reported-cost-unreadable"
 
@@ -159,7 +160,8 @@ def _event(record: _Record, latest: float, settings: FormatSettings) -> Event | 
     if not fits and DO_NOT_ADD_UP not in flags:
         flags.append(DO_NOT_ADD_UP)
     used = bool(counts.input_tokens or counts.output_tokens) or not fits
-    status = _status(record, used)
+    tagged = tags.read(_said(record), key)
+    status = _status(record, used, tagged.reason)
     counted = status != "usage_missing"
 
     cost = _cost(record.response_cost, flags)
@@ -172,8 +174,7 @@ def _event(record: _Record, latest: float, settings: FormatSettings) -> Event | 
     if not model and record.status != "failure":
         raise Refused("model: required and missing, as is model_group")
     team = tidy(metadata.user_api_key_team_id or metadata.user_api_key_team_alias, MAX_LABEL, key)
-    tagged = tags.read(record.request_tags, key)
-    routing = metadata.routing_decision
+    routing = None if tagged.rules_version else metadata.routing_decision
     call = record.litellm_call_id or record.trace_id or ""
 
     # By position, in the order of the fields: by name, they take ten times as long.
@@ -186,7 +187,7 @@ def _event(record: _Record, latest: float, settings: FormatSettings) -> Event | 
         team,
         provider,
         model,
-        group or tidy_name(record.model, key),  # requested_model
+        tidy_name(tagged.requested_model, key) or group or tidy_name(record.model, key),  # requested_model
         status,
         counted,
         uncached,  # uncached_input_tokens
@@ -205,13 +206,13 @@ def _event(record: _Record, latest: float, settings: FormatSettings) -> Event | 
         latency,  # latency_ms
         tidy(call, MAX_ID, key),  # call_group
         tagged.rules_version,
-        0,  # state_revision
+        tagged.state_revision,
         tagged.rule or (tidy(routing.router_model_name, MAX_LABEL, key) if routing else ""),  # rule
-        tidy(routing.cause, MAX_LABEL, key) if routing else "",  # route_reason
+        tagged.reason or (tidy(routing.cause, MAX_LABEL, key) if routing else ""),  # route_reason
         _fallbacks(hidden),  # fallback_index
         tidy(record.session_id, MAX_ID, key),  # session
         tidy(metadata.user_api_key_user_id or record.end_user or metadata.user_api_key_end_user_id, MAX_ID, key),
-        {},  # context
+        tagged.context,
         tagged.tags,
         flags,
     )
@@ -222,14 +223,22 @@ def _event_id(call: str, record: _Record) -> str:
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 
-def _status(record: _Record, used: bool) -> str:
+def _said(record: _Record) -> list[str] | None:
+    """Return the call's tags, and after them what the id of a deployment says that our configuration file made."""
+    if not (record.model_id or "").startswith("tollkeeper_rule:"):
+        return record.request_tags
+    parts = (record.model_id or "")[:1000].split(";")
+    return [*(record.request_tags or ()), *(one for one in parts if one.startswith(("tollkeeper_", "use_case:")))]
+
+
+def _status(record: _Record, used: bool, reason: str) -> str:
     guardrail = record.status_fields.guardrail_status if record.status_fields else None
     failed = record.status == "failure"
     # A guardrail that masks a prompt and lets it pass has intervened as well, but that call was served.
     if guardrail == "guardrail_intervened" and (failed or not used):
         return "blocked"
     if failed:
-        return "error"
+        return "blocked" if reason in _REFUSED else "error"
     if record.cache_hit:
         return "cache_hit"
     return "ok" if used else "usage_missing"

@@ -88,6 +88,7 @@ class Receipt(models.Model):
     # msgpack of usage.events.Event, zstd; emptied by retention once done.
     events = models.BinaryField(null=True)
     event_count = models.PositiveIntegerField()
+    carried_prompts = models.BooleanField(db_default=False)  # dropped; whoever sends them may not know that she does
     rejected = models.JSONField(default=list)  # [{"index": 3, "error": "..."}], what the edge refused
     rejected_count = models.GeneratedField(
         expression=Func(F("rejected"), function="jsonb_array_length"),

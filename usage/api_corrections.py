@@ -22,7 +22,7 @@ from catalog.api_prices import PricesApi
 from catalog.models import Meter, Offering, Team, UseCase
 from catalog.services import aliases, contracts, imports, offerings, prices, teams, use_cases
 from core import access, nudges
-from core.api import InstantField, MoneyField, PageQuery, acting_as, body, page_of, paged, read_cursor
+from core.api import InstantField, MoneyField, PageQuery, acting_as, body, page_of, paged, read_cursor, refusal
 from core.api_views import Api
 from core.errors import Conflict, NotFound
 from usage.api_months import MonthField
@@ -378,7 +378,7 @@ class CorrectionPreviewApi(Api):
         if change is None:
             raise exceptions.ValidationError({"change": [f"Known are {', '.join(CHANGES)}."]})
         if not access.may(request.user, change.action):
-            raise exceptions.PermissionDenied(f"Nothing you hold allows {change.action}.")
+            raise exceptions.PermissionDenied(refusal(request.user, change.action))
         data, by, now = body(change.takes, request), acting_as(request), timezone.now()
         data.pop("change")
         return Response(_estimated(preview(lambda: change.make(data, by, now), at=now)))

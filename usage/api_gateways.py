@@ -11,7 +11,7 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from catalog.models import Gateway
+from catalog.models import Gateway, TakesRules
 from catalog.rules import gateway_settings
 from catalog.rules.gateway_settings import MOST_SILENT_MINUTES, USE_CASE_PLACES
 from core.api import InstantField, PageQuery, acting_as, body, page_of, paged, read_cursor
@@ -57,6 +57,9 @@ class GatewayOutput(serializers.Serializer):
     retired_at = InstantField(allow_null=True)
     accounting_format = serializers.CharField(
         allow_blank=True, help_text="The format its live stream is counted by; empty before its first body."
+    )
+    takes_rules = serializers.ChoiceField(
+        TakesRules.choices, help_text="Drafts of rules have to fit the form of a gateway that takes them by `export`."
     )
     settings = SettingsOutput()
     last_received_at = InstantField(allow_null=True, help_text="Of its last body; null where there was none.")
@@ -121,6 +124,7 @@ class GatewayApi(Api):
         accounting_format = serializers.ChoiceField(
             sorted(FORMATS), required=False, help_text="What is booked from now on is counted by this format."
         )
+        takes_rules = serializers.ChoiceField(TakesRules.choices, required=False)
         seen_format = serializers.CharField(
             required=False, allow_blank=True,
             help_text="The format that you believe to be counted by: 409 where it is another one by now.",
@@ -149,6 +153,7 @@ class GatewayApi(Api):
             settings={name: data[name] for name in gateway_settings.NAMES if name in data},
             accounting_format=data.get("accounting_format"),
             seen_format=data.get("seen_format"),
+            takes_rules=data.get("takes_rules"),
             reason=data.get("reason", ""),
             by=acting_as(request),
             at=timezone.now(),
@@ -176,6 +181,7 @@ def _told(found: list[Gateway], *, at: datetime, only: int | None = None) -> lis
             "created_at": gateway.created_at,
             "retired_at": gateway.retired_at,
             "accounting_format": formats.get(gateway.pk, ""),
+            "takes_rules": gateway.takes_rules,
             "settings": gateway_settings.read(gateway.settings),
             **_stream(heard.get(gateway.pk)),
         }

@@ -117,7 +117,7 @@ class MonthApi(Api):
 
     @extend_schema(summary="A month", operation_id="months_retrieve", tags=["months"], responses=OneMonthOutput)
     def get(self, request: Request, month: str) -> Response:
-        found = selector.one(_label(month), at=timezone.now(), zone=_zone())
+        found = selector.one(label_of(month), at=timezone.now(), zone=_zone())
         if found is None:
             raise NotFound(f"Nothing was booked in {month}.")
         parts = {
@@ -144,7 +144,7 @@ class MonthCloseApi(Api):
         "409 where it still runs or was closed before. There is no way back.",
     )  # fmt: skip
     def post(self, request: Request, month: str) -> Response:
-        label = _label(month)
+        label = label_of(month)
         data, now = body(self.InputSerializer, request), timezone.now()
         service.close_month(label=label, by=acting_as(request), at=now, reason=data["reason"])
         row = selector.row(label, at=now, zone=_zone())
@@ -175,7 +175,7 @@ def _zone() -> str:
     return Organisation.objects.values_list("zone", flat=True).get(pk=1)
 
 
-def _label(text: str) -> date:
+def label_of(text: str) -> date:
     """Return the month that an address names.
 
     Raises:

@@ -13,6 +13,7 @@ from typing import Any
 
 from catalog.models import Gateway, Offering, Tier
 from catalog.services import gateways, offerings, prices
+from tests import put_down
 from usage import api_intake
 from usage import tasks as usage_tasks
 from usage.events import Event
@@ -44,13 +45,18 @@ def make_gateway(name: str = "edge") -> Gateway:
 
 def make_offering(name: str = "gpt-5.5@openai", *, tier: Tier | None = Tier.FRONTIER, **listed: str) -> Offering:
     """Make an offering; `listed` are its prices in USD per million by meter, in force since long ago."""
+    return Offering.objects.get(pk=_offering(name, tier, *listed.items()))
+
+
+@put_down.once
+def _offering(name: str, tier: Tier | None, *listed: tuple[str, str]) -> int:
     model, provider = name.split("@")
     offering = offerings.ensure(model=model, provider=provider, by="tests", default=True)
     if tier is not None:
         offerings.set_tier(offering=offering, tier=tier, since_at=LONG_AGO, by="tests")
-    for meter, usd in listed.items():
+    for meter, usd in listed:
         set_price(offering, meter, usd)
-    return offering
+    return offering.pk
 
 
 def make_priced_offering(name: str = "gpt-5.5@openai") -> Offering:

@@ -6,9 +6,10 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.drawing import drawn
 from usage.rules.traces import MOST_ABOVE, Call, settle
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
@@ -237,7 +238,7 @@ def traces(draw):
 
 
 @given(data=st.data())
-@settings(max_examples=300, deadline=None)
+@drawn(80, 3000)
 def test_each_call_counts_once_in_any_order_and_split_into_any_bodies(data):
     spans = data.draw(traces())
     calls = {one.event_id.partition("-")[0] for one in spans if one.event_id.startswith("c")}

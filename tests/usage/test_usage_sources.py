@@ -5,6 +5,7 @@ from datetime import timedelta
 
 import pytest
 from django.db import connection, transaction
+from django.test.utils import CaptureQueriesContext
 
 from alerts.models import Alert
 from core.errors import Invalid
@@ -257,3 +258,16 @@ def test_an_import_waits_for_bookings_that_could_count_inside_its_range():
             until_somebody_waits_for_a_lock("advisory")
             assert not Source.objects.filter(kind="import").exists()
         assert opening.result(30).pk
+
+
+def test_new_sources_get_their_formats_in_one_order_whatever_came_first_lest_bookings_wait_for_each_other():
+    first, second = (intake.live_source(gateway_id=make_gateway(name).pk, at=NOON) for name in ("edge", "batch"))
+    for source_id in (second, first, second):
+        take(make_event(), source_id=source_id)
+
+    with CaptureQueriesContext(connection) as asked:
+        book()
+
+    told = [one["sql"] for one in asked if one["sql"].startswith("UPDATE usage_source SET accounting_format")]
+    assert [sql.rpartition("WHERE id = ")[2].split()[0] for sql in told] == [str(first), str(second)]
+    assert set(Source.objects.values_list("accounting_format", flat=True)) == {"native"}

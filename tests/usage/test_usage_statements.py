@@ -9,10 +9,11 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from core.errors import Invalid, Malformed
+from tests.drawing import drawn
 from usage.statements import FORMATS, Line, contract
 
 PAYLOADS = Path(__file__).parent.parent / "payloads" / "statements"
@@ -356,7 +357,7 @@ _JSON = st.recursive(
 _FILES = st.binary(max_size=60) | _JSON.map(lambda one: json.dumps(one).encode())
 
 
-@settings(max_examples=150, deadline=None)
+@drawn(60)
 @given(format=st.sampled_from(sorted(FORMATS)), content=_FILES)
 def test_a_file_is_read_or_refused_and_breaks_no_reader(format, content):
     with contextlib.suppress(Malformed, Invalid):

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import date
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from django.db import connection
-from django.db.models import F, Q, QuerySet, Sum
-from django.db.models.functions import TruncDate
 
-from budgets.rules import COUNTED, FRONTIER_TOKENS, Definition
+from budgets.rules import COUNTED, FRONTIER_TOKENS, TAG, Definition
 from budgets.services.building import BudgetScopeAsk, Summed
-from budgets.services.crossings import Explanation
+from budgets.services.facts import Explanation
 from catalog.models import Tier
 from core.periods import Period
-from usage.models import Rollup15Min
 from usage.rules.postings import STATUS_NUMBERS
+
+_ZERO = Decimal(0)
 
 INPUT = (
     "uncached_input_tokens", "cache_read_tokens", "cache_write_5m_tokens", "cache_write_1h_tokens",
@@ -26,70 +25,121 @@ INPUT = (
 )  # fmt: skip
 OUTPUT = ("output_tokens", "audio_output_tokens", "image_output_tokens")
 
-_COLUMNS = {
-    "use_case": "use_case__name",
-    "team": "team__name",
-    "model": "offering__model__name",
-    "offering": "offering__name",
-    "provider": "offering__provider__name",
-    "gateway": "gateway__name",
-}
 _TIER_NUMBERS = {str(tier.label): tier.value for tier in Tier}
 
-
-def _tokens() -> Any:
-    total: Any = F(INPUT[0])
-    for name in (*INPUT[1:], *OUTPUT):
-        total = total + F(name)
-    return total
+# What a budget's use is told apart by, in this order: columns of the statement below.
+_APART = {"offering": "o.name", "rules_version": "r.rules_version", "rule": "r.rule", "team": "t.name"}
+NONE_REPORTED = "none reported"
 
 
-def in_scope(
-    scope: Mapping[str, frozenset[str]], statuses: frozenset[str] | None, period: Period
-) -> QuerySet[Rollup15Min]:
-    """Return the rollup rows of a budget's scope in a period, without what was booked late for a closed month.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Driver:
+    """What used part of a budget's allowance, in the budget's unit."""
 
-    Tags are not in these rollups: a scope that names one is answered without that part.
+    name: str
+    used: Decimal
+    share: Decimal | None  # of 1; None of nothing
+
+
+def shares(definition: Definition, period: Period) -> dict[str, list[Driver]]:
+    """Return what used a budget's allowance in a period by offering, rules version, rule and team, largest first.
+
+    From sums of quarter hours, which know no tags: nothing for a scope that names one. One query.
     """
-    condition = Q(bucket__gte=period.starts_at, bucket__lt=period.ends_at, correction_of=0)
-    for dimension, values in scope.items():
-        if dimension == "tier":
-            condition &= Q(tier__in=[_TIER_NUMBERS[value] for value in values if value in _TIER_NUMBERS])
-        elif dimension in _COLUMNS:
-            condition &= Q(**{f"{_COLUMNS[dimension]}__in": list(values)})
-    if statuses is not None:
-        condition &= Q(status__in=[STATUS_NUMBERS[status] for status in statuses])
-    return Rollup15Min.objects.filter(condition)
-
-
-def _measure(unit: str) -> Any:
-    return {"usd": Sum("cost_usd"), "requests": Sum("requests")}.get(unit) or Sum(_tokens())
-
-
-def daily(definition: Definition, period: Period) -> dict[date, Decimal]:
-    """Return what a budget's scope used per day of its zone. One query."""
-    rows = in_scope(definition.scope, COUNTED[definition.unit], period)
+    if definition.tags:
+        return {}
+    conditions, values = _conditions(
+        scope=definition.scope, statuses=COUNTED[definition.unit], period=period, from_ledger=False
+    )
     if definition.unit == FRONTIER_TOKENS:
-        rows = rows.filter(tier=Tier.FRONTIER)
-    days = rows.annotate(day=TruncDate("bucket", tzinfo=ZoneInfo(definition.zone))).values("day")
-    sums = days.annotate(used=_measure(definition.unit)).order_by("day")
-    return {row["day"]: Decimal(row["used"] or 0) for row in sums}
+        conditions.append("r.tier = %s")
+        values.append(Tier.FRONTIER.value)
+    columns = ", ".join(_APART.values())
+    sql = (
+        f"SELECT grouping({columns}), coalesce({', '.join(f'({one})::text' for one in _APART.values())}), "
+        f"sum({_measure(definition.unit)}) FROM rollup_15min r {_JOINS} WHERE {' AND '.join(conditions)} "
+        f"GROUP BY GROUPING SETS ({', '.join(f'({one})' for one in _APART.values())})"
+    )
+    with connection.cursor() as cursor:
+        cursor.execute(sql, values)
+        rows = cursor.fetchall()
+    found: dict[str, list[Driver]] = {}
+    for position, kind in enumerate(_APART):
+        # `grouping` has a bit for each column, the first one's highest, which is 0 where the row is grouped by it.
+        mask = 2 ** len(_APART) - 1 - 2 ** (len(_APART) - 1 - position)
+        sums = [(name, Decimal(used)) for which, name, used in rows if which == mask and used]
+        whole = sum((used for _, used in sums), _ZERO)
+        found[kind] = [
+            Driver(
+                name=NONE_REPORTED if name in ("", "0") and kind != "team" else name,
+                used=used,
+                share=used / whole if whole > 0 else None,
+            )
+            for name, used in sorted(sums, key=lambda pair: (-pair[1], pair[0]))
+        ]
+    return found
 
 
 def explain(definition: Definition, period: Period) -> Explanation:
-    """Say which model and which rules version used most of a budget's allowance. Three queries, for crossings only."""
-    rows = in_scope(definition.scope, COUNTED[definition.unit], period)
-    if definition.unit == FRONTIER_TOKENS:
-        rows = rows.filter(tier=Tier.FRONTIER)
+    """Say which model, rules version, rule and team used most of a budget's allowance. One query, for crossings only.
+
+    A rule is named where gateways reported one, a team where there is more than one.
+    """
+    found = shares(definition, period)
     told: list[tuple[str, str]] = []
-    for label, column in (("Most of it", "offering__name"), ("Under rules version", "rules_version")):
-        sums = list(rows.values(column).annotate(used=_measure(definition.unit)).order_by("-used", column))
-        total = sum((Decimal(row["used"] or 0) for row in sums), Decimal(0))
-        if total <= 0:
+    for kind, label in (
+        ("offering", "Most of it"), ("rules_version", "Under rules version"), ("rule", "By rule"), ("team", "By team"),
+    ):  # fmt: skip
+        most = found.get(kind, [])
+        if not most or most[0].share is None:
             continue
-        name = sums[0][column] or "none reported"
-        told.append((label, f"{name}, {Decimal(sums[0]['used']) / total * 100:.1f} %"))
-    return Explanation(rows=told, daily=daily(definition, period))
+        if (kind == "rule" and most[0].name == NONE_REPORTED) or (kind == "team" and len(most) == 1):
+            continue
+        told.append((label, f"{most[0].name}, {most[0].share * 100:.1f} %"))
+    return Explanation(rows=told)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """What a gateway's calls used of a budget, in its unit: in the last hour, and in the last day."""
+
+    gateway: str
+    hour: Decimal
+    day: Decimal
+
+    @property
+    def per_hour(self) -> Decimal:
+        """The present rate: the last hour's, or the mean of the day where that is greater."""
+        return max(self.hour, self.day / 24, _ZERO)
+
+
+def pace(definition: Definition, at: datetime) -> list[Pace]:
+    """Return how fast each gateway uses a budget, the fastest first, by the quarter hours that are over. One query.
+
+    From sums of quarter hours, or from the ledger's last day where the scope names tags.
+    """
+    now = at.astimezone(UTC)
+    until = now.replace(minute=now.minute // 15 * 15, second=0, microsecond=0)
+    tagged = bool(definition.tags)
+    conditions, values = _conditions(
+        scope=definition.scope,
+        statuses=COUNTED[definition.unit],
+        period=Period(until - timedelta(days=1), until, until.date()),
+        from_ledger=tagged,
+    )
+    if definition.unit == FRONTIER_TOKENS:
+        conditions.append("r.tier = %s")
+        values.append(Tier.FRONTIER.value)
+    measure = _measure(definition.unit)
+    sql = (
+        f"SELECT g.name, coalesce(sum({measure}) FILTER (WHERE r.{'occurred_at' if tagged else 'bucket'} >= %s), 0), "
+        f"sum({measure}) FROM {'ledger' if tagged else 'rollup_15min'} r {_JOINS} "
+        f"WHERE {' AND '.join(conditions)} GROUP BY g.name"
+    )
+    with connection.cursor() as cursor:
+        cursor.execute(sql, [until - timedelta(hours=1), *values])
+        found = [Pace(gateway=name, hour=Decimal(hour), day=Decimal(day)) for name, hour, day in cursor.fetchall()]
+    return sorted((one for one in found if one.per_hour > 0), key=lambda one: (-one.per_hour, one.gateway))
 
 
 def sum_so_far(ask: BudgetScopeAsk) -> Summed:
@@ -109,43 +159,57 @@ def sum_statement(ask: BudgetScopeAsk, *, from_ledger: bool = False) -> tuple[st
     From the quarter-hour rollups, which periods of every zone are made of; from the ledger where the scope names tags,
     or where that is asked for.
     """
-    tags = {name[4:]: sorted(values) for name, values in ask.scope.items() if name.startswith("tag:")}
-    from_ledger = from_ledger or bool(tags)
-    table, time = ("ledger", "occurred_at") if from_ledger else ("rollup_15min", "bucket")
+    from_ledger = from_ledger or any(name.startswith(TAG) for name in ask.scope)
+    conditions, values = _conditions(scope=ask.scope, statuses=ask.statuses, period=ask.period, from_ledger=from_ledger)
+    frontier = ask.unit == FRONTIER_TOKENS
+    used_where = f" FILTER (WHERE r.tier = {Tier.FRONTIER.value})" if frontier else ""
+    beside = f"sum({_TOKENS}) FILTER (WHERE r.tier = {Tier.UNCLASSIFIED.value})" if frontier else "0"
+    sql = (
+        f"SELECT coalesce(sum({_measure(ask.unit)}){used_where}, 0) AS used, coalesce({beside}, 0) AS unclassified "
+        f"FROM {'ledger' if from_ledger else 'rollup_15min'} r {_JOINS} WHERE {' AND '.join(conditions)}"
+    )
+    return sql, values
+
+
+_TOKENS = " + ".join(f"r.{name}" for name in (*INPUT, *OUTPUT))
+_JOINS = (
+    "JOIN catalog_usecase u ON u.id = r.use_case_id JOIN catalog_team t ON t.id = r.team_id "
+    "JOIN catalog_offering o ON o.id = r.offering_id JOIN catalog_model m ON m.id = o.model_id "
+    "JOIN catalog_provider p ON p.id = o.provider_id JOIN catalog_gateway g ON g.id = r.gateway_id"
+)
+_COLUMNS = {
+    "use_case": "u.name", "team": "t.name", "model": "m.name", "offering": "o.name", "provider": "p.name",
+    "gateway": "g.name",
+}  # fmt: skip
+
+
+def _measure(unit: str) -> str:
+    return {"usd": "coalesce(r.cost_usd, 0)", "requests": "r.requests"}.get(unit, _TOKENS)
+
+
+def _conditions(
+    *, scope: Mapping[str, frozenset[str]], statuses: frozenset[str] | None, period: Period, from_ledger: bool
+) -> tuple[list[str], list[Any]]:
+    """Return what finds the rows of a scope in a period, without what was booked late for a closed month."""
+    time = "occurred_at" if from_ledger else "bucket"
     conditions = [f"r.{time} >= %s", f"r.{time} < %s"]
-    values: list[Any] = [ask.period.starts_at, ask.period.ends_at]
+    values: list[Any] = [period.starts_at, period.ends_at]
     if from_ledger:  # what corrects no closed month was booked when it happened, and partitions go by that
         conditions += ["r.correction_of IS NULL", "r.booked_at >= %s", "r.booked_at < %s"]
-        values += [ask.period.starts_at, ask.period.ends_at]
+        values += [period.starts_at, period.ends_at]
     else:
         conditions.append("r.correction_of = 0")
-    columns = {
-        "use_case": "u.name", "team": "t.name", "model": "m.name", "offering": "o.name", "provider": "p.name",
-        "gateway": "g.name",
-    }  # fmt: skip
-    for dimension, names in ask.scope.items():
-        if dimension in columns:
-            conditions.append(f"{columns[dimension]} = ANY(%s)")
+    for dimension, names in scope.items():
+        if dimension in _COLUMNS:
+            conditions.append(f"{_COLUMNS[dimension]} = ANY(%s)")
             values.append(sorted(names))
         elif dimension == "tier":
             conditions.append("r.tier = ANY(%s)")
             values.append([_TIER_NUMBERS[name] for name in names if name in _TIER_NUMBERS])
-    for name, wanted in tags.items():
-        conditions.append("r.tags ->> %s = ANY(%s)")
-        values += [name, wanted]
-    if ask.statuses is not None:
+        elif dimension.startswith(TAG):
+            conditions.append("r.tags ->> %s = ANY(%s)")
+            values += [dimension.removeprefix(TAG), sorted(names)]
+    if statuses is not None:
         conditions.append("r.status = ANY(%s)")
-        values.append([STATUS_NUMBERS[status] for status in ask.statuses])
-    tokens = " + ".join(f"r.{name}" for name in (*INPUT, *OUTPUT))
-    measure = {"usd": "coalesce(r.cost_usd, 0)", "requests": "r.requests"}.get(ask.unit, tokens)
-    frontier = ask.unit == FRONTIER_TOKENS
-    used_where = f" FILTER (WHERE r.tier = {Tier.FRONTIER.value})" if frontier else ""
-    beside = f"sum({tokens}) FILTER (WHERE r.tier = {Tier.UNCLASSIFIED.value})" if frontier else "0"
-    sql = (
-        f"SELECT coalesce(sum({measure}){used_where}, 0) AS used, coalesce({beside}, 0) AS unclassified "
-        f"FROM {table} r JOIN catalog_usecase u ON u.id = r.use_case_id JOIN catalog_team t ON t.id = r.team_id "
-        "JOIN catalog_offering o ON o.id = r.offering_id JOIN catalog_model m ON m.id = o.model_id "
-        "JOIN catalog_provider p ON p.id = o.provider_id JOIN catalog_gateway g ON g.id = r.gateway_id "
-        f"WHERE {' AND '.join(conditions)}"
-    )
-    return sql, values
+        values.append([STATUS_NUMBERS[status] for status in statuses])
+    return conditions, values

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from functools import lru_cache
 
 from django.db import connection
 
@@ -50,8 +51,7 @@ class Kept:
 
     def days(self) -> list[date]:
         """Return every day that is kept whole, in order."""
-        around = _days_around(self.months - self.dropped)
-        return sorted(day for day in around if self._months_of(day) & self.months and not self.lost(day))
+        return list(_whole_days(self))
 
     def lost_days(self) -> list[date]:
         """Return every day that is not kept any more, or not whole, in order."""
@@ -65,6 +65,13 @@ class Kept:
                 found.add(month)
                 month = periods.add_months(month, 1)
         return found
+
+
+# Runs that go day by day ask anew before each day, and mostly about the same calendar.
+@lru_cache(maxsize=4)
+def _whole_days(calendar: Kept) -> tuple[date, ...]:
+    around = _days_around(calendar.months - calendar.dropped)
+    return tuple(sorted(day for day in around if calendar._months_of(day) & calendar.months and not calendar.lost(day)))
 
 
 def current() -> Kept:

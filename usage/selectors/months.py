@@ -3,22 +3,29 @@
 Months are the organisation's and sums go by `booked_at`, as everywhere: what came late for a closed month is part of
 the month that it was booked in, and told apart. All of it from `rollup_day`; a page is twelve months at most, so that
 it costs the same after many years.
+
+# Note [What a closed month is remembered by]
+Nothing is booked into a closed month any more, so its figures are summed once and kept in the cache: a year of sums is
+hundreds of thousands of rows. What can still change them is a rebuild, so the key names the last one, and while one
+runs nothing is remembered or believed. A row of `usage_month` is read before the sums: whoever closes a month keeps
+bookings out until that row can be seen.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+from django.core.cache import cache
 from django.db import connection
-from django.db.models import Max
+from django.db.models import Count, Max, Q
 
 from catalog.models import ClaimState, Tier
 from core import periods
-from usage.models import HeldEvent, Month, RollupDay
+from usage.models import HeldEvent, Month, Rebuild, RollupDay
 from usage.selectors import corrections, freshness, overview, reported
 from usage.selectors.corrections import CorrectionRow
 from usage.selectors.overview import UnpricedOffering
@@ -28,6 +35,7 @@ PER_PAGE = 12
 # A live event may be so much older than its receipt: what comes later than that is quarantined.
 LATEST = timedelta(days=35)
 _ZERO = Decimal(0)
+_REMEMBERED_S = 7 * 86_400
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,12 +143,15 @@ def current(*, at: datetime, zone: str) -> date:
 
 
 def listed(*, at: datetime, zone: str, upto: date | None = None) -> Page:
-    """Return months that have spend or are closed, newest first, twelve at most, none after `upto`. Four queries."""
+    """Return months that have spend or are closed, newest first, twelve at most, none after `upto`.
+
+    Five queries; see Note [What a closed month is remembered by].
+    """
     newest = min(upto, current(at=at, zone=zone)) if upto is not None else current(at=at, zone=zone)
     first = periods.add_months(newest, 1 - PER_PAGE)
     until = periods.add_months(newest, 1)
-    sums = _sums(first=first, until=until)
     closed = {month.label: month for month in Month.objects.filter(label__gte=first, label__lt=until)}
+    sums = _sums_with_closed(closed, first=first, until=until)
     elsewhere: dict[date, Decimal] = {}
     found = booked_for(closed)
     for one in found:
@@ -216,7 +227,7 @@ def booked_for(labels: Iterable[date]) -> list[Correction]:
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT correction_of, date_trunc('month', day)::date, sum(cost_usd), sum(requests) FROM rollup_day "
-            "WHERE day >= %s AND correction_of = ANY(%s) GROUP BY 1, 2 ORDER BY 1, 2",
+            "WHERE day >= %s AND correction_of <> 0 AND correction_of = ANY(%s) GROUP BY 1, 2 ORDER BY 1, 2",
             [periods.add_months(wanted[0], 1), [label.year * 100 + label.month for label in wanted]],
         )
         return [
@@ -243,6 +254,29 @@ _FIGURES = {
     "uncounted_requests": "sum(uncounted_requests)",
     "unclassified_tokens": f"coalesce(sum({_TOKENS}) FILTER (WHERE tier = {Tier.UNCLASSIFIED.value}), 0)",
 }
+
+
+def _sums_with_closed(closed: Mapping[date, Month], *, first: date, until: date) -> dict[date, dict[str, Any]]:
+    """Return the sums of months, those of closed ones as remembered; see Note [What a closed month is remembered by].
+
+    A closed month without any spend is remembered, too, and left out.
+    """
+    rebuilt = Rebuild.objects.aggregate(last=Max("pk"), running=Count("pk", filter=Q(finished_at__isnull=True)))
+    keys = {label: f"usage:month:{month.pk}:{rebuilt['last'] or 0}" for label, month in closed.items()}
+    if rebuilt["running"]:
+        keys = {}
+    found: dict[str, dict[str, Any] | None] = cache.get_many(keys.values())
+    known = {label: found[key] for label, key in keys.items() if key in found}
+    labels = [label for label in _months(first, until) if label not in known]
+    sums = _sums(first=labels[0], until=periods.add_months(labels[-1], 1)) if labels else {}
+    cache.set_many({keys[label]: sums.get(label) for label in labels if label in keys}, _REMEMBERED_S)
+    return sums | {label: figures for label, figures in known.items() if figures is not None}
+
+
+def _months(first: date, until: date) -> Iterator[date]:
+    while first < until:
+        yield first
+        first = periods.add_months(first, 1)
 
 
 def _sums(*, first: date, until: date) -> dict[date, dict[str, Any]]:

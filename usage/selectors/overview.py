@@ -9,20 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date
 from decimal import Decimal, localcontext
 from typing import Any
 
-from django.db.models import F, Max, Min, Q, QuerySet, Sum
-from django.db.models.functions import TruncWeek
+from django.db.models import Count, F, Max, Min, Q, QuerySet, Sum
 
-from budgets import rules as budget_rules
-from budgets.rules import COUNTED, FRONTIER_TOKENS, Consumption, Definition
-from budgets.selectors import definitions
 from catalog.models import Tier
-from core.periods import Period
 from usage.models import RollupDay, Status
-from usage.selectors.drivers import INPUT, OUTPUT, in_scope
+from usage.selectors.drivers import INPUT, OUTPUT
 
 BREAKDOWNS = ("tier", "model", "use_case", "team")
 _NAMES = {
@@ -33,6 +28,7 @@ _NAMES = {
 }
 _ANSWERED = Q(status=Status.OK)
 _ON_FRONTIER = Q(status=Status.OK, tier=Tier.FRONTIER)
+_ON_OPEN = Q(status=Status.OK, offering__model__open_weights=True)
 _ZERO = Decimal(0)
 FULL_DAYS_FOR_FORECAST = 2  # so there is a forecast from the third day on
 
@@ -45,17 +41,22 @@ class Sums:
     requests: int = 0
     answered: int = 0
     on_frontier: int = 0  # of those answered
-    failed: int = 0
-    by_fallback: int = 0
+    on_open: int = 0  # of those answered, by models with open weights
     tokens: int = 0
     unpriced_tokens: int = 0
     unpriced_requests: int = 0
     uncounted_requests: int = 0  # the gateway gave no token counts
+    late_sums: int = 0  # sums of what was booked for closed months: whether `corrections` has anything to tell
 
     @property
     def frontier_share(self) -> Decimal | None:
         """Share on frontier: of requests with status ok."""
         return share(self.on_frontier, self.answered)
+
+    @property
+    def open_share(self) -> Decimal | None:
+        """Share on open weights: of requests with status ok."""
+        return share(self.on_open, self.answered)
 
     @property
     def priced_share(self) -> Decimal | None:
@@ -109,15 +110,7 @@ class Week:
     use_case: str
     answered: int
     on_frontier: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProviderDay:
-    day: date
-    provider: str
-    requests: int
-    failed: int
-    by_fallback: int  # attempts that were not the first choice
+    on_open: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -192,12 +185,12 @@ _COUNTS = {
     "requests": Sum("requests"),
     "answered": Sum("requests", filter=_ANSWERED),
     "on_frontier": Sum("requests", filter=_ON_FRONTIER),
-    "failed": Sum("requests", filter=Q(status=Status.ERROR)),
-    "by_fallback": Sum("fallback_requests"),
+    "on_open": Sum("requests", filter=_ON_OPEN),
     "tokens": Sum(_added((*INPUT, *OUTPUT))),
     "unpriced_tokens": Sum("unpriced_tokens"),
     "unpriced_requests": Sum("unpriced_requests"),
     "uncounted_requests": Sum("uncounted_requests"),
+    "late_sums": Count("day", filter=~Q(correction_of=0)),
 }
 
 
@@ -223,89 +216,6 @@ def daily_spend(*, first: date, until: date, by: str) -> list[Part]:
     tiers = dict(Tier.choices)
     return [
         Part(day=row["day"], name=str(tiers[row[column]]) if by == "tier" else row[column], cost_usd=row["cost"])
-        for row in rows
-    ]
-
-
-def use_cases(
-    *, first: date, until: date, comparable_until: date, before: date, before_until: date
-) -> list[UseCaseSums]:
-    """Return the use cases of a month [first, until), dearest first.
-
-    Compared are its days before `comparable_until` with [before, before_until). One query.
-    """
-    here = Q(day__gte=first, day__lt=until)
-    comparable = Q(day__gte=first, day__lt=comparable_until)
-    then = Q(day__gte=before, day__lt=before_until)
-    rows = (
-        RollupDay.objects.filter(here | then)
-        .values("use_case_id", "use_case__name")
-        .annotate(
-            cost=Sum("cost_usd", filter=here),
-            comparable=Sum("cost_usd", filter=comparable),
-            before=Sum("cost_usd", filter=then),
-            sum_requests=Sum("requests", filter=here),
-            answered=Sum("requests", filter=here & _ANSWERED),
-            on_frontier=Sum("requests", filter=here & _ON_FRONTIER),
-        )
-    )
-    found = [
-        UseCaseSums(
-            id=row["use_case_id"],
-            name=row["use_case__name"],
-            cost_usd=row["cost"] or _ZERO,
-            comparable_usd=row["comparable"] or _ZERO,
-            before_usd=row["before"] or _ZERO,
-            requests=int(row["sum_requests"] or 0),
-            answered=int(row["answered"] or 0),
-            on_frontier=int(row["on_frontier"] or 0),
-        )
-        for row in rows
-    ]
-    return sorted(found, key=lambda one: (-one.cost_usd, one.name))
-
-
-def frontier_weeks(*, first: date, until: date) -> list[Week]:
-    """Return the answered requests of each use case per week, by week and name. One query."""
-    rows = (
-        _between(first, until)
-        .filter(_ANSWERED)
-        .annotate(week=TruncWeek("day"))
-        .values("week", "use_case__name")
-        .annotate(answered=Sum("requests"), on_frontier=Sum("requests", filter=_ON_FRONTIER))
-        .order_by("week", "use_case__name")
-    )
-    return [
-        Week(
-            monday=row["week"],
-            use_case=row["use_case__name"],
-            answered=int(row["answered"] or 0),
-            on_frontier=int(row["on_frontier"] or 0),
-        )
-        for row in rows
-    ]
-
-
-def providers(*, first: date, until: date) -> list[ProviderDay]:
-    """Return what was asked of each provider per day, and how often it failed. One query."""
-    rows = (
-        _between(first, until)
-        .values("day", "offering__provider__name")
-        .annotate(
-            sum_requests=Sum("requests"),
-            failed=Sum("requests", filter=Q(status=Status.ERROR)),
-            by_fallback=Sum("fallback_requests"),
-        )
-        .order_by("day", "offering__provider__name")
-    )
-    return [
-        ProviderDay(
-            day=row["day"],
-            provider=row["offering__provider__name"],
-            requests=int(row["sum_requests"] or 0),
-            failed=int(row["failed"] or 0),
-            by_fallback=int(row["by_fallback"] or 0),
-        )
         for row in rows
     ]
 
@@ -354,81 +264,3 @@ def unpriced(*, first: date, until: date) -> list[UnpricedOffering]:
         if row["tokens"] or row["sum_requests"]  # a reversal may have taken it back
     ]
     return sorted(found, key=lambda one: (-one.tokens, -one.requests, one.offering))
-
-
-def budget_days(*, zone: str, at: datetime) -> dict[int, dict[date, Decimal]]:
-    """Return what each budget's scope used per day of its present period, for budgets whose days are those of `zone`.
-
-    The same sums as `drivers.daily` gives one by one, in one query for all; budgets in other zones and those on tags,
-    which these rollups do not know, are left out. `zone` is the organisation's. Two queries, more after a change.
-    """
-    known = definitions.current()
-    ours = {
-        one.id: one.period_of(at)
-        for one in known.by_id.values()
-        if one.zone == zone and not any(dimension.startswith(budget_rules.TAG) for dimension in one.scope)
-    }
-    if not ours:
-        return {}
-    first = min(period.first_day for period in ours.values())
-    rows = (
-        _between(first, _day_after(at))
-        .filter(correction_of=0)
-        .values_list(
-            "day", "use_case__name", "team__name", "offering__model__name", "offering__name",
-            "offering__provider__name", "tier", "gateway__name", "status",
-        )
-        .annotate(
-            sum_requests=Sum("requests"), inputs=Sum(_added(INPUT)), outputs=Sum(_added(OUTPUT)), cost=Sum("cost_usd")
-        )
-    )  # fmt: skip
-    tiers, statuses = {n: str(text) for n, text in Tier.choices}, {n: str(text) for n, text in Status.choices}
-    found: dict[int, dict[date, Decimal]] = {budget_id: {} for budget_id in ours}
-    for day, use_case, team, model, offering, provider, tier, gateway, status, requests, inputs, outputs, cost in rows:
-        one = Consumption(
-            occurred_at=datetime.combine(day, time(), tzinfo=UTC),
-            use_case=use_case, team=team, model=model, offering=offering, provider=provider, tier=tiers[tier],
-            gateway=gateway, status=statuses[status], requests=int(requests), input_tokens=int(inputs),
-            output_tokens=int(outputs), cost_usd=cost,
-        )  # fmt: skip
-        for definition in known.concerned(one):
-            period = ours.get(definition.id)
-            if period is None or day < period.first_day:
-                continue
-            used, _ = budget_rules.amount(definition.unit, one)
-            of_budget = found[definition.id]
-            of_budget[day] = budget_rules.add(of_budget.get(day, _ZERO), used)
-    return found
-
-
-def _day_after(at: datetime) -> date:
-    return at.date() + timedelta(days=3)  # no zone is further ahead, and nothing lies there
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Driver:
-    """What used part of a budget's allowance, in the budget's unit."""
-
-    name: str
-    used: Decimal
-    share: Decimal | None
-
-
-def drivers_of(definition: Definition, period: Period) -> dict[str, list[Driver]]:
-    """Return what used a budget's allowance in a period, by offering and rules version, largest first. Two queries."""
-    rows = in_scope(definition.scope, COUNTED[definition.unit], period)
-    if definition.unit == FRONTIER_TOKENS:
-        rows = rows.filter(tier=Tier.FRONTIER)
-    measure = {"usd": Sum("cost_usd"), "requests": Sum("requests")}.get(definition.unit) or Sum(
-        _added((*INPUT, *OUTPUT))
-    )
-    found: dict[str, list[Driver]] = {}
-    for kind, column in (("offering", "offering__name"), ("rules_version", "rules_version")):
-        sums = [(row[column], Decimal(row["used"] or 0)) for row in rows.values(column).annotate(used=measure)]
-        whole = sum((used for _, used in sums), _ZERO)
-        found[kind] = [
-            Driver(name=str(name or "none reported"), used=used, share=used / whole if whole > 0 else None)
-            for name, used in sorted(sums, key=lambda pair: (-pair[1], str(pair[0])))
-            if used
-        ]
-    return found

@@ -13,6 +13,7 @@ from typing import Any
 from core.errors import NotFound
 from core.models import Job
 from usage.selectors import spend
+from usage.selectors.spend_sums import USUAL
 
 KIND = "spend_query"
 
@@ -38,6 +39,7 @@ def arguments(*, ask: spend.SpendAsk, complete_through: datetime | None) -> dict
         "zone": ask.zone,
         "group_by": list(ask.group_by),
         "filters": {name: list(values) for name, values in ask.filters.items()},
+        "measures": list(ask.measures),
         "complete_through": spend.written_instant(complete_through) if complete_through else None,
     }
 
@@ -54,6 +56,7 @@ def run(arguments: Mapping[str, Any]) -> dict[str, Any]:
         zone=arguments["zone"],
         group_by=tuple(arguments["group_by"]),
         filters={name: tuple(values) for name, values in arguments["filters"].items()},
+        measures=tuple(arguments.get("measures", USUAL)),  # questions asked before there was a choice have none
     )
     through = arguments["complete_through"]
     complete_through = datetime.fromisoformat(through) if through else None

@@ -6,7 +6,6 @@ set.
 
 import contextlib
 import json
-import os
 import random
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,10 +13,11 @@ from pathlib import Path
 import msgspec
 import pytest
 from google.protobuf.json_format import ParseDict
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
+from tests.drawing import FULL, drawn
 from tests.usage.checks import assert_rollups_equal_ledger
 from tests.usage.making import book, take
 from usage.events import STATUSES, UnreadableBody
@@ -28,10 +28,7 @@ from usage.models import Receipt
 from usage.services import intake
 
 pytestmark = pytest.mark.soak
-FULL = os.environ.get("TOLLKEEPER_SOAK") == "1"
-attacked = settings(
-    max_examples=4000 if FULL else 120, deadline=None, suppress_health_check=[HealthCheck.too_slow],
-)  # fmt: skip
+attacked = drawn(60)
 
 PAYLOADS = Path(__file__).parents[2] / "payloads"
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -289,7 +286,7 @@ def test_whatever_is_accepted_can_be_booked(name):
     rng = random.Random(name)
     odd = ["\u202e\U0001f600" * 60, "a\0b", 10**10, "x" * 3000, 0, -0.0, "9" * 30, {"a": [1]}, None]
     accepted = []
-    for number in range(2000 if FULL else 200):
+    for number in range(2000 if FULL else 100):
         if name in DOCUMENTS and number % 2:
             which = rng.randrange(len(DOCUMENTS[name]))
             document = put(DOCUMENTS[name][which], rng.choice(PLACES[name][which]), rng.choice(odd))
@@ -301,7 +298,7 @@ def test_whatever_is_accepted_can_be_booked(name):
         if number % 3:  # else most would be the same event with other content
             event.event_id = f"{number} {event.event_id}"[:200]
 
-    assert len(accepted) >= 15
+    assert len(accepted) >= 10
     take(*accepted, received_at=NOON, gateway="hostile", format=name)
     book(at=NOON)
 

@@ -346,6 +346,31 @@ def test_without_a_tag_litellms_own_routing_is_the_rule():
     assert (event.rule, event.rules_version) == ("r", 1)
 
 
+def test_what_the_hook_decided_comes_back_whole():
+    routing = {"router_model_name": "auto", "cause": "complexity", "score": 0.4}
+    tags = [
+        "tollkeeper_rule:@v42",  # the default
+        "tollkeeper_state:881",
+        "tollkeeper_reason:over_budget",
+        "tollkeeper_requested:auto",
+        "tollkeeper_task:code",
+        "tollkeeper_complexity:0.4",
+        "tollkeeper_state:7",
+        "env:prod",
+    ]
+
+    event = one(request_tags=tags, metadata__routing_decision=routing)
+
+    assert (event.rule, event.rules_version, event.state_revision) == ("", 42, 881)
+    assert (event.route_reason, event.requested_model) == ("over_budget", "auto")
+    assert (event.context, event.tags) == ({"task": "code", "complexity": "0.4"}, {"env": "prod"})
+
+
+@pytest.mark.parametrize("tag", ["tollkeeper_state:", "tollkeeper_state:x", "tollkeeper_state:9999999999999999"])
+def test_a_revision_that_is_none_is_not_given(tag):
+    assert one(request_tags=[tag]).state_revision == 0
+
+
 def test_the_use_case_is_looked_for_in_the_order_the_gateway_is_set_to():
     everywhere = {
         "request_tags": ["use_case:tagged"],
@@ -583,3 +608,23 @@ def test_a_callback_of_ones_own_posts_the_same_record_and_what_it_lacks_is_named
     ]
     (event,) = parse(whole).events
     assert (event.use_case, event.rule, event.rules_version) == ("over_budget", "rule-7", 3)
+
+
+@pytest.mark.parametrize(
+    ("reason", "status"), [("budget_blocks", "blocked"), ("nothing_left", "blocked"), ("rule", "error")]
+)
+def test_a_call_that_the_rules_refused_is_blocked_and_no_error_of_a_provider(reason, status):
+    failed = {"status": "failure", "prompt_tokens": 0, "completion_tokens": 0}
+
+    assert one(**failed, request_tags=[f"tollkeeper_reason:{reason}"]).status == status
+
+
+def test_a_deployment_of_our_configuration_file_says_rule_state_and_use_case_by_its_id():
+    said = "tollkeeper_rule:support@v7;tollkeeper_state:31;use_case:support-routing;support-routing.0"
+
+    event = one(model_id=said, request_tags=["env:prod"])
+    tagged = one(model_id=said, request_tags=["use_case:other"])
+
+    assert (event.rule, event.rules_version, event.state_revision) == ("support", 7, 31)
+    assert (event.use_case, event.tags) == ("support-routing", {"env": "prod"})
+    assert tagged.use_case == "other"

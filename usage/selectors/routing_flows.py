@@ -1,0 +1,320 @@
+"""What the routing page shows, in few reads of `rollup_day`. See `routing` for what is counted.
+
+# Note [Two steps]
+A day has thousands of rows, and the next day nearly the same ones: the same rule sends the same use case to the same
+offerings. So the rows of the range are added up once, without their days, and what the figures ask for is added up from
+these sums, which are as few as those of a single day. Days and latencies are read on their own: their groups are few.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+from typing import Any
+
+from django.db import connection
+
+from catalog.models import Tier
+from usage.models import LATENCY_BUCKETS, Status
+from usage.rules.postings import LATENCY_BOUNDS_MS
+from usage.selectors.drivers import INPUT, OUTPUT
+from usage.selectors.routing import FALLBACK, TIERS, RuleSums, Scope, Served
+
+DEFAULT = "default"  # the way of requests that no rule matched, where the gateway names none
+SOURCES = {"use_case": "use_case_id", "task": "task"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuleFlow(RuleSums):
+    """The same for one offering."""
+
+    offering: str
+    model: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Way(Served):
+    """From a use case or a task over a rule, of any version, to a model. Empty texts: not reported."""
+
+    source: str
+    rule: str
+    model: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UseCaseFallbacks:
+    """Answered requests of a use case, and those from the middle of the range on."""
+
+    use_case: str
+    answered: int
+    by_fallback: int
+    on_frontier: int
+    fallback_on_frontier: int
+    late_answered: int
+    late_by_fallback: int
+
+    @property
+    def early_answered(self) -> int:
+        return self.answered - self.late_answered
+
+    @property
+    def early_by_fallback(self) -> int:
+        return self.by_fallback - self.late_by_fallback
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pair(Served):
+    """What was asked for, and what answered."""
+
+    requested: str
+    offering: str
+    model: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flows:
+    """The same answered requests, told apart in four ways."""
+
+    rules: Sequence[RuleFlow]
+    ways: Sequence[Way]
+    use_cases: Sequence[UseCaseFallbacks]
+    pairs: Sequence[Pair]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DayFlow(Served):
+    """What a model of a tier answered on a day, for one of the reasons that gateways give."""
+
+    day: date
+    tier: str
+    model: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OfferingSums:
+    """Attempts at an offering in a tier; one that changed tiers is there once for each."""
+
+    offering: str
+    model: str
+    tier: str
+    attempts: int
+    answered: int
+    failed: int
+    blocked: int
+    tokens: int  # of every attempt, as are those without a price
+    unpriced_tokens: int
+    latency_ms: int  # of answered requests whose latency is known, summed
+    latencies: tuple[int, ...]  # how many of them in each bucket of the histogram
+
+    @property
+    def mean_latency_ms(self) -> int | None:
+        known = sum(self.latencies)
+        return round(Decimal(self.latency_ms) / known) if known > 0 else None
+
+
+_TOKENS = " + ".join((*INPUT, *OUTPUT))
+_IS_OK = f"status = {Status.OK:d}"
+_WAY = f"CASE WHEN rule = '' AND reason = '{DEFAULT}' THEN '{DEFAULT}' ELSE rule END"
+# Conditions are left to the second step: a filter of a sum is looked at for every row of a range.
+_SUMMED = f"""
+    sum(requests)::bigint AS requests, sum({_TOKENS})::bigint AS tokens, sum(cost_usd) AS cost_usd,
+    sum(fallback_requests)::bigint AS fallbacks"""
+_FELL = f"CASE reason WHEN '{FALLBACK}' THEN requests ELSE fallbacks END"
+
+_NOTHING = (0,) * (4 + LATENCY_BUCKETS)
+
+
+def _served_if(condition: str) -> str:
+    return f"""
+    coalesce(sum(requests) FILTER (WHERE {condition}), 0)::bigint,
+    coalesce(sum(tokens) FILTER (WHERE {condition}), 0)::bigint,
+    coalesce(sum(cost_usd) FILTER (WHERE {condition}), 0),
+    coalesce(sum({_FELL}) FILTER (WHERE {condition}), 0)::bigint"""
+
+
+def _where(scope: Scope, since: date | None = None) -> tuple[str, dict[str, Any]]:
+    conditions = ["day >= %(first)s", "day < %(until)s"]
+    given: dict[str, Any] = {"first": since or scope.first, "until": scope.until}
+    if scope.environment:
+        conditions.append("environment = %(environment)s")
+        given["environment"] = scope.environment
+    if scope.use_case_id is not None:
+        conditions.append("use_case_id = %(use_case)s")
+        given["use_case"] = scope.use_case_id
+    if scope.team_id is not None:
+        conditions.append("team_id = %(team)s")
+        given["team"] = scope.team_id
+    return " AND ".join(conditions), given
+
+
+def _asked(statement: str, given: dict[str, Any]) -> list[tuple[Any, ...]]:
+    with connection.cursor() as cursor:
+        cursor.execute(statement, given)
+        rows: list[tuple[Any, ...]] = cursor.fetchall()
+    return rows
+
+
+def _served(row: Sequence[Any]) -> dict[str, Any]:
+    return dict(zip(("answered", "tokens", "cost_usd", "by_fallback"), row, strict=True))
+
+
+def flows(scope: Scope, *, source: str, middle: date) -> Flows:
+    """Return what went which way; `source` is what ways begin with, `middle` the first day of the second half.
+
+    Rules by environment, version, rule, reason and tier, use cases by what fallbacks answered, pairs by what was
+    answered. One query.
+    """
+    where, given = _where(scope)
+    task = "task, " if source == "task" else ""
+    frontier = f"ok AND tier = {Tier.FRONTIER:d}"
+    # See Note [Two steps].
+    rows = _asked(
+        f"""
+        WITH fine AS MATERIALIZED (
+            SELECT environment, rules_version, rule, reason, {_WAY} AS way, use_case_id, {task}
+                offering_id, tier, requested_model, {_IS_OK} AS ok, day >= %(middle)s AS late, {_SUMMED},
+                min(day) AS first_day, max(day) AS last_day
+            FROM rollup_day WHERE {where}
+            GROUP BY environment, rules_version, rule, reason, use_case_id, {task}
+                offering_id, tier, requested_model, ok, late
+        ), found AS (
+            SELECT
+                CASE WHEN grouping(rules_version) = 0 THEN 1 WHEN grouping(way) = 0 THEN 2
+                     WHEN grouping(requested_model) = 0 THEN 4 ELSE 3 END AS kind,
+                environment, rules_version, rule, reason, tier, way, use_case_id, {task or "'', "}
+                offering_id, requested_model, {_served_if("ok")},
+                sum(requests - {_FELL})::bigint, min(first_day), max(last_day),
+                coalesce(sum(requests) FILTER (WHERE ok AND late), 0)::bigint,
+                coalesce(sum({_FELL}) FILTER (WHERE ok AND late), 0)::bigint,
+                coalesce(sum(requests) FILTER (WHERE {frontier}), 0)::bigint,
+                coalesce(sum({_FELL}) FILTER (WHERE {frontier}), 0)::bigint
+            FROM fine
+            GROUP BY GROUPING SETS (
+                (environment, rules_version, rule, reason, offering_id, tier), ({SOURCES[source]}, way, offering_id),
+                (use_case_id), (requested_model, offering_id)
+            )
+        )
+        SELECT found.*, offering.name, model.name, use_case.name
+        FROM found
+        LEFT JOIN catalog_offering offering ON offering.id = found.offering_id
+        LEFT JOIN catalog_model model ON model.id = offering.model_id
+        LEFT JOIN catalog_usecase use_case ON use_case.id = found.use_case_id
+        """,
+        {**given, "middle": middle},
+    )
+    rules: list[RuleFlow] = []
+    ways: list[Way] = []
+    use_cases: list[UseCaseFallbacks] = []
+    pairs: list[Pair] = []
+    for kind, environment, version, rule, reason, tier, way, _, task, _, requested, *rest in rows:
+        *served, first_choices, first_day, last_day, late_answered, late_fell, on_frontier, fell_on_frontier = rest[:-3]
+        offering, model, use_case = rest[-3:]
+        sums = _served(served)
+        if kind == 1:
+            rules.append(
+                RuleFlow(
+                    environment=environment, rules_version=version, rule=rule, reason=reason, tier=TIERS[tier],
+                    first_choices=first_choices, first_day=first_day, last_day=last_day, offering=offering,
+                    model=model, **sums,
+                )
+            )  # fmt: skip
+        elif kind == 2 and sums["answered"]:
+            ways.append(Way(source=task if source == "task" else use_case, rule=way, model=model, **sums))
+        elif kind == 3 and sums["answered"]:
+            use_cases.append(
+                UseCaseFallbacks(
+                    use_case=use_case, answered=sums["answered"], by_fallback=sums["by_fallback"],
+                    on_frontier=on_frontier, fallback_on_frontier=fell_on_frontier, late_answered=late_answered,
+                    late_by_fallback=late_fell,
+                )
+            )  # fmt: skip
+        elif kind == 4 and sums["answered"]:
+            pairs.append(Pair(requested=requested, offering=offering, model=model, **sums))
+    rules.sort(
+        key=lambda one: (one.environment, one.rules_version, one.rule, one.reason, one.tier, one.offering)
+    )  # fmt: skip
+    use_cases.sort(key=lambda one: (-one.by_fallback, -one.answered, one.use_case))
+    pairs.sort(key=lambda one: (-one.answered, one.requested, one.offering))
+    return Flows(rules=rules, ways=ways, use_cases=use_cases, pairs=pairs)
+
+
+def days(scope: Scope) -> list[DayFlow]:
+    """Return what each model of each tier answered per day and reason, in order of days. One query."""
+    where, given = _where(scope)
+    rows = _asked(
+        f"""
+        SELECT found.day, found.tier, found.reason, model.name, {_served_if("TRUE")}
+        FROM (
+            SELECT day, tier, reason, offering_id, {_SUMMED} FROM rollup_day
+            WHERE {where} AND {_IS_OK} GROUP BY day, tier, reason, offering_id
+        ) found
+        LEFT JOIN catalog_offering offering ON offering.id = found.offering_id
+        LEFT JOIN catalog_model model ON model.id = offering.model_id
+        GROUP BY found.day, found.tier, found.reason, model.name
+        ORDER BY found.day, found.tier, found.reason, model.name
+        """,
+        given,
+    )
+    return [
+        DayFlow(day=day, tier=TIERS[tier], reason=reason, model=model, **_served(served))
+        for day, tier, reason, model, *served in rows
+    ]
+
+
+def offerings(scope: Scope, *, since: date) -> tuple[list[OfferingSums], list[OfferingSums]]:
+    """Return what each offering was sent and answered in the range, the busiest first, and in [since, first).
+
+    One query.
+    """
+    where, given = _where(scope, since)
+    buckets = ", ".join(f"sum(latency_histogram[{n}])::bigint" for n in range(1, LATENCY_BUCKETS + 1))
+    rows = _asked(
+        f"""
+        SELECT found.*, offering.name, model.name
+        FROM (
+            SELECT day >= %(now)s, offering_id, tier, status, sum(requests)::bigint, sum({_TOKENS})::bigint,
+                sum(unpriced_tokens)::bigint, sum(latency_ms)::bigint, {buckets}
+            FROM rollup_day WHERE {where} GROUP BY 1, 2, 3, 4
+        ) found
+        LEFT JOIN catalog_offering offering ON offering.id = found.offering_id
+        LEFT JOIN catalog_model model ON model.id = offering.model_id
+        """,
+        {**given, "now": scope.first},
+    )
+    by_status: dict[tuple[bool, str, str, int], dict[int, tuple[int, ...]]] = defaultdict(dict)
+    for now, _, tier, status, *sums, offering, model in rows:
+        by_status[now, offering, model, tier][status] = tuple(sums)
+    found: dict[bool, list[OfferingSums]] = {True: [], False: []}
+    for (now, offering, model, tier), those in by_status.items():
+        answered, _, _, latency, *latencies = those.get(Status.OK, _NOTHING)
+        attempts, tokens, unpriced, *_ = map(sum, zip(*those.values(), strict=True))
+        found[now].append(
+            OfferingSums(
+                offering=offering, model=model, tier=TIERS[tier], attempts=attempts, answered=answered,
+                failed=those.get(Status.ERROR, _NOTHING)[0], blocked=those.get(Status.BLOCKED, _NOTHING)[0],
+                tokens=tokens, unpriced_tokens=unpriced, latency_ms=latency, latencies=tuple(latencies),
+            )
+        )  # fmt: skip
+    for rows_of in found.values():
+        rows_of.sort(key=lambda one: (-one.attempts, one.offering, one.tier))
+    return found[True], found[False]
+
+
+def quantile_ms(latencies: Sequence[int], share: Decimal) -> int | None:
+    """Return the bound of the bucket that holds a share of the latencies: they took this long at most.
+
+    None where nothing is known, and where it lies beyond the last bound (`LATENCY_BOUNDS_MS`).
+    """
+    known = sum(latencies)
+    if known <= 0:
+        return None
+    passed = 0
+    for count, bound in zip(latencies, LATENCY_BOUNDS_MS, strict=False):
+        passed += count
+        if passed >= share * known:
+            return bound
+    return None

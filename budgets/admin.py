@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.contrib import admin
 
-from budgets.models import Budget, BudgetLimit, Change, Counter, CounterDelta, Crossing
+from budgets.models import Budget, BudgetLimit, Change, Counter, CounterDelta, Crossing, LimitRequest, Outlook
 from core.administration import Shown
 
 
@@ -29,6 +29,20 @@ class BudgetLimitAdmin(BudgetsAdmin):
     list_display = ("id", "budget", "version", "amount", "starts_at", "ends_at", "by", "approved_by", "reason")
     list_select_related = ("budget",)
     search_fields = ("budget__name", "by", "approved_by")
+
+
+@admin.register(LimitRequest)
+class LimitRequestAdmin(BudgetsAdmin):
+    list_display = ("id", "budget", "state", "amount", "starts_at", "ends_at", "requested_by", "decided_by", "reason")
+    list_filter = ("state",)
+    list_select_related = ("budget",)
+    search_fields = ("budget__name", "requested_by", "decided_by")
+
+
+@admin.register(Outlook)
+class OutlookAdmin(Shown):
+    list_display = ("budget", "looked_at", "period_start")
+    list_select_related = ("budget",)
 
 
 @admin.register(Counter)

@@ -11,9 +11,10 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from budgets.models import Action, Basis, Budget, PeriodKind, Unit
+from budgets.rules.forecasting import METHODS
 from budgets.selectors import overview
 from budgets.services import budgets
-from core import nudges
+from budgets.tasks import tell
 from core.api import InstantField, MoneyField, PageQuery, acting_as, body, page_of, paged, read_cursor
 from core.api_views import Api
 from core.errors import NotFound
@@ -25,7 +26,7 @@ _STATES = ("OK", "WARN", "ALERT", "EXCEEDED", "BUILDING", "RETIRED")
 class LimitOutput(serializers.Serializer):
     version = serializers.IntegerField()
     amount = MoneyField()
-    starts_at = InstantField(allow_null=True, help_text="Null: since ever.")
+    starts_at = InstantField(allow_null=True, help_text="Null: since it was set.")
     ends_at = InstantField(allow_null=True, help_text="Null: until a later version.")
     reason = serializers.CharField()
     by = serializers.CharField()
@@ -46,9 +47,16 @@ class CrossingOutput(serializers.Serializer):
 
 
 class ForecastOutput(serializers.Serializer):
-    per_day = MoneyField()
+    method = serializers.ChoiceField(
+        METHODS, help_text="By weekdays, by the mean of days, or by the pace of the period where days are not summed."
+    )
+    per_day = MoneyField(help_text="Mean of the days expected.")
     at_end = MoneyField(help_text="What will be used when the period ends, at the present pace.")
+    low = MoneyField(allow_null=True, help_text="Eight of ten periods end between `low` and `high`.")
+    high = MoneyField(allow_null=True)
     runs_out_on = serializers.DateField(allow_null=True, help_text="Day in the budget's zone; null where it lasts.")
+    earliest = serializers.DateField(allow_null=True, help_text="That day, where use is as high as the band goes.")
+    latest = serializers.DateField(allow_null=True, help_text="Where it is as low; null also where it may last.")
 
 
 class BudgetOutput(serializers.Serializer):
@@ -64,6 +72,9 @@ class BudgetOutput(serializers.Serializer):
     action = serializers.ChoiceField(Action.choices)
     trial = serializers.BooleanField()
     thresholds = serializers.ListField(child=serializers.IntegerField())
+    forecast_thresholds = serializers.ListField(
+        child=serializers.IntegerField(), help_text="Per cents that are told where the forecast passes them."
+    )
     owner = serializers.CharField()
     created_at = InstantField()
     created_by = serializers.CharField()
@@ -74,9 +85,11 @@ class BudgetOutput(serializers.Serializer):
     limit_version = serializers.IntegerField(allow_null=True)
     used = MoneyField(help_text="In this period.")
     unclassified = MoneyField(help_text="Tokens of models without a tier, beside `used`; of frontier budgets only.")
-    per_cent_used = MoneyField(allow_null=True)
+    per_cent_used = MoneyField(
+        allow_null=True, help_text="Of the limit, rounded down; null without a limit, or while it is `BUILDING`."
+    )
     per_cent_gone = MoneyField(help_text="Of the period.")
-    forecast = ForecastOutput(allow_null=True, help_text="Null until three full days have data.")
+    forecast = ForecastOutput(allow_null=True, help_text="Null until three full days were used.")
     state = serializers.ChoiceField([(state, state) for state in _STATES])
     enforced = serializers.BooleanField(help_text="Exceeded, and gateways are told.")
     limits = LimitOutput(many=True)
@@ -90,17 +103,11 @@ def _row(budget_id: int) -> overview.BudgetRow:
     return row
 
 
-def _budget(budget_id: int) -> Budget:
-    budget = Budget.objects.filter(pk=budget_id).first()
+def budget_of(budget_id: int) -> Budget:
+    budget = Budget.objects.filter(pk=budget_id, canary=False).first()
     if budget is None:
         raise NotFound(f"There is no budget {budget_id}.")
     return budget
-
-
-def _tell() -> None:
-    """Ask the workers to look now: for counters to build, and for alerts that a change of a limit raised."""
-    nudges.nudge("usage.tasks.run_jobs", "background")
-    nudges.nudge("alerts.tasks.deliver_due", "alerts")
 
 
 class BudgetsApi(Api):
@@ -130,6 +137,11 @@ class BudgetsApi(Api):
         thresholds = serializers.ListField(
             child=serializers.IntegerField(min_value=1, max_value=1000), required=False, help_text="70, 90 and 100."
         )
+        forecast_thresholds = serializers.ListField(
+            child=serializers.IntegerField(min_value=1, max_value=1000),
+            required=False,
+            help_text="Told where the forecast passes them; none, where not given.",
+        )
         amount = MoneyField(help_text="The limit in the unit, as a decimal string.")
         reason = serializers.CharField(max_length=300)
         owner = serializers.CharField(max_length=254, required=False, default="", allow_blank=True)
@@ -153,7 +165,7 @@ class BudgetsApi(Api):
         data = body(self.InputSerializer, request)
         data.setdefault("zone", Organisation.objects.values_list("zone", flat=True).get(pk=1))
         made = budgets.create(**data, by=acting_as(request), at=timezone.now())
-        _tell()
+        tell()
         return Response(BudgetOutput(_row(made.pk)).data, status=status.HTTP_201_CREATED)
 
 
@@ -167,6 +179,9 @@ class BudgetApi(Api):
         action = serializers.ChoiceField(Action.choices, required=False)
         trial = serializers.BooleanField(required=False)
         thresholds = serializers.ListField(child=serializers.IntegerField(min_value=1, max_value=1000), required=False)
+        forecast_thresholds = serializers.ListField(
+            child=serializers.IntegerField(min_value=1, max_value=1000), required=False, help_text="May be empty."
+        )
         owner = serializers.CharField(max_length=254, required=False, allow_blank=True)
         retired = serializers.ChoiceField([(True, "yes")], required=False, help_text="Ends it for good.")
         reason = serializers.CharField(max_length=300)
@@ -183,12 +198,12 @@ class BudgetApi(Api):
     )  # fmt: skip
     def patch(self, request: Request, pk: int) -> Response:
         data, now, by = body(self.InputSerializer, request), timezone.now(), acting_as(request)
-        budget, retires, reason = _budget(pk), data.pop("retired", False), data.pop("reason")
+        budget, retires, reason = budget_of(pk), data.pop("retired", False), data.pop("reason")
         if data:
             budgets.change(budget=budget, by=by, reason=reason, at=now, **data)
         if retires:
             budgets.retire(budget=budget, reason=reason, by=by, at=now)
-        _tell()
+        tell()
         return Response(BudgetOutput(_row(pk)).data)
 
 
@@ -218,6 +233,6 @@ class BudgetLimitsApi(Api):
     )  # fmt: skip
     def post(self, request: Request, pk: int) -> Response:
         data, by = body(self.InputSerializer, request), acting_as(request)
-        budgets.set_limit(budget=_budget(pk), by=by, approved_by=by, at=timezone.now(), **data)
-        _tell()
+        budgets.set_limit(budget=budget_of(pk), by=by, approved_by=by, at=timezone.now(), **data)
+        tell()
         return Response(BudgetOutput(_row(pk)).data, status=status.HTTP_201_CREATED)

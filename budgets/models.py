@@ -88,6 +88,8 @@ class Budget(models.Model):
     thresholds = ArrayField(models.PositiveSmallIntegerField(), default=list)  # per cent of actual use
     forecast_thresholds = ArrayField(models.PositiveSmallIntegerField(), default=list, blank=True)
     owner = models.CharField(max_length=254, blank=True)
+    # The one that is crossed once a day to show that alerts still go out. No booking counts in it, no list shows it.
+    canary = models.BooleanField(db_default=False, default=False)
     created_at = models.DateTimeField()
     created_by = models.CharField(max_length=254)
     retired_at = models.DateTimeField(null=True, blank=True)
@@ -97,6 +99,7 @@ class Budget(models.Model):
             models.UniqueConstraint(
                 name="budgets_budget_name_once", fields=["name"], condition=Q(retired_at__isnull=True)
             ),
+            models.UniqueConstraint(name="budgets_budget_one_canary", fields=["canary"], condition=Q(canary=True)),
             models.CheckConstraint(name="budgets_budget_unit_known", condition=Q(unit__in=Unit.values)),
             models.CheckConstraint(name="budgets_budget_period_known", condition=Q(period__in=PeriodKind.values)),
             models.CheckConstraint(name="budgets_budget_action_known", condition=Q(action__in=Action.values)),
@@ -121,7 +124,7 @@ class BudgetLimit(models.Model):
     budget = models.ForeignKey(Budget, on_delete=models.PROTECT, related_name="limits")
     version = models.PositiveIntegerField()
     amount = models.DecimalField(**QUANTITY)
-    starts_at = models.DateTimeField(null=True)  # null: since ever
+    starts_at = models.DateTimeField(null=True)  # null: since it was set
     ends_at = models.DateTimeField(null=True)  # null: until replaced
     reason = models.CharField(max_length=300)
     by = models.CharField(max_length=254)
@@ -141,6 +144,55 @@ class BudgetLimit(models.Model):
 
     def __str__(self) -> str:
         return f"#{self.pk} version {self.version}"
+
+
+class RequestState(models.TextChoices):
+    PENDING = "pending"
+    APPROVED = "approved"
+    REFUSED = "refused"
+    WITHDRAWN = "withdrawn"
+
+
+class LimitRequest(models.Model):
+    """Somebody asks for another limit, for a while or until further notice; approved, it becomes a version."""
+
+    budget = models.ForeignKey(Budget, on_delete=models.PROTECT, related_name="limit_requests")
+    amount = models.DecimalField(**QUANTITY)
+    starts_at = models.DateTimeField(null=True)  # null: from the approval on
+    ends_at = models.DateTimeField(null=True)  # null: until replaced
+    reason = models.CharField(max_length=300)
+    requested_by = models.CharField(max_length=254)
+    requested_at = models.DateTimeField()
+    state = models.CharField(max_length=16, choices=RequestState.choices, default=RequestState.PENDING)
+    decided_by = models.CharField(max_length=254, blank=True)
+    decided_at = models.DateTimeField(null=True)
+    note = models.CharField(max_length=300, blank=True)  # of whoever decided
+    limit = models.OneToOneField(BudgetLimit, null=True, on_delete=models.PROTECT, related_name="request")
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(name="budgets_request_positive", condition=Q(amount__gt=0)),
+            models.CheckConstraint(name="budgets_request_state_known", condition=Q(state__in=RequestState.values)),
+            models.CheckConstraint(
+                name="budgets_request_times_ordered",
+                condition=Q(starts_at__isnull=True) | Q(ends_at__isnull=True) | Q(starts_at__lt=F("ends_at")),
+            ),
+            models.CheckConstraint(
+                name="budgets_request_decided_whole",
+                condition=Q(state=RequestState.PENDING, decided_at__isnull=True, decided_by="")
+                | (~Q(state=RequestState.PENDING) & Q(decided_at__isnull=False) & ~Q(decided_by="")),
+            ),
+            models.CheckConstraint(
+                name="budgets_request_approved_has_limit",
+                condition=Q(state=RequestState.APPROVED, limit__isnull=False)
+                | (~Q(state=RequestState.APPROVED) & Q(limit__isnull=True)),
+            ),
+        ]
+        indexes = [models.Index(name="budgets_request_pending", fields=["id"], condition=Q(state="pending"))]
+        triggers = [audited()]
+
+    def __str__(self) -> str:
+        return f"#{self.pk} {self.state}"
 
 
 class CounterState(models.TextChoices):
@@ -178,6 +230,23 @@ class CounterDelta(models.Model):
     used = models.DecimalField(**QUANTITY)
     unclassified = models.DecimalField(**QUANTITY)
     transaction = models.CharField(max_length=24)  # pg_current_xact_id(), read as text and cast back
+
+    def __str__(self) -> str:
+        return f"#{self.pk}"
+
+
+class Outlook(models.Model):
+    """What a day of a budget is expected to use, by its past, and what its days of eight weeks and the period used.
+
+    Made in the background by whoever knows the past (`usage`); pages, the API and alerts forecast with it and with the
+    counter of the moment, so that all say the same.
+    """
+
+    budget = models.OneToOneField(Budget, primary_key=True, on_delete=models.CASCADE, related_name="outlook")
+    looked_at = models.DateTimeField()
+    period_start = models.DateTimeField()
+    days = models.JSONField(default=list)  # [["2026-11-01", "12.5"], ...] in the budget's zone and unit
+    profile = models.JSONField(default=dict)  # see `budgets.rules.forecasting`
 
     def __str__(self) -> str:
         return f"#{self.pk}"

@@ -16,7 +16,7 @@ from datetime import datetime
 from django.db import connection
 
 from budgets.models import Budget, BudgetLimit
-from budgets.rules import TAG, Consumption, Definition, Limit, concerns, values_of
+from budgets.rules import Consumption, Definition, Limit, concerns, values_of
 from budgets.selectors import names
 from core.periods import Period
 
@@ -27,7 +27,7 @@ Mark = tuple[int | str, ...]  # the numbers of the present definitions and catal
 
 @dataclass(frozen=True, slots=True)
 class Definitions:
-    """All budgets that are not retired, by id, with what was worked out about them so far."""
+    """All budgets that are not retired, the canary left out, by id, with what was worked out about them so far."""
 
     mark: Mark
     by_id: dict[int, Definition]
@@ -111,10 +111,18 @@ def of(
         action=budget.action,
         trial=budget.trial,
         thresholds=tuple(sorted(budget.thresholds)),
+        forecast_thresholds=tuple(sorted(budget.forecast_thresholds)),
         owner=budget.owner,
         created_at=budget.created_at,
         limits=tuple(
-            Limit(limit.pk, limit.version, limit.amount, limit.starts_at, limit.ends_at)
+            Limit(
+                limit.pk,
+                limit.version,
+                limit.amount,
+                limit.starts_at,
+                limit.ends_at,
+                None if limit.version == 1 else limit.created_at,
+            )
             for limit in sorted(limits, key=lambda limit: -limit.version)
         ),
     )
@@ -135,12 +143,12 @@ def _called_now(budgets: Iterable[Budget]) -> dict[tuple[str, str], str]:
 
 
 def _load(mark: Mark) -> Definitions:
-    budgets = list(Budget.objects.filter(retired_at__isnull=True).order_by("id"))
+    budgets = list(Budget.objects.filter(retired_at__isnull=True, canary=False).order_by("id"))
     # Limits are read second: a budget committed between the two reads is left out whole, never met without its limit.
     limits: dict[int, list[BudgetLimit]] = {budget.pk: [] for budget in budgets}
     for limit in BudgetLimit.objects.filter(budget__in=limits):
         limits[limit.budget_id].append(limit)
     called = _called_now(budgets)
     by_id = {budget.pk: of(budget, limits[budget.pk], called) for budget in budgets}
-    tags = {name[len(TAG) :] for one in by_id.values() for name in one.scope if name.startswith(TAG)}
+    tags = {tag for one in by_id.values() for tag in one.tags}
     return Definitions(mark=mark, by_id=by_id, tag_names=frozenset(tags), _tags=tuple(sorted(tags)))

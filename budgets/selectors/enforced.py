@@ -1,4 +1,4 @@
-"""Budgets that gateways are held to: used up, with an action, and no trial."""
+"""Budgets that gateways are held to, with an action and no trial: those used up, and the limits of all."""
 
 from __future__ import annotations
 
@@ -53,9 +53,40 @@ def exceeded(*, at: datetime) -> list[Exceeded]:
     ]  # fmt: skip
 
 
+@dataclass(frozen=True, kw_only=True)
+class Held:
+    """A budget that gateways are held to and the limit in force, used up or not. `match` is as of `Exceeded`."""
+
+    budget_id: int
+    name: str
+    match: Mapping[str, Sequence[str]]
+    unit: str
+    amount: Decimal
+    period: str
+    zone: str
+    fiscal_start_month: int
+    action: str  # downgrade or block
+
+
+def limits(*, at: datetime) -> list[Held]:
+    """Return the budgets that gateways are held to with their limits at an instant, by id.
+
+    One without a limit at that time is left out. The queries of the definitions, two more where labels are in a scope.
+    """
+    wanted = [(one, one.limit_at(at)) for _, one in sorted(definitions.current().by_id.items()) if one.enforces]
+    labels = _labels([definition for definition, _ in wanted], at)
+    return [
+        Held(
+            budget_id=one.id, name=one.name, match=_match(one, labels), unit=one.unit, amount=limit.amount,
+            period=one.period, zone=one.zone, fiscal_start_month=one.fiscal_start_month, action=one.action,
+        )
+        for one, limit in wanted
+        if limit is not None
+    ]  # fmt: skip
+
+
 def _until(definition: Definition, at: datetime, period_end: datetime, used: Decimal) -> datetime:
-    edges = {edge for limit in definition.limits for edge in (limit.starts_at, limit.ends_at) if edge is not None}
-    for edge in sorted(edge for edge in edges if at < edge < period_end):
+    for edge in sorted(edge for edge in definition.edges if at < edge < period_end):
         limit = definition.limit_at(edge)
         if limit is None or used < limit.amount:
             return edge

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import datetime
 from decimal import Decimal
+
+from django.db.models import QuerySet
 
 from budgets import rules
 from budgets.models import Budget, BudgetLimit, Counter, CounterState, Crossing
 from budgets.rules import Definition, Forecast
-from budgets.selectors import definitions
+from budgets.selectors import definitions, outlooks
+from budgets.selectors.outlooks import OutlookRow
 from core.periods import Period
 
 BUILDING = "BUILDING"
 RETIRED = "RETIRED"
-
-Daily = Mapping[int, Mapping[date, Decimal]]  # budget -> day in its zone -> used, of the period shown
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +60,7 @@ class BudgetRow:
     action: str
     trial: bool
     thresholds: tuple[int, ...]
+    forecast_thresholds: tuple[int, ...]
     owner: str
     created_at: datetime
     created_by: str
@@ -68,27 +70,34 @@ class BudgetRow:
     limit_version: int | None
     used: Decimal
     unclassified: Decimal  # tokens of offerings without a tier, beside `used`; frontier budgets only
-    per_cent_used: Decimal | None
+    per_cent_used: Decimal | None  # None without a limit, or while `used` is not known yet
     per_cent_gone: Decimal
     forecast: Forecast | None
+    outlook: OutlookRow | None  # its days and what is expected of them; None: nobody sums them, or has yet
     state: str  # OK, WARN, ALERT, EXCEEDED, BUILDING (used is not known yet) or RETIRED
     enforced: bool  # exceeded, and gateways are told
     limits: tuple[LimitRow, ...]  # the highest version first
     crossings: tuple[CrossingRow, ...]  # of the present period, the latest first
 
 
-def rows(*, at: datetime, daily: Daily | None = None, retired: bool = False) -> list[BudgetRow]:
-    """Return every budget by name, retired ones only where asked for. Five queries, more after a change of budgets.
+def rows(*, at: datetime, retired: bool = False, only: Collection[int] | None = None) -> list[BudgetRow]:
+    """Return every budget by name, or those with one of these ids; retired ones only where asked for.
 
-    `daily` makes forecasts follow the days used (see `rules.forecast`); budgets left out of it get the plain pace.
+    Five queries, more after a change of budgets; none for no ids.
     """
-    wanted = Budget.objects.all() if retired else Budget.objects.filter(retired_at__isnull=True)
-    return _rows(wanted.order_by("name", "id"), at, daily or {})
+    if only is not None and not only:
+        return []
+    wanted = Budget.objects.filter(canary=False)
+    if only is not None:
+        wanted = wanted.filter(pk__in=list(only))
+    if not retired:
+        wanted = wanted.filter(retired_at__isnull=True)
+    return _rows(wanted.order_by("name", "id"), at)
 
 
-def one(*, budget_id: int, at: datetime, daily: Mapping[date, Decimal] | None = None) -> BudgetRow | None:
+def one(*, budget_id: int, at: datetime) -> BudgetRow | None:
     """Return one budget, retired or not, or None. Five queries, more after a change."""
-    found = _rows(Budget.objects.filter(pk=budget_id), at, {} if daily is None else {budget_id: daily})
+    found = _rows(Budget.objects.filter(pk=budget_id, canary=False), at)
     return found[0] if found else None
 
 
@@ -98,16 +107,33 @@ def crossings(*, budget_id: int, most: int = 100) -> list[CrossingRow]:
     return [_crossing(one) for one in found[:most]]
 
 
-def past_periods(*, budget_id: int, most: int = 24) -> list[tuple[Period, Decimal]]:
-    """Return what was used in each period that was counted, the latest first. Two queries."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PastPeriod:
+    """What was used in a period, beside the limit that was in force when it ended."""
+
+    period: Period
+    used: Decimal
+    limit: Decimal | None
+    per_cent_used: Decimal | None  # one place, rounded down
+
+
+def past_periods(*, budget_id: int, at: datetime, most: int = 24) -> list[PastPeriod]:
+    """Return what was used in each period that is over and was counted, the latest first. Three queries."""
     budget = Budget.objects.get(pk=budget_id)
-    definition = definitions.of(budget, [])
-    counters = Counter.objects.filter(budget=budget_id, state=CounterState.LIVE).order_by("-period_start")
-    return [(definition.period_of(counter.period_start), counter.used) for counter in counters[:most]]
+    definition = definitions.of(budget, BudgetLimit.objects.filter(budget=budget))
+    counters = Counter.objects.filter(budget=budget_id, state=CounterState.LIVE, period_end__lte=at)
+    found = []
+    for counter in counters.order_by("-period_start")[:most]:
+        period = definition.period_of(counter.period_start)
+        limit = definition.limit_of(period, at)
+        amount = limit.amount if limit else None
+        share = rules.per_cent(counter.used, amount) if amount is not None else None
+        found.append(PastPeriod(period=period, used=counter.used, limit=amount, per_cent_used=share))
+    return found
 
 
-def _rows(budgets: Iterable[Budget], at: datetime, daily: Daily) -> list[BudgetRow]:
-    wanted = list(budgets)
+def _rows(budgets: QuerySet[Budget], at: datetime) -> list[BudgetRow]:
+    wanted = list(budgets.select_related("outlook"))
     ids = [budget.pk for budget in wanted]
     known = definitions.current().by_id
     limits: dict[int, list[BudgetLimit]] = defaultdict(list)
@@ -129,7 +155,6 @@ def _rows(budgets: Iterable[Budget], at: datetime, daily: Daily) -> list[BudgetR
             counters.get(budget.pk),
             crossed[budget.pk],
             at,
-            daily.get(budget.pk),
         )
         for budget in wanted
     ]
@@ -142,8 +167,9 @@ def _row(
     counter: Counter | None,
     crossed: list[CrossingRow],
     at: datetime,
-    daily: Mapping[date, Decimal] | None,
 ) -> BudgetRow:
+    kept = getattr(budget, "outlook", None)
+    outlook = None if kept is None else outlooks.read(kept)
     period = definition.period_of(at)
     in_force = definition.limit_at(at)
     amount = in_force.amount if in_force else None
@@ -166,6 +192,7 @@ def _row(
         action=budget.action,
         trial=budget.trial,
         thresholds=definition.thresholds,
+        forecast_thresholds=definition.forecast_thresholds,
         owner=budget.owner,
         created_at=budget.created_at,
         created_by=budget.created_by,
@@ -175,11 +202,12 @@ def _row(
         limit_version=in_force.version if in_force else None,
         used=used,
         unclassified=counter.unclassified if counter else Decimal(0),
-        per_cent_used=rules.per_cent(used, amount) if amount is not None else None,
+        per_cent_used=None if amount is None or building else rules.per_cent(used, amount),
         per_cent_gone=rules.per_cent_gone(period, at),
         forecast=None
-        if building
-        else rules.forecast(period=period, zone=budget.zone, at=at, used=used, limit=amount, daily=daily),
+        if building or budget.retired_at is not None
+        else outlooks.forecast(definition=definition, period=period, used=used, outlook=outlook, at=at),
+        outlook=outlook,
         state=state,
         enforced=definition.enforces and state == "EXCEEDED",
         limits=tuple(

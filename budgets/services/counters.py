@@ -10,10 +10,12 @@ from decimal import Decimal
 from django.db import connection, transaction
 
 from budgets import rules
+from budgets.models import Basis
 from budgets.rules import Consumption, Definition
 from budgets.selectors import definitions
 from budgets.services import crossings
-from budgets.services.crossings import Explain, NewCrossing, Standing
+from budgets.services.crossings import Explain, NewCrossing
+from budgets.services.facts import Standing
 from core.periods import Period
 
 _ZERO = Decimal(0)
@@ -176,8 +178,7 @@ def _crossed(
     return crossings.tell(
         standing=Standing(definition=one.definition, period=one.period, used=used, unclassified=unclassified),
         limit=limit,
-        actual=actual,
-        may_have=may_have,
+        reached={Basis.ACTUAL: actual, Basis.MAY_HAVE: may_have},
         at=at,
         explain=explain,
     )

@@ -10,20 +10,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
-from decimal import Decimal
-from typing import Any, TypedDict
+from datetime import datetime
+from typing import Any
 
 from django.db import connection, transaction
 
 from alerts.models import Alert, Severity
 from alerts.services import raising
-from budgets import rules, wording
+from budgets import rules
 from budgets.models import Basis, Counter, CounterState, Crossing
 from budgets.rules import Definition, Limit
-from budgets.selectors import definitions
-from catalog.models import Team, UseCaseTeam
-from catalog.rules import fold
+from budgets.selectors import definitions, names, outlooks
+from budgets.selectors.outlooks import OutlookRow
+from budgets.services import facts
+from budgets.services.facts import Explanation, Standing
 from core.periods import Period
 
 # Budget, start of the period, limit's id, basis, threshold: what is told once.
@@ -33,16 +33,24 @@ ALERT_KIND = "budget_crossing"
 PAST_PERIOD = "past period"
 
 
-class Explanation(TypedDict, total=False):
-    """What drove a crossing, from whoever knows the ledger. All parts may be left out."""
-
-    rows: Sequence[tuple[str, str]]  # label and value, such as ("Most of it", "gpt-5.5@openai, 81.2 %")
-    links: Sequence[tuple[str, str]]  # text and path
-    daily: Mapping[date, Decimal]  # used per day of the budget's zone, for the pace
-
-
 # Called only for a crossing, in the transaction that books it.
 Explain = Callable[[Definition, Period], Explanation]
+
+_explain: Explain | None = None
+
+
+def explained_by(explain: Explain) -> None:
+    """Let this say what drove a crossing that a person's change of a limit or of thresholds makes.
+
+    Bookings hand theirs in with what they consumed; who changes a limit does not know the ledger.
+    """
+    global _explain
+    _explain = explain
+
+
+def explain_now(definition: Definition, period: Period) -> Explanation:
+    """Say what drove a crossing, as far as anybody does (`explained_by`)."""
+    return _explain(definition, period) if _explain else Explanation()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,23 +66,23 @@ class NewCrossing:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
-    """A locked counter as it is after the change."""
+class Notice:
+    """How to tell a crossing that leaves nothing to do: in words of its own, and to these channels."""
 
-    definition: Definition
-    period: Period
-    used: Decimal
-    unclassified: Decimal
+    kind: str
+    title: str
+    facts: Mapping[str, Any]
+    channels: Collection[int]
 
 
 def tell(
     *,
     standing: Standing,
     limit: Limit,
-    actual: Sequence[int],
-    may_have: Sequence[int],
+    reached: Mapping[Basis, Sequence[int]],
     at: datetime,
     explain: Explain | None,
+    notice: Notice | None = None,
 ) -> list[NewCrossing]:
     """Write the crossings among these thresholds that nobody was told of, with one alert per basis.
 
@@ -86,42 +94,45 @@ def tell(
             budget=standing.definition.id, period_start=standing.period.starts_at, limit=limit.id
         ).values_list("basis", "threshold")
     )
+    # Passed for sure once, and below again since: that it may have been, or will be, would be no news.
     new = {
-        Basis.ACTUAL: [one for one in actual if (rules.ACTUAL, one) not in told],
-        # Passed for sure once, and below again since: "may have" would be no news.
-        Basis.MAY_HAVE: [
-            one for one in may_have if (rules.MAY_HAVE, one) not in told and (rules.ACTUAL, one) not in told
-        ],
+        basis: [one for one in thresholds if not {(str(basis), one), (rules.ACTUAL, one)} & told]
+        for basis, thresholds in reached.items()
     }
     if not any(new.values()):
         return []
 
     explanation = explain(standing.definition, standing.period) if explain else Explanation()
+    outlook = outlooks.of([standing.definition.id]).get(standing.definition.id)
     found: list[NewCrossing] = []
     for basis, thresholds in new.items():
         if thresholds:
-            found += _tell_one(standing, limit, basis, sorted(thresholds), at, explanation)
+            found += _tell_one(standing, limit, basis, sorted(thresholds), at, outlook, explanation, notice)
     return found
 
 
 def _tell_one(
-    standing: Standing, limit: Limit, basis: Basis, thresholds: list[int], at: datetime, explanation: Explanation
+    standing: Standing,
+    limit: Limit,
+    basis: Basis,
+    thresholds: list[int],
+    at: datetime,
+    outlook: OutlookRow | None,
+    explanation: Explanation,
+    notice: Notice | None,
 ) -> list[NewCrossing]:
     definition, period = standing.definition, standing.period
-    over = at >= period.ends_at
     key = f"budget:{definition.id}:{period.starts_at.isoformat()}:{basis}:v{limit.version}:{thresholds[-1]}"
+    if notice is None:
+        words = _words(standing, limit, basis, thresholds, at, outlook, explanation)
+    else:
+        words = _words_of(notice)
     alert = raising.raise_alert(
-        kind=ALERT_KIND,
         dedupe_key=key,
-        severity=Severity.CRITICAL if basis == Basis.ACTUAL and thresholds[-1] >= 100 else Severity.WARNING,
-        title=_title(standing, limit, basis, thresholds[-1]),
-        facts=_facts(standing, limit, basis, thresholds, at, explanation),
-        subject_kind="budget",
         subject_id=definition.id,
-        team_ids=_team_ids(definition, at),
-        budget_id=definition.id,
         at=at,
-        not_sent_because=PAST_PERIOD if over else "",
+        not_sent_because=PAST_PERIOD if at >= period.ends_at else "",
+        **words,
     )
     if alert is None:  # raised before, and its crossings were not seen: cannot be while the counter is locked
         alert = Alert.objects.get(dedupe_key=key)
@@ -155,93 +166,83 @@ def _tell_one(
     ]
 
 
-def _title(standing: Standing, limit: Limit, basis: Basis, highest: int) -> str:
-    definition = standing.definition
-    share = wording.per_cent(rules.per_cent(standing.used, limit.amount))
-    used = f"{share} of {wording.quantity(definition.unit, limit.amount)} used"
-    if basis == Basis.ACTUAL:
-        return f"{definition.name}: {used}"
-    return f"{definition.name}: may have passed {highest} %, {used} and unclassified tokens beside it"
-
-
-def _facts(
-    standing: Standing, limit: Limit, basis: Basis, thresholds: list[int], at: datetime, explanation: Explanation
+def _words(
+    standing: Standing,
+    limit: Limit,
+    basis: Basis,
+    thresholds: list[int],
+    at: datetime,
+    outlook: OutlookRow | None,
+    explanation: Explanation,
 ) -> dict[str, Any]:
-    """Return what happened as `alerts/README.md` wants it: summary, rows, links, next."""
-    definition, period, used = standing.definition, standing.period, standing.used
-    over = at >= period.ends_at
-    share = wording.per_cent(rules.per_cent(used, limit.amount))
-    gone = wording.per_cent(rules.per_cent_gone(period, at))
-    ahead = rules.forecast(
-        period=period, zone=definition.zone, at=at, used=used, limit=limit.amount, daily=explanation.get("daily")
-    )
-    spent, allowed = wording.quantity(definition.unit, used), wording.quantity(definition.unit, limit.amount)
-
-    summary = f"{definition.name} has used {spent} of {allowed}: {share} of the limit, with {gone} of the period gone."
-    rows = [
-        ["Used", spent],
-        ["Limit", f"{allowed} (version {limit.version})"],
-        ["Per cent of the limit used", share],
-        ["Thresholds passed", wording.thresholds(tuple(thresholds))],
-        ["Period", wording.days(period, definition.zone)],
-        ["Per cent of the period gone", gone],
-        [
-            "Runs out at this pace",
-            wording.runs_out(definition, ahead, used=used, limit=limit.amount, over=over),
-        ],
-    ]
-    if basis == Basis.MAY_HAVE:
-        both = rules.add(used, standing.unclassified)
-        share_of_both = wording.per_cent(rules.per_cent(both, limit.amount))
-        summary += (
-            f" {wording.quantity(rules.TOKENS, standing.unclassified)} of offerings without a tier stand beside it;"
-            f" if all were frontier, {share_of_both} of the limit would be used."
-        )
-        rows[3][0] = "Thresholds that may have been passed"
-    if standing.unclassified:
-        rows.insert(1, ["Unclassified beside it", wording.quantity(rules.TOKENS, standing.unclassified)])
-    rows += [[label, value] for label, value in explanation.get("rows", ())]
-
-    links = [["Budget", f"/budgets/{definition.id}/"]]
-    links += [[text, path] for text, path in explanation.get("links", ())]
-    after = wording.at_the_limit(definition, period, reached=used >= limit.amount, over=over)
-    if basis == Basis.MAY_HAVE:
-        after = f"Give the unclassified offerings a tier, so that this is known. {after}"
-    return {"summary": summary, "rows": rows, "links": links, "next": after}
+    definition, highest = standing.definition, thresholds[-1]
+    used_up = basis == Basis.ACTUAL and highest >= 100 and not definition.trial  # a trial has done nothing to anybody
+    return {
+        "kind": ALERT_KIND,
+        "severity": Severity.CRITICAL if used_up else Severity.WARNING,
+        "title": facts.title(standing=standing, limit=limit, basis=basis, highest=highest, at=at, outlook=outlook),
+        "facts": facts.facts(
+            standing=standing,
+            limit=limit,
+            basis=basis,
+            thresholds=thresholds,
+            at=at,
+            outlook=outlook,
+            explanation=explanation,
+        ),
+        "subject_kind": "budget",
+        "team_ids": names.team_ids(definition.scope, at=at),
+        "budget_id": definition.id,
+    }
 
 
-def _team_ids(definition: Definition, at: datetime) -> list[int]:
-    """Return the teams a budget is about: those it names, and those that answer for its use cases now."""
-    found: set[int] = set()
-    if teams := definition.scope.get("team"):
-        found |= set(Team.objects.filter(folded__in=map(fold, teams)).values_list("id", flat=True))
-    if use_cases := definition.scope.get("use_case"):
-        answering = UseCaseTeam.objects.filter(use_case__folded__in=map(fold, use_cases), valid__contains=at)
-        found |= set(answering.values_list("team_id", flat=True))
-    return sorted(found)
+def _words_of(notice: Notice) -> dict[str, Any]:
+    return {
+        "kind": notice.kind,
+        "severity": Severity.INFO,
+        "title": notice.title,
+        "facts": notice.facts,
+        "subject_kind": notice.kind,
+        "team_ids": [],
+        "budget_id": None,
+        "channels": notice.channels,
+        "notice": True,
+    }
 
 
 @transaction.atomic
 def evaluate(*, budget_ids: Collection[int] | None, at: datetime, explain: Explain | None = None) -> list[NewCrossing]:
-    """Tell what the present periods' counters have passed and nobody was told of.
+    """Tell what the present periods' counters, and the forecasts made with them, have passed and nobody was told of.
 
-    For when the measure moved, not the use: another limit, other thresholds, a version that starts or ends by date. All
-    budgets where `budget_ids` is None. Safe to repeat. Three queries where there is nothing to tell; only the counters
-    with something to tell are locked.
+    For when the measure moved, not the use: another limit, other thresholds, a version that starts or ends by date, and
+    for forecasts, which move with time. All budgets where `budget_ids` is None. Safe to repeat. Three queries where
+    there is nothing to tell, four where there are thresholds of forecasts; only the counters with something to tell are
+    locked.
     """
     known = definitions.current()
     wanted = known.by_id.keys() if budget_ids is None else known.by_id.keys() & set(budget_ids)
     counters = Counter.objects.filter(budget__in=wanted, period_start__lte=at, period_end__gt=at)
     counters = counters.filter(state=CounterState.LIVE)
+    forecasts = outlooks.of([each for each in wanted if known.by_id[each].forecast_thresholds])
 
-    reached = {counter.pk: keys for counter in counters if (keys := _reached(known, counter, at))}
-    budgets_reached = {key[0] for keys in reached.values() for key in keys}
+    passed: dict[int, set[_Key]] = {}
+    for counter in counters:
+        definition = known.by_id[counter.budget_id]
+        if limit := definition.limit_at(at):
+            reached = _reached(_standing(counter, definition), limit, forecasts.get(definition.id), at)
+            keys = {
+                (definition.id, counter.period_start, limit.id, str(basis), threshold)
+                for basis, thresholds in reached.items()
+                for threshold in thresholds
+            }
+            if keys:
+                passed[counter.pk] = keys
     told = set(
-        Crossing.objects.filter(budget__in=budgets_reached, period_end__gt=at).values_list(
-            "budget", "period_start", "limit", "basis", "threshold"
-        )
+        Crossing.objects.filter(
+            budget__in={key[0] for keys in passed.values() for key in keys}, period_end__gt=at
+        ).values_list("budget", "period_start", "limit", "basis", "threshold")
     )
-    untold = [pk for pk, keys in reached.items() if not all(_is_told(key, told) for key in keys)]
+    untold = [pk for pk, keys in passed.items() if not all(_is_told(key, told) for key in keys)]
     if not untold:
         return []
 
@@ -256,35 +257,36 @@ def _is_told(key: _Key, told: set[_Key]) -> bool:
     return key in told or (*key[:3], rules.ACTUAL, key[4]) in told
 
 
-def _reached(known: definitions.Definitions, counter: Counter, at: datetime) -> set[_Key]:
-    definition = known.by_id[counter.budget_id]
-    limit = definition.limit_at(at)
-    if limit is None:
-        return set()
-    actual = rules.passed(definition.thresholds, counter.used, limit.amount)
-    may_have = rules.may_have_passed(definition.thresholds, counter.used, counter.unclassified, limit.amount)
-    named = [*((rules.ACTUAL, one) for one in actual), *((rules.MAY_HAVE, one) for one in may_have)]
-    return {(counter.budget_id, counter.period_start, limit.id, basis, one) for basis, one in named}
-
-
 def tell_all(*, counter: Counter, definition: Definition, at: datetime, explain: Explain | None) -> list[NewCrossing]:
     """Tell whatever a counter, locked by the caller, has passed and nobody was told of. Safe to repeat."""
     limit = definition.limit_at(at)
     if limit is None:
         return []
-    return tell(
-        standing=Standing(
-            definition=definition,
-            period=definition.period_of(counter.period_start),
-            used=counter.used,
-            unclassified=counter.unclassified,
-        ),
-        limit=limit,
-        actual=rules.passed(definition.thresholds, counter.used, limit.amount),
-        may_have=rules.may_have_passed(definition.thresholds, counter.used, counter.unclassified, limit.amount),
-        at=at,
-        explain=explain,
+    standing = _standing(counter, definition)
+    forecasts = outlooks.of([definition.id] if definition.forecast_thresholds else [])
+    reached = _reached(standing, limit, forecasts.get(definition.id), at)
+    return tell(standing=standing, limit=limit, reached=reached, at=at, explain=explain)
+
+
+def _standing(counter: Counter, definition: Definition) -> Standing:
+    return Standing(
+        definition=definition,
+        period=definition.period_of(counter.period_start),
+        used=counter.used,
+        unclassified=counter.unclassified,
     )
+
+
+def _reached(
+    standing: Standing, limit: Limit, outlook: OutlookRow | None, at: datetime
+) -> dict[Basis, tuple[int, ...]]:
+    definition, used, amount = standing.definition, standing.used, limit.amount
+    expected = {share: standing.ahead(share, outlook, at) for share in definition.forecast_thresholds}
+    return {
+        Basis.ACTUAL: rules.passed(definition.thresholds, used, amount),
+        Basis.MAY_HAVE: rules.may_have_passed(definition.thresholds, used, standing.unclassified, amount),
+        Basis.FORECAST: tuple(share for share, ahead in expected.items() if ahead and ahead.runs_out_on),
+    }
 
 
 def mark_states(*, changed: bool, look_at: datetime | None) -> None:

@@ -16,8 +16,8 @@ from budgets.services.crossings import Explain, NewCrossing
 def look_at_time(*, at: datetime, explain: Explain | None = None) -> list[NewCrossing]:
     """Tell what was passed because a limit started or ended, and move on to the next such instant.
 
-    Also finds what a process that died between a change and its evaluation left untold. Safe to repeat, and cheap: six
-    queries where there is nothing to do.
+    Also finds what a process that died between a change and its evaluation left untold, and what forecasts have passed.
+    Safe to repeat, and cheap: six queries where there is nothing to do, seven where there are thresholds of forecasts.
     """
     found = crossings.evaluate(budget_ids=None, at=at, explain=explain)
     settle_next_at(at=at)
@@ -26,7 +26,7 @@ def look_at_time(*, at: datetime, explain: Explain | None = None) -> list[NewCro
 
 @transaction.atomic
 def settle_next_at(*, at: datetime) -> None:
-    """Work out the next instant at which time alone changes what gateways are told. Safe to repeat.
+    """Work out the next instant at which time alone changes a limit or what gateways are told. Safe to repeat.
 
     Where such an instant has passed, `states` moves, so that the publisher looks. Three queries.
     """
@@ -42,18 +42,14 @@ def settle_next_at(*, at: datetime) -> None:
 
 
 def _next_at(at: datetime) -> datetime | None:
-    enforcing = {one.id: one for one in definitions.current().by_id.values() if one.enforces}
-    instants = {
-        instant
-        for definition in enforcing.values()
-        for limit in definition.limits
-        for instant in (limit.starts_at, limit.ends_at)
-        if instant is not None and instant > at
-    }
+    known = definitions.current().by_id
+    # Limits of all: that one starts is evaluated, and told, also where no gateway is.
+    instants = {edge for definition in known.values() for edge in definition.edges if edge > at}
+    enforcing = [one.id for one in known.values() if one.enforces]
     for counter in Counter.objects.filter(budget__in=enforcing, state=CounterState.LIVE, period_end__gt=at):
         # A period ahead has a counter where events ran ahead of it: it may be exceeded from its first moment on.
         begins = max(counter.period_start, at)
-        limit = enforcing[counter.budget_id].limit_at(begins)
+        limit = known[counter.budget_id].limit_at(begins)
         if limit is not None and counter.used >= limit.amount:
             instants.add(counter.period_end if begins == at else begins)
     return min(instants, default=None)

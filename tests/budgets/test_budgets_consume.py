@@ -12,7 +12,7 @@ from django.test.utils import CaptureQueriesContext
 from alerts.models import Alert, Delivery, DeliveryState, Severity
 from budgets.models import Change, Counter, Crossing
 from budgets.selectors import definitions
-from budgets.services import budgets, counters, looking
+from budgets.services import budgets, counters, forecasts, looking
 from catalog.models import UseCaseTeam
 from catalog.services import teams
 from core.services import barrier
@@ -128,6 +128,16 @@ def test_a_jump_over_several_thresholds_is_one_alert_that_names_the_highest():
     assert alert.severity == Severity.CRITICAL
     assert alert.title == "support frontier: 120.0 % of 100 frontier tokens used"
     assert ["Thresholds passed", "70 %, 90 %, 100 %"] in alert.facts["rows"]
+
+
+def test_a_trial_that_is_used_up_is_a_warning_since_nothing_was_done():
+    make_budget(action="block", trial=True)
+
+    consume(120)
+
+    alert = Alert.objects.get()
+    assert alert.severity == Severity.WARNING
+    assert alert.facts["next"].startswith("Were it not a trial, gateways would now refuse what it covers")
 
 
 def test_below_and_above_again_is_not_told_twice():
@@ -250,7 +260,7 @@ def test_a_batch_may_pass_one_threshold_surely_and_another_perhaps():
 def test_the_alert_says_everything_that_field_notes_ask_for():
     use_case, team = make_use_case(), make_team("support")
     UseCaseTeam.objects.create(use_case=use_case, team=team, valid=("2026-01-01T00:00Z", None))
-    budget = make_budget(amount=Decimal(2_000_000), action="downgrade")
+    budget = make_budget(amount=Decimal(2_000_000), action="downgrade", owner="lead@example.com")
     asked = []
 
     def explain(definition, period):
@@ -260,6 +270,9 @@ def test_the_alert_says_everything_that_field_notes_ask_for():
             "links": [("Spend", "/spend/?use_case=support-routing")],
             "daily": {NOON.date() - timedelta(days=days): Decimal(100_000) for days in range(1, 15)},
         }
+
+    daily = {NOON.date() - timedelta(days=days): Decimal(100_000) for days in range(1, 15)}
+    forecasts.look(daily={budget.pk: daily}, at=NOON)
 
     consume(1_428_571, explain=explain)
     consume(1, explain=explain)
@@ -280,7 +293,10 @@ def test_the_alert_says_everything_that_field_notes_ask_for():
             ["Period", "1 June 2026 to 30 June 2026 (UTC)"],
             ["Per cent of the period gone", "48.3 %"],
             ["Runs out at this pace", "on 21 June 2026"],
+            ["Expected at the end of the period", "2,978,571 frontier tokens, 148.9 % of the limit"],
+            ["Covers", "use case support-routing"],
             ["Most of it", "gpt-5.5@openai, 81.2 %"],
+            ["Owner", "lead@example.com"],
         ],
         "links": [["Budget", f"/budgets/{budget.pk}/"], ["Spend", "/spend/?use_case=support-routing"]],
         "next": "At 100 % gateways are told to send what it covers to the cheaper targets of their rules up to and "
@@ -361,8 +377,9 @@ def test_looking_at_the_time_moves_on_when_the_instant_has_come():
     assert change() == (states + 1, None)
 
 
-def test_a_limit_that_starts_and_ends_by_date_is_evaluated_then():
-    budget = make_budget(action="block")
+@pytest.mark.parametrize("action", ["block", "alert"])
+def test_a_limit_that_starts_and_ends_by_date_is_evaluated_then_whatever_happens_at_it(action):
+    budget = make_budget(action=action)
     consume(60)
     starts, ends = NOON + timedelta(days=1), NOON + timedelta(days=2)
     budgets.set_limit(

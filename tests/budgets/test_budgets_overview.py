@@ -9,8 +9,7 @@ from django.test.utils import CaptureQueriesContext
 
 from budgets.models import Counter, CounterState
 from budgets.selectors import overview
-from budgets.services import budgets, counters
-from budgets.tasks import look_at_time
+from budgets.services import budgets, counters, forecasts
 from tests.factories import NOON, make_budget, make_consumption
 
 pytestmark = pytest.mark.django_db
@@ -25,9 +24,9 @@ def test_a_row_has_the_present_period_and_everything_about_it():
     budgets.set_limit(budget=budget, amount=Decimal(200), reason="launch", by="a", approved_by="b@example.com", at=NOON)
     consume(150)
     consume(20, tier="unclassified")
-    daily = {budget.pk: {date(2026, 6, day): Decimal(10) for day in range(1, 15)}}
+    forecasts.look(daily={budget.pk: {date(2026, 6, day): Decimal(10) for day in range(1, 15)}}, at=NOON)
 
-    [row] = overview.rows(at=NOON, daily=daily)
+    [row] = overview.rows(at=NOON)
 
     assert (row.id, row.name, row.scope) == (budget.pk, "support frontier", {"use_case": ("support-routing",)})
     assert (row.limit, row.limit_version, row.used, row.unclassified) == (200, 2, 150, 20)
@@ -58,7 +57,7 @@ def test_a_counter_that_is_being_built_says_so_and_forecasts_nothing():
 
     [row] = overview.rows(at=NOON)
 
-    assert (row.state, row.forecast) == ("BUILDING", None)
+    assert (row.state, row.per_cent_used, row.forecast) == ("BUILDING", None, None)
 
 
 def test_a_period_without_a_counter_yet_is_empty():
@@ -79,7 +78,7 @@ def test_retired_budgets_are_shown_where_asked_for():
     assert overview.one(budget_id=budget.pk + 1, at=NOON) is None
 
 
-def test_past_periods_and_crossings_are_listed_latest_first():
+def test_past_periods_with_their_limits_and_crossings_are_listed_latest_first():
     budget = make_budget()
     consume(95)
     for months, used in ((4, 10), (5, 20)):
@@ -87,7 +86,14 @@ def test_past_periods_and_crossings_are_listed_latest_first():
         end = datetime(2026, months + 1, 1, tzinfo=UTC)
         Counter.objects.create(budget=budget, period_start=start, period_end=end, used=used, state=CounterState.LIVE)
 
-    assert [used for _, used in overview.past_periods(budget_id=budget.pk)] == [95, 20, 10]
+    over = datetime(2026, 7, 1, tzinfo=UTC)
+    raised = {"amount": Decimal(200), "reason": "more", "by": "a", "approved_by": "b"}
+    budgets.set_limit(budget=budget, at=over + timedelta(hours=1), **raised)
+
+    past = overview.past_periods(budget_id=budget.pk, at=over + timedelta(hours=2))
+
+    assert [(one.used, one.limit, one.per_cent_used) for one in past] == [(95, 100, 95), (20, 100, 20), (10, 100, 10)]
+    assert overview.past_periods(budget_id=budget.pk, at=NOON)[0].period.first_day == date(2026, 5, 1)
     assert [one.threshold for one in overview.crossings(budget_id=budget.pk)] == [90, 70]
 
 
@@ -101,11 +107,3 @@ def test_the_number_of_queries_does_not_grow_with_the_budgets():
         rows = overview.rows(at=NOON + timedelta(hours=1))
 
     assert (len(rows), len(captured)) == (3, 5)
-
-
-def test_the_scheduled_look_runs_by_the_name_that_the_schedule_has():
-    make_budget()
-
-    look_at_time()
-
-    assert look_at_time.name == "budgets.tasks.look_at_time"

@@ -152,63 +152,6 @@ def test_the_state_of_a_budget_follows_its_thresholds(used, thresholds, state):
     assert rules.standing(used=Decimal(used), limit=Decimal(100), thresholds=thresholds) == state
 
 
-# --- forecast -------------------------------------------------------------------------------------------------------
-
-
-def ahead(daily, *, at=NOON, used=None, limit=100, zone="UTC", period=JUNE):
-    used = sum(daily.values(), Decimal(0)) if used is None else Decimal(used)
-    return rules.forecast(period=period, zone=zone, at=at, used=used, limit=Decimal(limit), daily=daily)
-
-
-def per_day(days, value=Decimal(2)):
-    return {date(2026, 6, day): value for day in days}
-
-
-def test_there_is_no_forecast_before_three_full_days_of_data():
-    assert ahead(per_day(range(13, 16))) is None  # the 15th is not over
-    assert ahead(per_day(range(12, 16))) is not None
-
-
-def test_days_before_the_first_use_do_not_slow_the_pace_and_days_without_use_after_it_do():
-    assert ahead(per_day(range(11, 15))).per_day == 2
-    assert ahead(per_day([11, 12])).per_day == 1  # 4 in the four days from the 11th to the 14th
-
-
-def test_the_pace_goes_on_until_the_period_ends():
-    found = ahead(per_day(range(1, 15)), used=29)
-
-    assert found.at_end == 29 + 2 * Decimal("15.5")
-    assert found.runs_out_on is None
-
-
-def test_the_day_it_runs_out_is_named_in_the_budgets_zone():
-    found = ahead(per_day(range(1, 15)), used=28, limit=49)
-
-    assert found.runs_out_on == date(2026, 6, 26)  # 10.5 days from noon of the 15th: midnight between 25th and 26th
-    kiritimati = periods.containing(NOON, "month", "Pacific/Kiritimati")
-    found = ahead(per_day(range(1, 15)), used=28, limit=48, zone="Pacific/Kiritimati", period=kiritimati)
-    assert found.runs_out_on == date(2026, 6, 26)  # noon of the 25th UTC is the 26th there
-
-
-def test_a_budget_that_is_used_up_or_stands_still_runs_out_on_no_day():
-    assert ahead(per_day(range(1, 15)), used=100).runs_out_on is None
-    assert ahead(per_day(range(1, 15), Decimal(-1)), used=5).runs_out_on is None
-
-
-def test_without_days_the_pace_is_what_was_used_over_the_time_gone():
-    at = JUNE.starts_at + timedelta(days=10)
-    found = rules.forecast(period=JUNE, zone="UTC", at=at, used=Decimal(50), limit=Decimal(100))
-
-    assert (found.per_day, found.at_end, found.runs_out_on) == (5, 150, date(2026, 6, 21))
-    early = JUNE.starts_at + timedelta(days=2, hours=23)
-    assert rules.forecast(period=JUNE, zone="UTC", at=early, used=Decimal(50), limit=Decimal(100)) is None
-
-
-def test_a_period_that_is_over_or_has_not_begun_has_no_forecast():
-    assert ahead(per_day(range(1, 15)), at=JUNE.ends_at) is None
-    assert ahead(per_day(range(1, 15)), at=JUNE.starts_at - timedelta(seconds=1)) is None
-
-
 # --- periods --------------------------------------------------------------------------------------------------------
 
 # Half-hour and quarter-hour offsets, a summer time of half an hour, clocks that jump over midnight.

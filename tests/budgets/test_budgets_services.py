@@ -69,8 +69,8 @@ def test_everything_that_is_wrong_is_said_at_once():
     )
 
     assert wrong == [
-        "action", "amount", "fiscal_start_month", "name", "owner", "period", "reason", "scope", "thresholds", "unit",
-        "zone",
+        "action", "amount", "fiscal_start_month", "name", "owner", "period", "reason", "scope", "scope/use_case",
+        "thresholds", "unit", "zone",
     ]  # fmt: skip
     assert not Budget.objects.exists()
 
@@ -82,6 +82,7 @@ def test_everything_that_is_wrong_is_said_at_once():
         ({"thresholds": [70, 1001]}, "thresholds"),
         ({"thresholds": [Decimal("70.5")]}, "thresholds"),
         ({"thresholds": list(range(1, 30))}, "thresholds"),
+        ({"forecast_thresholds": [100, 0]}, "forecast_thresholds"),
         ({"amount": Decimal("1.5")}, "amount"),
         ({"amount": Decimal("1.5"), "unit": "requests"}, "amount"),
         ({"amount": Decimal("1e-19"), "unit": "usd"}, "amount"),
@@ -91,14 +92,19 @@ def test_everything_that_is_wrong_is_said_at_once():
         ({"name": "x" * 129}, "name"),
         ({"zone": "EST5EDT4"}, "zone"),
         ({"zone": "../UTC"}, "zone"),
-        ({"scope": {"use_case": []}}, "scope"),
-        ({"scope": {"use_case": "support-routing"}}, "scope"),
+        ({"zone": "localtime"}, "zone"),
+        ({"scope": {"use_case": []}}, "scope/use_case"),
+        ({"scope": {"use_case": "support-routing"}}, "scope/use_case"),
         ({"scope": {"tag:": ["prod"]}}, "scope"),
-        ({"scope": {"tier": ["middle"]}}, "scope"),
-        ({"scope": {"tier": ["best"]}, "unit": "usd"}, "scope"),
-        ({"scope": {"model": ["gpt-9"]}}, "scope"),
-        ({"scope": {"offering": ["gpt-5.5"]}}, "scope"),
-        ({"scope": {"gateway": ["nowhere"]}}, "scope"),
+        ({"scope": {"tag:\0": ["prod"]}}, "scope"),
+        ({"scope": {"tag:env": ["prod\0"]}}, "scope/tag:env"),
+        ({"scope": {"tag:env": ["v" * 257]}}, "scope/tag:env"),
+        ({"scope": {f"tag:{number}": ["prod"] for number in range(33)}}, "scope"),
+        ({"scope": {"tier": ["middle"]}}, "scope/tier"),
+        ({"scope": {"tier": ["best"]}, "unit": "usd"}, "scope/tier"),
+        ({"scope": {"model": ["gpt-9"]}}, "scope/model"),
+        ({"scope": {"offering": ["gpt-5.5"]}}, "scope/offering"),
+        ({"scope": {"gateway": ["nowhere"]}}, "scope/gateway"),
     ],
 )
 def test_what_cannot_work_is_refused(overrides, field):

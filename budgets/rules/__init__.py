@@ -1,0 +1,73 @@
+"""What a budget covers, how much of it was used, where that leads: plain Python, no I/O, no clock.
+
+`scopes` says what counts, `standings` what was reached, `forecasting` where it leads, `exact` how it is added up.
+"""
+
+from budgets.rules.exact import add
+from budgets.rules.forecasting import FULL_DAYS_FOR_FORECAST, Forecast, Profile
+from budgets.rules.scopes import (
+    ACTUAL,
+    AHEAD,
+    ALERT,
+    BLOCK,
+    COUNTED,
+    DOWNGRADE,
+    FORECAST,
+    FRONTIER,
+    FRONTIER_TOKENS,
+    MAY_HAVE,
+    REQUESTS,
+    TAG,
+    TIERS,
+    TOKENS,
+    UNCLASSIFIED,
+    USD,
+    Consumption,
+    Definition,
+    Limit,
+    Values,
+    amount,
+    concerns,
+    in_scope,
+    periods_to_build,
+    values_of,
+)
+from budgets.rules.standings import may_have_passed, part, passed, per_cent, per_cent_gone, standing
+
+__all__ = [
+    "ACTUAL",
+    "AHEAD",
+    "ALERT",
+    "BLOCK",
+    "COUNTED",
+    "DOWNGRADE",
+    "FORECAST",
+    "FRONTIER",
+    "FRONTIER_TOKENS",
+    "FULL_DAYS_FOR_FORECAST",
+    "MAY_HAVE",
+    "REQUESTS",
+    "TAG",
+    "TIERS",
+    "TOKENS",
+    "UNCLASSIFIED",
+    "USD",
+    "Consumption",
+    "Definition",
+    "Forecast",
+    "Limit",
+    "Profile",
+    "Values",
+    "add",
+    "amount",
+    "concerns",
+    "in_scope",
+    "may_have_passed",
+    "part",
+    "passed",
+    "per_cent",
+    "per_cent_gone",
+    "periods_to_build",
+    "standing",
+    "values_of",
+]

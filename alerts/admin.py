@@ -1,4 +1,4 @@
-"""Alerts, their channels and deliveries in the Django admin: to look at. The console acknowledges, the API edits."""
+"""Alerts, their channels and deliveries in the Django admin: to look at. The console acknowledges and edits."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ class ChannelAdmin(Shown):
     list_display = ("name", "kind", "enabled", "least_severity", "created_at", "retired_at")
     list_filter = ("enabled", ("retired_at", admin.EmptyFieldListFilter))
     search_fields = ("name", "kind")
+    edited_at = ("channels", "set up and change")
 
 
 @admin.register(Alert)

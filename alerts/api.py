@@ -1,4 +1,4 @@
-"""REST for alerts and the channels they go to. Secrets go in and never come out."""
+"""REST for alerts and their deliveries."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from rest_framework import serializers, status
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from alerts.channels import KINDS, Delivered, FailedForGood, Outcome
 from alerts.models import AlertState, DeliveryState, Severity
 from alerts.selectors import alerts as rows
-from alerts.selectors import channels as channel_rows
-from alerts.services import acknowledging, channels
+from alerts.services import acknowledging, deliveries
+from alerts.tasks import DELIVER_DUE, QUEUE
+from core import nudges
 from core.api import (
     BadQuery,
     InstantField,
@@ -24,7 +24,6 @@ from core.api import (
     body,
     next_page,
     page_of,
-    paged,
     read_cursor,
     written_cursor,
 )
@@ -32,7 +31,7 @@ from core.api_views import Api
 from core.errors import NotFound
 
 SEVERITIES = {str(severity.label): severity for severity in Severity}
-_SEVERITY_CHOICES = [(name, name) for name in SEVERITIES]
+SEVERITY_CHOICES = [(name, name) for name in SEVERITIES]
 
 
 class DeliveryOutput(serializers.Serializer):
@@ -47,13 +46,14 @@ class DeliveryOutput(serializers.Serializer):
     created_at = InstantField()
     due_at = InstantField()
     delivered_at = InstantField(allow_null=True)
+    asked_again_at = InstantField(allow_null=True, help_text="When somebody had it tried again after it had failed.")
     possibly_repeated = serializers.BooleanField()
 
 
 class AlertOutput(serializers.Serializer):
     id = serializers.IntegerField()
     kind = serializers.CharField()
-    severity = serializers.ChoiceField(_SEVERITY_CHOICES, source="severity_label")
+    severity = serializers.ChoiceField(SEVERITY_CHOICES, source="severity_label")
     state = serializers.ChoiceField(AlertState.choices)
     title = serializers.CharField()
     facts = serializers.DictField(help_text="What happened, in words and figures; of a crossing, what was crossed.")
@@ -79,10 +79,15 @@ class AlertDetailOutput(AlertOutput):
     comments = CommentOutput(many=True)
 
 
-def _detail(alert_id: int) -> dict[str, Any]:
+def _alert(alert_id: int) -> rows.AlertDetail:
     found = rows.one(alert_id=alert_id)
     if found is None:
         raise NotFound(f"There is no alert {alert_id}.")
+    return found
+
+
+def _detail(alert_id: int) -> dict[str, Any]:
+    found = _alert(alert_id)
     comments = CommentOutput(found.comments, many=True).data
     return dict(AlertOutput(found.alert).data) | {"comments": comments}
 
@@ -108,7 +113,7 @@ class AlertsApi(Api):
     class QuerySerializer(PageQuery):
         state = serializers.ChoiceField(AlertState.choices, required=False)
         kind = serializers.CharField(required=False)
-        severity = serializers.ChoiceField(_SEVERITY_CHOICES, required=False)
+        severity = serializers.ChoiceField(SEVERITY_CHOICES, required=False)
         team_id = serializers.IntegerField(required=False)
         budget_id = serializers.IntegerField(required=False)
 
@@ -163,137 +168,70 @@ class AlertAcknowledgeApi(Api):
         return Response(_detail(pk))
 
 
-# --- channels ---
+class AlertSnoozeApi(Api):
+    """Putting an alert aside for a while."""
 
+    actions: ClassVar[dict[str, str]] = {"POST": "alerts.acknowledge"}
 
-class ChannelOutput(serializers.Serializer):
-    id = serializers.IntegerField()
-    name = serializers.CharField()
-    kind = serializers.ChoiceField([(name, name) for name in KINDS])
-    target = serializers.CharField(help_text="Where messages go, as far as people may see it.")
-    config = serializers.DictField()
-    has_secret = serializers.BooleanField()
-    enabled = serializers.BooleanField()
-    teams = serializers.ListField(child=serializers.IntegerField(), help_text="Empty: all, here and below.")
-    budgets = serializers.ListField(child=serializers.IntegerField())
-    kinds = serializers.ListField(child=serializers.CharField())
-    least_severity = serializers.ChoiceField(_SEVERITY_CHOICES, source="least_severity_label")
-    created_at = InstantField()
-    retired_at = InstantField(allow_null=True)
-
-
-def _channel(pk: int) -> Any:
-    row = channel_rows.one(channel_id=pk)
-    if row is None:
-        raise channels.NoSuchChannel(f"There is no channel {pk}.")
-    return ChannelOutput(row).data
-
-
-class _ChannelInput(serializers.Serializer):
-    name = serializers.CharField(max_length=128)
-    config = serializers.DictField(
-        required=False, help_text='What the kind needs, such as {"recipients": ["lead@example.com"]}.'
-    )
-    secret = serializers.CharField(
-        max_length=2000, required=False, allow_blank=True, write_only=True, trim_whitespace=True,
-        help_text="Such as a webhook's address. Encrypted, and never shown again.",
-    )  # fmt: skip
-    enabled = serializers.BooleanField(required=False)
-    teams = serializers.ListField(child=serializers.IntegerField(), required=False)
-    budgets = serializers.ListField(child=serializers.IntegerField(), required=False)
-    kinds = serializers.ListField(child=serializers.CharField(max_length=32), required=False)
-    least_severity = serializers.ChoiceField(_SEVERITY_CHOICES, required=False)
-
-
-def _given(serializer: type[serializers.Serializer], request: Request) -> dict[str, Any]:
-    data = body(serializer, request)
-    if "least_severity" in data:
-        data["least_severity"] = SEVERITIES[data["least_severity"]]
-    return data
-
-
-class ChannelsApi(Api):
-    """Where alerts go."""
-
-    actions: ClassVar[dict[str, str]] = {"GET": "view", "POST": "channels.edit"}
-
-    class QuerySerializer(PageQuery):
-        retired = serializers.BooleanField(required=False, default=False, help_text="Retired ones too.")
-
-    class InputSerializer(_ChannelInput):
-        kind = serializers.ChoiceField([(name, name) for name in KINDS])
+    class InputSerializer(serializers.Serializer):
+        until = InstantField(help_text="Until then it is not among the open ones.")
 
     @extend_schema(
-        summary="Channels", operation_id="channels_list", tags=["alerts"],
-        responses=page_of(ChannelOutput, "ChannelPage"),
-    )  # fmt: skip
-    def get(self, request: Request) -> Response:
-        limit, cursor = self.query["limit"], read_cursor(self.query.get("after"), (int,))
-        found = channel_rows.every(with_retired=self.query["retired"])
-        wanted = sorted((row for row in found if cursor is None or row.id > cursor[0]), key=lambda row: row.id)
-        page = paged(request, wanted, limit=limit, key=lambda row: (row.id,))
-        return Response(page | {"results": ChannelOutput(page["results"], many=True).data})
-
-    @extend_schema(
-        summary="Set up a channel", operation_id="channels_create", tags=["alerts"],
-        request=InputSerializer, responses={201: ChannelOutput},
-    )  # fmt: skip
-    def post(self, request: Request) -> Response:
-        data = {"config": {}, "secret": ""} | _given(self.InputSerializer, request)
-        made = channels.create(**data, by=acting_as(request), at=timezone.now())
-        return Response(_channel(made.pk), status=status.HTTP_201_CREATED)
-
-
-class ChannelApi(Api):
-    """One channel."""
-
-    actions: ClassVar[dict[str, str]] = {"GET": "view", "PATCH": "channels.edit", "DELETE": "channels.edit"}
-
-    class InputSerializer(_ChannelInput):
-        name = serializers.CharField(max_length=128, required=False)
-        reason = serializers.CharField(max_length=300, required=False, default="", allow_blank=True)
-
-    @extend_schema(summary="A channel", operation_id="channels_retrieve", tags=["alerts"], responses=ChannelOutput)
-    def get(self, request: Request, pk: int) -> Response:
-        return Response(_channel(pk))
-
-    @extend_schema(
-        summary="Change a channel", operation_id="channels_update", tags=["alerts"],
-        request=InputSerializer, responses=ChannelOutput,
-        description="What is not given stays, the secret too; the kind never changes.",
-    )  # fmt: skip
-    def patch(self, request: Request, pk: int) -> Response:
-        channels.change(channel_id=pk, by=acting_as(request), **_given(self.InputSerializer, request))
-        return Response(_channel(pk))
-
-    @extend_schema(
-        summary="Retire a channel", operation_id="channels_retire", tags=["alerts"], responses={204: None},
-        description="For good: its secret is forgotten, its deliveries stay. Safe to repeat.",
-    )  # fmt: skip
-    def delete(self, request: Request, pk: int) -> Response:
-        channels.retire(channel_id=pk, by=acting_as(request), at=timezone.now())
-        return Response(status=status.HTTP_204_NO_CONTENT)
-
-
-def _outcome(outcome: Outcome) -> dict[str, str]:
-    if isinstance(outcome, Delivered):
-        return {"outcome": "delivered", "detail": outcome.answer}
-    return {"outcome": "failed" if isinstance(outcome, FailedForGood) else "retry_later", "detail": outcome.reason}
-
-
-class ChannelTestApi(Api):
-    """Trying a channel out."""
-
-    actions: ClassVar[dict[str, str]] = {"POST": "channels.edit"}
-
-    class OutputSerializer(serializers.Serializer):
-        outcome = serializers.ChoiceField([(name, name) for name in ("delivered", "retry_later", "failed")])
-        detail = serializers.CharField(help_text="What the far side said, or why it did not work.")
-
-    @extend_schema(
-        summary="Send a test message", operation_id="channels_test", tags=["alerts"],
-        request=None, responses=OutputSerializer, description="Waits for the far side, 10 seconds at most.",
+        summary="Snooze an alert", operation_id="alerts_snooze", tags=["alerts"],
+        request=InputSerializer, responses=AlertDetailOutput,
+        description="It stays in its state, and what is on its way to a channel still goes out.",
     )  # fmt: skip
     def post(self, request: Request, pk: int) -> Response:
-        outcome = channels.send_test(channel_id=pk, by=acting_as(request), at=timezone.now())
-        return Response(self.OutputSerializer(_outcome(outcome)).data)
+        data = body(self.InputSerializer, request)
+        acknowledging.snooze(alert_id=pk, until=data["until"], by=acting_as(request), at=timezone.now())
+        return Response(_detail(pk))
+
+
+class AlertResolveApi(Api):
+    """Ending an alert."""
+
+    actions: ClassVar[dict[str, str]] = {"POST": "alerts.acknowledge"}
+
+    @extend_schema(
+        summary="Resolve an alert", operation_id="alerts_resolve", tags=["alerts"],
+        request=None, responses=AlertDetailOutput, description="Safe to repeat: the first moment stays.",
+    )  # fmt: skip
+    def post(self, request: Request, pk: int) -> Response:
+        acknowledging.resolve(alert_id=pk, by=acting_as(request), at=timezone.now())
+        return Response(_detail(pk))
+
+
+class AlertCommentsApi(Api):
+    """What people say about an alert."""
+
+    actions: ClassVar[dict[str, str]] = {"POST": "alerts.acknowledge"}
+
+    class InputSerializer(serializers.Serializer):
+        text = serializers.CharField(max_length=4000)
+
+    @extend_schema(
+        summary="Comment on an alert", operation_id="alerts_comment", tags=["alerts"],
+        request=InputSerializer, responses={201: AlertDetailOutput}, description="In any state. Not safe to repeat.",
+    )  # fmt: skip
+    def post(self, request: Request, pk: int) -> Response:
+        data = body(self.InputSerializer, request)
+        acknowledging.comment(alert_id=pk, text=data["text"], by=acting_as(request), at=timezone.now())
+        return Response(_detail(pk), status=status.HTTP_201_CREATED)
+
+
+class DeliveryRetryApi(Api):
+    """Asking for a failed delivery again."""
+
+    actions: ClassVar[dict[str, str]] = {"POST": "alerts.acknowledge"}
+
+    @extend_schema(
+        summary="Send a failed delivery again", operation_id="deliveries_retry", tags=["alerts"],
+        request=None, responses=AlertDetailOutput,
+        description="It is tried at once, and for a day if it has to be. 409 where it has not failed.",
+    )  # fmt: skip
+    def post(self, request: Request, pk: int, delivery: int) -> Response:
+        if not any(row.id == delivery for row in _alert(pk).alert.deliveries):
+            raise deliveries.NoSuchDelivery(f"Alert {pk} has no delivery {delivery}.")
+        deliveries.ask_again(delivery_id=delivery, by=acting_as(request), at=timezone.now())
+        nudges.nudge(DELIVER_DUE, queue=QUEUE)
+        return Response(_detail(pk))

@@ -6,6 +6,7 @@ from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import Q
 
+from core import secrets
 from core.triggers import audited
 
 
@@ -29,6 +30,11 @@ class DeliveryState(models.TextChoices):
     NOT_SENT = "not_sent"  # decided, with a reason such as "past period"
 
 
+class Digest(models.TextChoices):
+    DAILY = "daily", "daily"
+    WEEKLY = "weekly", "weekly"
+
+
 class Channel(models.Model):
     """Where alerts go. What must stay secret (a webhook's address is a secret) is encrypted in `secret`."""
 
@@ -42,6 +48,10 @@ class Channel(models.Model):
     budgets = ArrayField(models.BigIntegerField(), default=list, blank=True)
     kinds = ArrayField(models.CharField(max_length=32), default=list, blank=True)
     least_severity = models.SmallIntegerField(choices=Severity.choices, default=Severity.INFO)
+    # Beside alerts: digests, at an hour of the organisation's zone, and the canary that shows that alerts go out.
+    digests = ArrayField(models.CharField(max_length=8, choices=Digest.choices), default=list, blank=True)
+    digest_hour = models.PositiveSmallIntegerField(default=8)
+    canary = models.BooleanField(default=False)
     created_at = models.DateTimeField()
     retired_at = models.DateTimeField(null=True, blank=True)
 
@@ -50,11 +60,18 @@ class Channel(models.Model):
             models.UniqueConstraint(
                 name="alerts_channel_name_once", fields=["name"], condition=Q(retired_at__isnull=True)
             ),
+            models.CheckConstraint(
+                name="alerts_channel_digests_known", condition=Q(digests__contained_by=list(Digest.values))
+            ),
+            models.CheckConstraint(name="alerts_channel_digest_hour", condition=Q(digest_hour__lte=23)),
         ]
         triggers = [audited()]
 
     def __str__(self) -> str:
         return self.name
+
+
+secrets.kept_in(Channel, "secret")
 
 
 class Alert(models.Model):
@@ -121,6 +138,7 @@ class Delivery(models.Model):
     # Set when an attempt was lost or its answer never came: the next message says "possibly repeated".
     possibly_repeated = models.BooleanField(default=False)
     delivered_at = models.DateTimeField(null=True)
+    asked_again_at = models.DateTimeField(null=True)  # somebody had a failed one tried again: its day begins anew
     answer = models.CharField(max_length=500, blank=True)  # of the far side, cut short, never a secret
 
     class Meta:
@@ -146,6 +164,10 @@ class Delivery(models.Model):
         indexes = [
             # The sweep: what is due, and what was claimed by a process that died.
             models.Index(name="alerts_delivery_due", fields=["due_at"], condition=Q(state__in=["waiting", "sending"])),
+            # The channels' pages: what became of a channel's last deliveries.
+            models.Index(name="alerts_delivery_of_channel", fields=["channel", "-id"]),
+            # What was not delivered lately stands on several pages.
+            models.Index(name="alerts_delivery_failed", fields=["-id"], condition=Q(state="failed")),
         ]
 
     def __str__(self) -> str:

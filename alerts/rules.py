@@ -8,6 +8,9 @@ from datetime import datetime, timedelta
 FIRST_PAUSE_SECONDS = 30
 LONGEST_PAUSE_SECONDS = 3600
 GIVE_UP_AFTER = timedelta(days=1)
+# Kinds that tell something and leave nothing to do; they go to channels that are ticked for them.
+CANARY = "canary"
+NOTICES = ("digest_daily", "digest_weekly", CANARY)
 
 
 def fits(
@@ -44,14 +47,14 @@ def pause_seconds(*, attempts: int, chance: float) -> float:
 
 
 def next_try_at(
-    *, created_at: datetime, failed_at: datetime, attempts: int, chance: float, retry_after_seconds: float | None
+    *, day_began_at: datetime, failed_at: datetime, attempts: int, chance: float, retry_after_seconds: float | None
 ) -> datetime | None:
-    """Return when to try again after a failure, or None to give up: a day after the delivery was created.
+    """Return when to try again after a failure, or None to give up: a day after the delivery was made or asked for.
 
     The far side's Retry-After is honoured where it is longer than the pause. The last try comes when the day is
     over, even if the far side asked for more: after it there is none.
     """
-    last = created_at + GIVE_UP_AFTER
+    last = day_began_at + GIVE_UP_AFTER
     if failed_at >= last:
         return None
     # A far side may ask for any number; what lies past the day is all the same.

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from datetime import datetime
+from typing import Any, Protocol, runtime_checkable
 from uuid import UUID
 
 from alerts.messages import Message
@@ -52,6 +53,7 @@ class Field:
     help: str = ""
     secret: bool = False
     many: bool = False  # a list of texts
+    made: bool = False  # left empty, one is made and shown once
 
 
 class ChannelKind(Protocol):
@@ -74,3 +76,17 @@ class ChannelKind(Protocol):
 
     def send(self, message: Message, config: Mapping[str, Any], secret: str, idempotency_key: UUID) -> Outcome:
         """Try once, within about TOTAL_SECONDS. Failures of the far side are outcomes, not exceptions."""
+
+
+@runtime_checkable
+class Signing(Protocol):
+    """What a kind of channel can do besides, where its secret is ours to make: the far side checks signatures by it."""
+
+    def make_secret(self) -> str:
+        """Return a new secret, which whoever sets the channel up has to hand to the far side."""
+
+    def rotated(self, stored: str, *, new: str, former_until: datetime) -> str:
+        """Return the secret to store when another one takes over and the present one goes on signing for a while."""
+
+    def former_until(self, stored: str) -> datetime | None:
+        """Say until when a stored secret signs with a former one as well; None where there is none."""

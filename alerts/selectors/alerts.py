@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from django.db.models import Q, QuerySet
+from django.db.models import Count, Q, QuerySet
 
 from alerts.models import Alert, AlertComment, AlertState, Delivery, Severity
 
@@ -25,6 +25,7 @@ class DeliveryRow:
     created_at: datetime
     due_at: datetime  # of the next attempt while waiting
     delivered_at: datetime | None
+    asked_again_at: datetime | None  # somebody had it tried again after it had failed
     possibly_repeated: bool
 
 
@@ -68,6 +69,15 @@ class Page:
     next_before: tuple[datetime, int] | None  # where the next page begins; None at the end
 
 
+@dataclass(frozen=True, kw_only=True)
+class Counts:
+    """How many alerts wait for somebody; each is counted once."""
+
+    open: int
+    snoozed: int  # open or acknowledged, and asleep
+    acknowledged: int
+
+
 def open_alerts(*, at: datetime, limit: int = 50) -> list[AlertRow]:
     """Return alerts that nobody has acknowledged or resolved and that do not sleep at `at`, gravest first, then newest.
 
@@ -77,9 +87,36 @@ def open_alerts(*, at: datetime, limit: int = 50) -> list[AlertRow]:
     return _rows(found)
 
 
+def concerning(
+    *, subjects: Collection[tuple[str, int]] = (), budget_ids: Collection[int] = (), limit: int = 20
+) -> list[AlertRow]:
+    """Return alerts that are not over about one of these (kind, id) or of these budgets, gravest first, then newest.
+
+    Acknowledged and snoozed ones are among them. 2 queries, 1 where there is none.
+    """
+    about = Q(budget_id__in=list(budget_ids)) if budget_ids else Q()
+    for kind, subject_id in subjects:
+        about |= Q(subject_kind=kind, subject_id=subject_id)
+    if not about:
+        return []
+    living = Alert.objects.exclude(state=AlertState.RESOLVED).filter(about)
+    return _rows(living.order_by("-severity", "-id")[:limit])
+
+
 def count_open(*, at: datetime) -> int:
     """Return how many alerts `open_alerts` would give without a limit. One query."""
     return _awake(at).count()
+
+
+def counts(*, at: datetime) -> Counts:
+    """Return how many alerts that are not over are open, snoozed and acknowledged at `at`. One query."""
+    asleep = _asleep(at)
+    found = Alert.objects.exclude(state=AlertState.RESOLVED).aggregate(
+        open=Count("id", filter=Q(state=AlertState.OPEN) & ~asleep),
+        snoozed=Count("id", filter=asleep),
+        acknowledged=Count("id", filter=Q(state=AlertState.ACKNOWLEDGED) & ~asleep),
+    )
+    return Counts(**found)
 
 
 def newest(
@@ -91,9 +128,13 @@ def newest(
     severities: Collection[int] = (),
     team_id: int | None = None,
     budget_id: int | None = None,
+    without_kinds: Collection[str] = (),
+    asleep_at: datetime | None = None,
+    awake_at: datetime | None = None,
 ) -> Page:
     """Return a page of alerts of any state, newest first; empty filters mean all.
 
+    `asleep_at` leaves those that are snoozed at that instant, `awake_at` those that are not; what is over never sleeps.
     `before` is (created_at, id) of the last row seen, or the page's `next_before`: alerts that come meanwhile move
     no page. 2 queries, 1 where there is none.
     """
@@ -112,6 +153,12 @@ def newest(
         found = found.filter(team_ids__contains=[team_id])
     if budget_id is not None:
         found = found.filter(budget_id=budget_id)
+    if without_kinds:
+        found = found.exclude(kind__in=list(without_kinds))
+    if asleep_at is not None:
+        found = found.filter(_asleep(asleep_at))
+    if awake_at is not None:
+        found = found.exclude(_asleep(awake_at))
     rows = _rows(found[: limit + 1])
     last = rows[limit - 1] if len(rows) > limit else None
     return Page(rows=tuple(rows[:limit]), next_before=(last.created_at, last.id) if last else None)
@@ -128,9 +175,12 @@ def one(*, alert_id: int) -> AlertDetail | None:
     )
 
 
+def _asleep(at: datetime) -> Q:
+    return Q(snoozed_until__isnull=False) & Q(snoozed_until__gt=at)
+
+
 def _awake(at: datetime) -> QuerySet[Alert]:
-    asleep = Q(snoozed_until__isnull=False) & Q(snoozed_until__gt=at)
-    return Alert.objects.filter(state=AlertState.OPEN).exclude(asleep)
+    return Alert.objects.filter(state=AlertState.OPEN).exclude(_asleep(at))
 
 
 def _rows(found: Iterable[Alert]) -> list[AlertRow]:
@@ -139,7 +189,7 @@ def _rows(found: Iterable[Alert]) -> list[AlertRow]:
     if alerts:
         sent = Delivery.objects.filter(alert_id__in=deliveries).select_related("channel").order_by("id")
         for delivery in sent:
-            deliveries[delivery.alert_id].append(_delivery_row(delivery))
+            deliveries[delivery.alert_id].append(delivery_row(delivery))
     return [_row(alert, deliveries[alert.pk]) for alert in alerts]
 
 
@@ -165,7 +215,8 @@ def _row(alert: Alert, deliveries: list[DeliveryRow]) -> AlertRow:
     )
 
 
-def _delivery_row(delivery: Delivery) -> DeliveryRow:
+def delivery_row(delivery: Delivery) -> DeliveryRow:
+    """Return a delivery as a row; its channel is fetched where it was not."""
     channel = delivery.channel
     return DeliveryRow(
         id=delivery.pk,
@@ -179,5 +230,6 @@ def _delivery_row(delivery: Delivery) -> DeliveryRow:
         created_at=delivery.created_at,
         due_at=delivery.due_at,
         delivered_at=delivery.delivered_at,
+        asked_again_at=delivery.asked_again_at,
         possibly_repeated=delivery.possibly_repeated,
     )

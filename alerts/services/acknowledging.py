@@ -50,6 +50,18 @@ def snooze(*, alert_id: int, until: datetime, by: str, at: datetime) -> None:
 
 
 @transaction.atomic(durable=True)
+def wake(*, alert_id: int, by: str) -> None:
+    """Take a snooze back: the alert stands where its state has it at once. Safe to repeat.
+
+    Raises:
+        NoSuchAlert: nothing changed.
+    """
+    acting(by=by)
+    if Alert.objects.filter(pk=alert_id, snoozed_until__isnull=False).update(snoozed_until=None) == 0:
+        _refuse_unless(alert_id, *AlertState)
+
+
+@transaction.atomic(durable=True)
 def resolve(*, alert_id: int, by: str, at: datetime) -> None:
     """Say that what the alert told of is over. Safe to repeat: the first moment stays.
 

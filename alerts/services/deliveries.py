@@ -26,15 +26,15 @@ from uuid import UUID
 import structlog
 from django.conf import settings
 from django.db import connection, transaction
-from django.db.models import DateTimeField, ExpressionWrapper, F
-from django.db.models.functions import Least
+from django.db.models import DateTimeField, ExpressionWrapper
+from django.db.models.functions import Coalesce, Least
 
 from alerts import rules
 from alerts.channels import KINDS, Delivered, FailedForGood, Outcome, RetryLater
-from alerts.messages import Message, compose
-from alerts.models import Delivery, DeliveryState, Severity
+from alerts.messages import Message, Origin, compose
+from alerts.models import AlertComment, AlertState, Delivery, DeliveryState, Severity
 from core import secrets
-from core.errors import TollkeeperError
+from core.errors import Conflict, NotFound, TollkeeperError
 
 log = structlog.get_logger(__name__)
 
@@ -49,13 +49,25 @@ _REASON_CHARACTERS = 200
 _ANSWER_CHARACTERS = 500
 
 
+class NoSuchDelivery(NotFound):
+    """There is no delivery with this number."""
+
+
+class NotFailed(Conflict):
+    """It is on its way, delivered, or was never to be sent; nothing changed."""
+
+
+class ChannelGone(Conflict):
+    """There is no channel in use that it could go to; nothing changed."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Claim:
     """One attempt at one delivery that is ours until the lease runs out, with all that it takes to send it."""
 
     delivery_id: int
     attempt: int
-    created_at: datetime
+    day_began_at: datetime  # a day later it is given up
     channel_id: int
     kind: str
     config: dict[str, Any]
@@ -92,9 +104,11 @@ def deliver_due(*, at: datetime, limit: int, chance: Callable[[], float] = rando
 def claim_due(*, at: datetime, limit: int) -> list[Claim]:
     """Take what is due for sending, at most one delivery of each channel and none of a channel that is busy.
 
-    A delivery whose lease ran out is due as well and counts as possibly repeated. 2 queries, 1 where nothing is due.
+    A delivery whose lease ran out is due as well and counts as possibly repeated. 3 queries, 2 where nothing is due.
     """
     with connection.cursor() as cursor:
+        # Two that claim at the same moment see of neither that it has made a channel busy: one after the other.
+        cursor.execute("SELECT pg_advisory_xact_lock(hashtext('alerts_claim_due'))")
         cursor.execute(
             """
             WITH due AS MATERIALIZED (
@@ -192,7 +206,7 @@ def record(claim: Claim, outcome: Outcome, *, at: datetime, chance: float) -> bo
 def _record_retry(claim: Claim, outcome: RetryLater, *, at: datetime, chance: float) -> int:
     mine = Delivery.objects.filter(pk=claim.delivery_id, state=DeliveryState.SENDING, attempts=claim.attempt)
     again_at = rules.next_try_at(
-        created_at=claim.created_at,
+        day_began_at=claim.day_began_at,
         failed_at=at,
         attempts=claim.attempt,
         chance=chance,
@@ -208,12 +222,13 @@ def _record_retry(claim: Claim, outcome: RetryLater, *, at: datetime, chance: fl
     counted = mine.update(state=DeliveryState.WAITING, due_at=again_at, reason=reason, **written)
     if counted and not outcome.ours:
         # The channel rests: others would only fail in their turn. Each keeps its last try at the end of its day.
-        last = ExpressionWrapper(F("created_at") + rules.GIVE_UP_AFTER, output_field=DateTimeField())
-        waiting = Delivery.objects.filter(
+        began = Coalesce("asked_again_at", "created_at")
+        last = ExpressionWrapper(began + rules.GIVE_UP_AFTER, output_field=DateTimeField())
+        waiting = Delivery.objects.alias(began=began).filter(
             channel_id=claim.channel_id,
             state=DeliveryState.WAITING,
             due_at__lt=again_at,
-            created_at__gt=at - rules.GIVE_UP_AFTER,
+            began__gt=at - rules.GIVE_UP_AFTER,
         )
         # In one order, so that two rests of one channel cannot wait for each other.
         ids = list(waiting.order_by("id").select_for_update(skip_locked=True).values_list("id", flat=True))
@@ -221,8 +236,37 @@ def _record_retry(claim: Claim, outcome: RetryLater, *, at: datetime, chance: fl
     return counted
 
 
+@transaction.atomic(durable=True)
+def ask_again(*, delivery_id: int, by: str, at: datetime) -> None:
+    """Have a failed delivery tried again, from now on for a day; a comment on its alert says who asked.
+
+    Where an attempt before may have arrived, the message says "possibly repeated". Of two who ask at once, one does;
+    the edge nudges `alerts.tasks.deliver_due` after the commit.
+
+    Raises:
+        NoSuchDelivery, NotFailed, ChannelGone: nothing changed.
+    """
+    delivery = Delivery.objects.select_related("channel").filter(pk=delivery_id).first()
+    if delivery is None:
+        raise NoSuchDelivery(f"There is no delivery {delivery_id}.")
+    channel = delivery.channel
+    if channel is None:
+        raise ChannelGone("No channel wanted this alert, so there is nowhere to send it. Set one up for the next.")
+    if channel.retired_at is not None or not channel.enabled:
+        gone = "retired" if channel.retired_at is not None else "switched off"
+        raise ChannelGone(f"The channel {channel.name} is {gone}.")
+    failed = Delivery.objects.filter(pk=delivery_id, state=DeliveryState.FAILED)
+    if failed.update(state=DeliveryState.WAITING, reason="", due_at=at, asked_again_at=at) == 0:
+        raise NotFailed("Only a delivery that has failed can be asked for again.")
+    AlertComment.objects.create(
+        alert_id=delivery.alert_id, at=at, by=by, text=f"Asked for the delivery to {channel.name} again."
+    )
+    log.info("delivery.asked_again", delivery=delivery_id, by=by)
+
+
 def _claim(delivery: Delivery, *, lost: bool, at: datetime) -> Claim:
     channel, alert = delivery.channel, delivery.alert
+    day_began_at = delivery.asked_again_at or delivery.created_at
     assert channel is not None  # only rows with a channel are claimed
     settled: Outcome | None = None
     secret = ""
@@ -232,7 +276,7 @@ def _claim(delivery: Delivery, *, lost: bool, at: datetime) -> Claim:
         settled = FailedForGood(reason="the channel was switched off before this could be sent")
     elif channel.kind not in KINDS:
         settled = FailedForGood(reason=f"there is no kind of channel named {channel.kind!r}")
-    elif lost and at >= delivery.created_at + rules.GIVE_UP_AFTER:
+    elif lost and at >= day_began_at + rules.GIVE_UP_AFTER:
         settled = FailedForGood(reason="given up after a day: the outcome of the last attempt was lost")
     else:
         try:
@@ -242,7 +286,7 @@ def _claim(delivery: Delivery, *, lost: bool, at: datetime) -> Claim:
     return Claim(
         delivery_id=delivery.pk,
         attempt=delivery.attempts,
-        created_at=delivery.created_at,
+        day_began_at=day_began_at,
         channel_id=channel.pk,
         kind=channel.kind,
         config=channel.config,
@@ -252,6 +296,9 @@ def _claim(delivery: Delivery, *, lost: bool, at: datetime) -> Claim:
             severity=str(Severity(alert.severity).label),
             facts=alert.facts,
             base_url=settings.BASE_URL,
+            sent_at=at,
+            origin=Origin(alert_id=alert.pk, kind=alert.kind, raised_at=alert.created_at),
+            still_open=alert.state == AlertState.OPEN,
             possibly_repeated=delivery.possibly_repeated,
         ),
         idempotency_key=delivery.idempotency_key,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -33,8 +33,14 @@ def raise_alert(
     budget_id: int | None,
     at: datetime,
     not_sent_because: str = "",
+    channels: Collection[int] | None = None,
+    notice: bool = False,
 ) -> Alert | None:
     """Write an alert and a delivery for each channel that wants it; nothing is sent here.
+
+    `channels` goes to exactly these, as far as they are in use, whatever their lists say; left out, the lists decide.
+    A `notice` (a digest, the daily check) is told and leaves nothing to do: it is resolved from the start, so that it
+    never stands among the open ones, and its deliveries go out all the same.
 
     Takes part in the caller's transaction, without a savepoint: if this fails, so does what raised it. At most 3
     queries, 1 where the alert exists already. The edge nudges `alerts.tasks.deliver_due` after the commit.
@@ -47,7 +53,8 @@ def raise_alert(
     that comes too late to act on: its deliveries are `not_sent` with that reason, and it is resolved from the start.
     An alert that no channel wants has one delivery without a channel, failed with the reason `no-channel`.
     """
-    over = bool(not_sent_because)
+    unsent = bool(not_sent_because)
+    over = unsent or notice
     alert = Alert(
         kind=kind,
         dedupe_key=dedupe_key,
@@ -67,10 +74,14 @@ def raise_alert(
         return None
 
     # In the order of their ids, as everywhere: a delivery holds its channel's row against deletion.
-    wanting = [channel for channel in _channels_in_use() if _wants(channel, alert)]
+    in_use = _channels_in_use()
+    if channels is None:
+        wanting = [channel for channel in in_use if _wants(channel, alert)]
+    else:
+        wanting = [channel for channel in in_use if channel.pk in channels]
     deliveries = [_delivery(alert, channel, at=at) for channel in wanting] or [_delivery(alert, None, at=at)]
     for delivery in deliveries:
-        if over:
+        if unsent:
             delivery.state = DeliveryState.NOT_SENT
             delivery.reason = f"not sent: {not_sent_because}"[:_REASON_CHARACTERS]
         elif delivery.channel_id is None:

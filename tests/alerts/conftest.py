@@ -2,7 +2,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from alerts.channels import slack
+from alerts.channels import posting
 from tests.alerts.far_sides import MailServer, Webhook, tls_for
 
 
@@ -20,11 +20,11 @@ def tls_webhook(settings, tmp_path, monkeypatch) -> Iterator[Webhook]:
     settings.ALLOW_INTERNAL_WEBHOOKS = True
     context, certificate = tls_for("localhost", tmp_path)
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
-    slack._trust.cache_clear()
+    posting._trust.cache_clear()
     server = Webhook(context)
     yield server
     server.stop()
-    slack._trust.cache_clear()
+    posting._trust.cache_clear()
 
 
 @pytest.fixture

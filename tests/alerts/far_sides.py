@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
 import ssl
@@ -36,8 +37,16 @@ class CloseEarly:
     """Takes the request and closes the connection."""
 
 
+class CloseUnread:
+    """Closes the connection without a look at the request."""
+
+
 class Drip:
     """Sends a header byte by byte, each well within any time-out of a single read."""
+
+
+class Endless:
+    """Answers 200 and goes on talking."""
 
 
 class Webhook:
@@ -45,7 +54,9 @@ class Webhook:
 
     def __init__(self, tls: ssl.SSLContext | None = None) -> None:
         self.script: deque[Any] = deque()
+        self.fine = Reply()  # once the script is over
         self.posts: list[dict[str, Any]] = []
+        self.bodies: list[bytes] = []
         self.headers: list[dict[str, str]] = []
         self.paths: list[str] = []
         self._over = threading.Event()
@@ -53,11 +64,15 @@ class Webhook:
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
+                if outer.script and isinstance(outer.script[0], CloseUnread):
+                    outer.answer(self, outer.script.popleft())
+                    return
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 outer.posts.append(json.loads(body))
+                outer.bodies.append(body)
                 outer.headers.append(dict(self.headers))
                 outer.paths.append(self.path)
-                outer.answer(self, outer.script.popleft() if outer.script else Reply())
+                outer.answer(self, outer.script.popleft() if outer.script else outer.fine)
 
             def log_message(self, *args: Any) -> None:
                 pass
@@ -80,9 +95,14 @@ class Webhook:
         if isinstance(reply, Hang):
             self._over.wait(30)
             handler.close_connection = True
-        elif isinstance(reply, CloseEarly):
+        elif isinstance(reply, CloseEarly | CloseUnread):
             handler.connection.shutdown(socket.SHUT_RDWR)
             handler.close_connection = True
+        elif isinstance(reply, Endless):
+            handler.connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+            until = time.monotonic() + 30
+            while time.monotonic() < until and not self._over.wait(0.001):
+                handler.connection.sendall(b"x" * 16_384)
         elif isinstance(reply, Drip):
             handler.connection.sendall(b"HTTP/1.1 200 OK\r\nX-Slow: ")
             until = time.monotonic() + 30
@@ -90,7 +110,8 @@ class Webhook:
                 handler.connection.sendall(b"x")
         else:
             data = reply.body.encode()
-            handler.send_response(reply.status)
+            # `send_response` adds a date, and a reply may bear that of another clock.
+            (handler.send_response_only if "Date" in reply.headers else handler.send_response)(reply.status)
             for name, value in {"Content-Length": str(len(data)), **reply.headers}.items():
                 handler.send_header(name, value)
             handler.end_headers()
@@ -109,7 +130,7 @@ class MailServer:
     def __init__(self) -> None:
         self.letters: list[Any] = []
         self.at_rcpt: dict[str, str] = {}
-        self.at_data: str | None = None  # a reply, "drop" or "drop-after-taking"
+        self.at_data: str | None = None  # a reply, "drop", "drop-after-taking" or "hang"
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
@@ -123,6 +144,9 @@ class MailServer:
         return "250 OK"
 
     async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:
+        if self.at_data == "hang":
+            await asyncio.sleep(5)
+            return "250 OK"
         if self.at_data == "drop":
             server.transport.abort()
             return "451 gone"

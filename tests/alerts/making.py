@@ -55,6 +55,7 @@ def make_message(**overrides: Any) -> Message:
     fields: dict[str, Any] = {
         "title": "70 % used",
         "severity": "warning",
+        "sent_at": NOON,
         "summary": "support-routing has used 71 %.",
         "rows": (("Used", "71 %"),),
         "next_step": "Nothing is blocked.",

@@ -1,4 +1,5 @@
 import json
+from datetime import timedelta
 
 import pytest
 from django.db import connection
@@ -42,7 +43,7 @@ def test_what_people_see_of_a_channel_is_its_host_alone():
 
     (row,) = channel_rows.every()
 
-    assert (row.target, row.kind_label, row.has_secret) == ("3.121.19.1", "Slack", True)
+    assert (row.target, row.kind_label, row.has_secret) == ("3.121.19.1", "Slack webhook", True)
     assert "very-secret" not in repr(row)
 
 
@@ -55,11 +56,20 @@ def test_everything_that_is_wrong_is_said_at_once():
     assert Channel.objects.count() == 0
 
 
+def test_lists_that_every_alert_would_have_to_read_are_kept_short():
+    many = list(range(1, 502))
+
+    with pytest.raises(Invalid) as caught:
+        create(budgets=many, kinds=[str(each) for each in many])
+
+    assert [field for field, _ in caught.value.problems] == ["budgets", "kinds"]
+
+
 def test_an_unknown_kind_is_refused():
     with pytest.raises(Invalid) as caught:
         create(kind="pager")
 
-    assert caught.value.problems == [("kind", "Choose one of slack, email.")]
+    assert caught.value.problems == [("kind", "Choose one of slack, slack_bot, email, webhook.")]
 
 
 def test_two_channels_in_use_cannot_share_a_name_but_a_retired_one_gives_it_back():
@@ -139,6 +149,18 @@ def test_a_test_message_is_sent_at_once_and_says_what_became_of_it(webhook):
     assert outcomes == [Delivered(answer="200 ok"), RetryLater(reason="500 rollup_error")]
     assert "Test of the channel Night" in json.dumps(webhook.posts[0])
     assert (Alert.objects.count(), Delivery.objects.count()) == (0, 0)
+
+
+@pytest.mark.parametrize(("reply", "due_in"), [(Reply(200), timedelta()), (Reply(500), timedelta(minutes=40))])
+def test_a_test_that_is_taken_wakes_what_rests_after_a_failure(webhook, reply, due_in):
+    channel = make_channel(kind="slack", secret=webhook.url)
+    make_alert()
+    Delivery.objects.update(due_at=NOON + timedelta(minutes=40), attempts=7)
+    webhook.script.append(reply)
+
+    channels.send_test(channel_id=channel.pk, by="lead@example.com", at=NOON)
+
+    assert Delivery.objects.get().due_at == NOON + due_in
 
 
 def test_a_channel_set_up_for_one_team_gets_its_alerts_only(webhook):

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 from django.db import connection
 
-from alerts.channels import slack
+from alerts.channels import posting
 from alerts.models import Channel, Delivery
 from alerts.services import deliveries
 from tests.alerts.far_sides import CloseEarly, Hang, Reply, closed_port
@@ -107,6 +107,7 @@ def test_a_day_after_its_creation_a_delivery_is_given_up_visibly(webhook):
     delivery = the_delivery(alert)
     assert delivery.state == "failed"
     assert delivery.reason.startswith(f"given up after a day and {delivery.attempts} attempts: no connection")
+    assert "Errno" not in delivery.reason
     assert at == NOON + timedelta(days=1)
     assert 24 < delivery.attempts < 40
 
@@ -186,7 +187,7 @@ def test_a_record_that_comes_too_late_does_not_overwrite_what_came_after(webhook
 
 
 def test_a_hanging_channel_delays_no_other_and_costs_one_attempt(webhook, mail_server, monkeypatch):
-    monkeypatch.setattr(slack, "TOTAL_SECONDS", 1.0)
+    monkeypatch.setattr(posting, "TOTAL_SECONDS", 1.0)
     make_channel(kind="slack", secret=webhook.url)
     make_channel(kind="email")
     alerts = [make_alert() for _ in range(5)]
@@ -217,6 +218,107 @@ def test_a_message_that_its_channel_cannot_digest_does_not_hold_up_the_rest(webh
 
     assert the_delivery(fine).state == "delivered"
     assert (the_delivery(poison).state, the_delivery(poison).attempts) == ("waiting", 2)
+
+
+def failed(alert, **fields):
+    delivery = the_delivery(alert)
+    Delivery.objects.filter(pk=delivery.pk).update(**{"state": "failed", "reason": "404", "attempts": 30} | fields)
+    return delivery.pk
+
+
+def test_a_failed_delivery_that_is_asked_for_again_has_another_day(webhook):
+    channel = make_channel(kind="slack", secret=webhook.url)
+    alert, later = make_alert(), NOON + timedelta(days=5)
+    asked = failed(alert)
+    webhook.script += [Reply(500)] * 2
+
+    deliveries.ask_again(delivery_id=asked, by="lead@example.com", at=later)
+    deliver(later)
+    resting = the_delivery(alert)
+    deliver(later + timedelta(days=1))
+
+    assert (resting.state, resting.asked_again_at) == ("waiting", later)
+    assert later < resting.due_at < later + timedelta(hours=2)
+    gone = the_delivery(alert)
+    assert (gone.state, gone.attempts) == ("failed", 32)
+    assert gone.reason.startswith("given up after a day")
+    (comment,) = alert.comments.all()
+    assert (comment.by, comment.text) == (
+        "lead@example.com",
+        f"Asked for the delivery to {channel.name} again.",
+    )
+
+
+def test_a_delivery_asked_for_again_rests_with_its_channel_within_its_new_day(webhook):
+    make_channel(kind="slack", secret=webhook.url)
+    old, later = make_alert(), NOON + timedelta(days=5)
+    deliveries.ask_again(delivery_id=failed(old), by="lead", at=later)
+    make_alert(at=later)
+    webhook.script.append(Reply(429, "", {"Retry-After": "600"}))
+
+    made = deliver(later)
+
+    assert made == 1
+    assert the_delivery(old).due_at >= later + 600 * SECOND
+
+
+@pytest.mark.parametrize("may_have_come", [False, True])
+def test_what_is_asked_for_again_says_possibly_repeated_only_if_it_may_have_come(webhook, may_have_come):
+    make_channel(kind="slack", secret=webhook.url)
+    alert = make_alert()
+
+    deliveries.ask_again(delivery_id=failed(alert, possibly_repeated=may_have_come), by="lead", at=NOON)
+    deliver()
+
+    assert ("ossibly repeated" in json.dumps(webhook.posts)) == may_have_come
+
+
+@pytest.mark.parametrize("state", ["waiting", "delivered", "not_sent"])
+def test_only_what_failed_can_be_asked_for_again(state):
+    make_channel()
+    alert = make_alert()
+    delivered_at = NOON if state == "delivered" else None
+    asked = failed(alert, state=state, delivered_at=delivered_at)
+
+    with pytest.raises(deliveries.NotFailed):
+        deliveries.ask_again(delivery_id=asked, by="lead", at=NOON)
+
+    assert (the_delivery(alert).state, alert.comments.count()) == (state, 0)
+
+
+@pytest.mark.parametrize("gone", [{"enabled": False}, {"enabled": False, "retired_at": NOON}, None])
+def test_nothing_is_asked_for_again_where_there_is_no_channel_in_use(gone):
+    if gone is not None:
+        make_channel()
+    alert = make_alert()
+    Channel.objects.update(**gone or {"name": "no matter"})
+    asked = failed(alert)
+
+    with pytest.raises(deliveries.ChannelGone):
+        deliveries.ask_again(delivery_id=asked, by="lead", at=NOON)
+
+    assert the_delivery(alert).state == "failed"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_eight_who_ask_for_the_same_delivery_one_does(webhook):
+    make_channel(kind="slack", secret=webhook.url)
+    alert = make_alert()
+    asked = failed(alert)
+
+    def ask(number):
+        try:
+            deliveries.ask_again(delivery_id=asked, by=f"lead {number}", at=NOON)
+        except deliveries.NotFailed:
+            return False
+        finally:
+            connection.close()
+        return True
+
+    with ThreadPoolExecutor(8) as pool:
+        asked_by = list(pool.map(ask, range(8)))
+
+    assert (sum(asked_by), alert.comments.count()) == (1, 1)
 
 
 @pytest.mark.parametrize(
@@ -281,10 +383,10 @@ def test_never_more_is_sent_than_the_limit(webhook):
     assert deliver(limit=3) == 2
 
 
-def test_looking_costs_one_query_when_nothing_is_due(django_assert_num_queries):
+def test_looking_costs_a_lock_and_one_query_when_nothing_is_due(django_assert_num_queries):
     make_channel()
 
-    with django_assert_num_queries(3):  # a savepoint, since the test has a transaction, and one query
+    with django_assert_num_queries(4):  # a savepoint among them, since the test has a transaction
         claimed = deliveries.claim_due(at=NOON, limit=16)
 
     assert claimed == []

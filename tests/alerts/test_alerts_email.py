@@ -1,16 +1,20 @@
 import email
 import email.policy
+import re
 import socket
 import threading
 import time
 import uuid
+from decimal import Decimal
 
 import pytest
 
 from alerts.channels import Delivered, FailedForGood, RetryLater
 from alerts.channels import email as email_channel
+from alerts.messages import Bar, Section
+from alerts.services import deliveries
 from tests.alerts.far_sides import closed_port
-from tests.alerts.making import make_message
+from tests.alerts.making import NOON, make_alert, make_channel, make_message, the_delivery
 
 KIND = email_channel.Email()
 
@@ -50,6 +54,22 @@ def test_what_may_have_come_before_is_called_possibly_repeated(mail_server):
     assert mail["Subject"] == "[Warning] 70 % used (possibly repeated)"
     assert "Possibly repeated" in mail.get_body(["plain"]).get_content()
     assert "Possibly repeated" in mail.get_body(["html"]).get_content()
+
+
+def test_a_bar_is_drawn_with_table_cells_that_together_are_whole(mail_server):
+    bars = (
+        Bar(label="support <b>", value="9 USD", share=Decimal("0.75")),
+        Bar(label="none", value="0", share=Decimal(0)),
+    )
+
+    send(sections=(Section(title="By use case", rows=(("Total", "9 USD"),), bars=bars),))
+
+    html = read(mail_server.letters[0]).get_body(["html"]).get_content()
+    cells = re.findall(r'<td width="(\d+)%" height="12" bgcolor="(#\w+)"', html)
+    assert cells == [("75", "#206bc4"), ("25", "#e9ecef"), ("100", "#e9ecef")]
+    assert "support &lt;b&gt;" in html
+    assert "By use case" in html
+    assert "<img" not in html
 
 
 def test_names_can_neither_add_headers_nor_markup(mail_server):
@@ -99,14 +119,45 @@ def test_a_server_that_refuses_the_content_has_not_received_it(mail_server, repl
     assert send() == expected
 
 
-@pytest.mark.parametrize("behaviour", ["drop", "drop-after-taking"])
-def test_a_connection_that_breaks_after_data_may_have_carried_the_mail(mail_server, behaviour):
+@pytest.mark.parametrize("behaviour", ["drop", "drop-after-taking", "hang"])
+def test_a_connection_that_breaks_or_hangs_after_data_may_have_carried_the_mail(mail_server, monkeypatch, behaviour):
+    if behaviour == "hang":
+        monkeypatch.setattr(email_channel, "TOTAL_SECONDS", 1.0)
     mail_server.at_data = behaviour
 
     outcome = send()
 
     assert isinstance(outcome, RetryLater)
     assert outcome.maybe_received
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("trouble", "may_have_come", "mails"),
+    [
+        ({"at_rcpt": {"lead@example.com": "451 greylisted"}}, False, 1),
+        ({"at_data": "452 disk full"}, False, 1),
+        ({"at_data": "drop"}, True, 1),
+        ({"at_data": "drop-after-taking"}, True, 2),
+    ],
+)
+def test_after_trouble_the_mail_comes_with_the_same_id_and_says_so_if_it_may_have_come(
+    mail_server, trouble, may_have_come, mails
+):
+    make_channel(config={"recipients": ["lead@example.com"]})
+    alert = make_alert()
+    for name, value in trouble.items():
+        setattr(mail_server, name, value)
+
+    deliveries.deliver_due(at=NOON, limit=9)
+    mail_server.at_rcpt, mail_server.at_data = {}, None
+    deliveries.deliver_due(at=the_delivery(alert).due_at, limit=9)
+
+    delivery = the_delivery(alert)
+    assert (delivery.state, delivery.attempts, delivery.possibly_repeated) == ("delivered", 2, may_have_come)
+    read_mails = [read(letter) for letter in mail_server.letters]
+    assert [mail["Message-ID"] for mail in read_mails] == [f"<{delivery.idempotency_key}@example.com>"] * mails
+    assert ("possibly repeated" in read_mails[-1]["Subject"]) == may_have_come
 
 
 def test_nobody_listening_means_that_nothing_was_received(mail_server, settings):

@@ -1,3 +1,4 @@
+import socket
 import threading
 from datetime import timedelta
 
@@ -5,7 +6,7 @@ import pytest
 from django.db import connection, transaction
 
 from alerts.models import Alert, Delivery, Severity
-from alerts.services import raising
+from alerts.services import channels, raising
 from tests.alerts.making import FACTS, NOON, make_alert, make_channel, the_delivery
 
 pytestmark = pytest.mark.django_db
@@ -61,6 +62,34 @@ def test_an_alert_for_a_past_period_is_recorded_and_not_sent(channels):
     assert alert.deliveries.count() == max(channels, 1)
     alert.refresh_from_db()
     assert (alert.state, alert.resolved_at) == ("resolved", NOON)
+
+
+def test_an_alert_for_named_channels_goes_to_those_in_use_whatever_they_list():
+    make_channel()
+    named = make_channel(kinds=["something_else"], least_severity=Severity.CRITICAL)
+    off = make_channel(enabled=False)
+
+    alert = make_alert(channels=[named.pk, off.pk, named.pk + 1000])
+
+    assert list(alert.deliveries.values_list("channel", "state")) == [(named.pk, "waiting")]
+
+
+def test_an_alert_for_no_channel_at_all_has_failed_visibly():
+    make_channel()
+
+    alert = make_alert(channels=[])
+
+    assert (the_delivery(alert).channel_id, the_delivery(alert).reason) == (None, "no-channel")
+
+
+def test_a_notice_is_over_from_the_start_and_sent_all_the_same():
+    make_channel()
+
+    alert = make_alert(notice=True)
+
+    alert.refresh_from_db()
+    assert (alert.state, alert.resolved_at) == ("resolved", NOON)
+    assert the_delivery(alert).state == "waiting"
 
 
 def test_raising_is_cheap(django_assert_num_queries):
@@ -130,3 +159,36 @@ def test_eight_that_raise_the_same_alerts_at_once_write_each_once():
     assert failed == []
     assert sorted(raised) == ["a", "b", "c"]
     assert (Alert.objects.count(), Delivery.objects.count()) == (3, 6)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_raising_does_not_wait_for_a_change_of_a_channel_whose_name_server_hangs(monkeypatch):
+    channel = make_channel(kind="slack", secret="https://3.121.19.1/x", name="on call")
+    asked, answered, real = threading.Event(), threading.Event(), socket.getaddrinfo
+
+    def name_server(host, *rest, **given):
+        if host == "hooks.slow.example":
+            asked.set()
+            answered.wait(10)
+            raise socket.gaierror("no answer")
+        return real(host, *rest, **given)
+
+    def change():
+        try:
+            channels.change(channel_id=channel.pk, secret="https://hooks.slow.example/x", by="lead@example.com")
+        finally:
+            connection.close()
+
+    monkeypatch.setattr(socket, "getaddrinfo", name_server)
+    changing = threading.Thread(target=change)
+    changing.start()
+    try:
+        assert asked.wait(10)
+        with transaction.atomic():
+            connection.cursor().execute("SET LOCAL lock_timeout = '2s'")
+            alert = make_alert()
+    finally:
+        answered.set()
+        changing.join(10)
+
+    assert the_delivery(alert).channel_id == channel.pk

@@ -59,7 +59,7 @@ def test_pauses_grow_from_half_a_minute_to_an_hour_and_chance_spreads_them():
 
 def next_try(**overrides):
     asked = {
-        "created_at": NOON,
+        "day_began_at": NOON,
         "failed_at": NOON,
         "attempts": 1,
         "chance": 0.0,

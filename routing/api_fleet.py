@@ -79,7 +79,7 @@ class FleetOutput(serializers.Serializer):
     versions = FleetVersionOutput(many=True)
     gateways = FleetGatewayOutput(many=True)
     refusals = RefusalOutput(many=True)
-    never_asked = NeverAskedOutput(many=True, help_text="They have a key with rules:read and asked for no rules.")
+    never_asked = NeverAskedOutput(many=True, help_text="They have a key with rules:read, are to poll, and did not.")
 
 
 class InstanceOutput(serializers.Serializer):

@@ -25,6 +25,8 @@ class GatewayPoll(models.Model):
     rejected_revision = models.PositiveBigIntegerField(null=True)
     rejected_reason = models.CharField(max_length=300, blank=True, db_default="")
     spec = models.PositiveSmallIntegerField(null=True)  # the newest specification that it understands; null: unsaid
+    # The longest pause between two polls of late; 0 where its polls wait, null where that is not known yet.
+    pause_ms = models.PositiveIntegerField(null=True)
     client = models.CharField(max_length=64, blank=True, db_default="")  # what asks, such as tollkeeper-python/1.0
 
     class Meta:

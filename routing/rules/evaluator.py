@@ -14,8 +14,9 @@ from typing import Any, NamedTuple
 
 import mmh3
 
-from routing.rules import labelling
-from routing.rules.conditions import (
+# Relative, here and in what is imported: clients/python holds these files as a package of its own.
+from . import labelling
+from .conditions import (
     LABELS,
     TAG,
     TEXT,

@@ -10,9 +10,9 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from routing.rules.conditions import decimal_text, sound, utf8
-from routing.rules.document import Problem
-from routing.rules.labelling_words import CHARACTERS, CODE_FENCES, KEYWORDS, LINES, signal_text
+from .conditions import decimal_text, sound, utf8
+from .document import Problem
+from .labelling_words import CHARACTERS, CODE_FENCES, KEYWORDS, LINES, signal_text
 
 LOOKED_AT = 100_000  # code points of a text
 MAX_WORDS = 1000  # in all heuristics of a content together

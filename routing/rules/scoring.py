@@ -20,6 +20,7 @@ from decimal import Decimal
 from typing import Any, NamedTuple
 
 from routing.rules.evaluator import DEFAULT_ID
+from usage.rules import latencies
 
 WHOLE = 10_000  # points
 MARGIN = 500  # points of the score that an offering needs more to pass one before it
@@ -81,28 +82,16 @@ def weights_of(part: Mapping[str, Any]) -> Weights:
     return found if any(found) else ALIKE
 
 
-def percentile_ms(latencies: Sequence[int], bounds_ms: Sequence[int], percentile: int) -> int | None:
-    """Return below what time a share of the calls of a histogram were answered, in ms; None for fewer than `ENOUGH`.
-
-    Calls are taken to lie evenly within their bucket. The last bucket has no end: there it is the last bound.
-    """
-    calls = sum(latencies)
-    if calls < ENOUGH:
-        return None
-    passed, start = 0, 0
-    for count, bound in zip(latencies, bounds_ms, strict=False):
-        if count > 0 and (passed + count) * 100 >= percentile * calls:
-            within = percentile * calls - passed * 100
-            return max(1, start + (bound - start) * within // (count * 100))
-        passed, start = passed + count, bound
-    return bounds_ms[-1]
+def percentile_ms(counts: Sequence[int], percentile: int) -> int | None:
+    """Return `usage.rules.latencies.percentile_ms` of a histogram, None for fewer calls than `ENOUGH`."""
+    return None if sum(counts) < ENOUGH else latencies.percentile_ms(counts, percentile)
 
 
 def scored(targets: Sequence[str], measured: Mapping[str, Measured], weights: Weights) -> list[Scored]:
     """Return each target with its score, in the order written. What is not in `measured` is not known at all."""
     known = [measured.get(name, Measured()) for name in targets]
     prices = _price_points([one.usd_per_1k_tokens for one in known])
-    latencies = _latency_points(known)
+    latency_points = _latency_points(known)
     errors = _error_points([one.failures_per_million for one in known])
     return [
         Scored(
@@ -113,7 +102,7 @@ def scored(targets: Sequence[str], measured: Mapping[str, Measured], weights: We
             errors=error,
             score=_score(weights, Weights(price, latency, error)),
         )
-        for name, one, price, latency, error in zip(targets, known, prices, latencies, errors, strict=True)
+        for name, one, price, latency, error in zip(targets, known, prices, latency_points, errors, strict=True)
     ]
 
 

@@ -112,7 +112,10 @@ def condition_text(condition: Mapping[str, Any] | None) -> str:
     if condition["op"] == "exists":
         return f"{field} is {'known' if condition['value'] else 'not known'}"
     value = condition["value"]
-    shown = ", ".join(value_text(item) for item in value) if isinstance(value, list) else value_text(value)
+    if isinstance(value, list):
+        shown = ", ".join(value_text(item) for item in value)
+    else:
+        shown = f"{value:,}" if type(value) is int else value_text(value)  # bool is an int, too
     zone = f" in {condition['zone']}" if "zone" in condition else ""
     return f"{field}{zone} {_OPERATOR_WORDS[condition['op']]} {shown}"
 

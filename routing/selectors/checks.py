@@ -12,15 +12,17 @@ from core.models import Organisation
 from routing.rules import dearness, validation
 from routing.rules.conditions import folded
 from routing.rules.document import Problem
-from routing.selectors import catalogue
+from routing.selectors import catalogue, exports
 from routing.selectors.catalogue import Known
 from usage.selectors import mix
 
 
-def problems(content: Mapping[str, Any], *, at: datetime) -> list[Problem]:
+def problems(content: Mapping[str, Any], *, at: datetime, environment: str | None = None) -> list[Problem]:
     """Return every reason why a content is refused, by place; empty where it can be submitted.
 
-    Five queries, two more where a rule names a most in USD per 1000 tokens.
+    With the environment that it is for, also why a gateway that takes that one's rules in a form of its own could not
+    be given them. Five queries, one more with an environment, two more where a rule names a most in USD per 1000
+    tokens.
     """
     named = catalogue.named_in(content)
     offerings = content.get("offerings")
@@ -30,7 +32,10 @@ def problems(content: Mapping[str, Any], *, at: datetime) -> list[Problem]:
     found = validation.validate(content, known)
     if any(problem.code in ("schema", "fraction") for problem in found):
         return found
-    return found + list(_too_dear(content, known, at))
+    found += _too_dear(content, known, at)
+    if environment is not None:
+        found += exports.not_expressible(content, environment=environment, at=at)
+    return found
 
 
 def _too_dear(content: Mapping[str, Any], known: Known, at: datetime) -> Iterator[Problem]:

@@ -15,7 +15,7 @@ from routing.selectors import state
 
 
 class NoVersion(NotFound):
-    """Nothing was published there yet."""
+    """Nothing was published there yet, or not that version."""
 
     code = "no-version"
 
@@ -32,6 +32,26 @@ def live(*, environment: str, context: Mapping[str, Any], at: datetime) -> Decis
     if found is None or found[1] is None:
         raise NoVersion(f"No rules were published in {environment} yet.")
     environment_id, number, revision = found
+    return _compiled(environment_id, environment, number, revision).explain(context, at)
+
+
+def past(*, environment: str, number: int, revision: int | None, context: Mapping[str, Any], at: datetime) -> Decision:
+    """Return what a version decides at `at`, with every step, held to a state revision: to that of `at` without one.
+
+    One query, one more without a revision, two more for what was not asked for lately.
+
+    Raises:
+        NoVersion: that one was never published there.
+        Invalid: the request breaks `context.schema.json`, with every place.
+    """
+    versions = Version.objects.filter(environment__name=environment, number=number)
+    environment_id = versions.values_list("environment_id", flat=True).first()
+    if environment_id is None:
+        raise NoVersion(f"Version {number} was never published in {environment}.")
+    _readable(context)
+    if revision is None:
+        held = StateRevision.objects.filter(environment=environment_id, holds_from__lte=at)
+        revision = held.order_by("-revision").values_list("revision", flat=True).first() or 0
     return _compiled(environment_id, environment, number, revision).explain(context, at)
 
 

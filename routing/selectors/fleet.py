@@ -27,6 +27,7 @@ from typing import Any
 
 from django.db import connection
 
+from catalog.models import TakesRules
 from routing.rules import document
 
 GONE, REFUSED, UNHEARD, WAITING = "gone", "refused", "unheard", "waiting"
@@ -100,10 +101,11 @@ _GROUPS = """
 )
 SELECT coalesce(s.gateway_id, c.id) AS gateway_id, coalesce(s.gateway, c.name) AS gateway,
     coalesce(s.environment, c.environment) AS environment, e.live_version, live.published_at AS live_since,
-    c.key_used_at, s.state, s.version, s.client, s.instances, s.polled_at, s.late_since, s.rejected_version,
-    s.given_version
+    c.key_used_at, own.takes_rules, s.state, s.version, s.client, s.instances, s.polled_at, s.late_since,
+    s.rejected_version, s.given_version
 FROM grouped s
 FULL JOIN connected c ON c.id = s.gateway_id AND c.environment = s.environment
+JOIN catalog_gateway own ON own.id = coalesce(s.gateway_id, c.id)
 LEFT JOIN routing_environment e ON e.name = coalesce(s.environment, c.environment)
 LEFT JOIN routing_version live ON live.environment_id = e.id AND live.number = e.live_version
 ORDER BY 2, 3
@@ -178,6 +180,7 @@ class Standing:
     live_version: int | None
     live_since: datetime | None
     key_used_at: datetime | None  # any key with rules:read that works, for anything
+    takes_rules: str  # catalog.models.TakesRules
     instances: Mapping[str, int]
     versions: Mapping[int | None, int]
     clients: tuple[str, ...]
@@ -212,13 +215,17 @@ class Standing:
 
 @dataclass(frozen=True, kw_only=True)
 class Fleet:
-    """All gateways that ask for the rules of an environment, and those that could and do not, by name."""
+    """All gateways that ask for the rules of an environment, and those that could and do not, by name.
+
+    What `not_polling` run is not known here: nobody tells us what was brought to them.
+    """
 
     environment: str
     live_version: int | None
     live_since: datetime | None
     gateways: Sequence[Standing]  # that asked
     never: Sequence[Standing]  # with a key that may, and no poll that is known
+    not_polling: Sequence[Standing]  # the same, and not meant to poll: they take a form of their own, or no rules
 
     def of(self, state: str) -> int:
         """Return how many instances are in a state."""
@@ -278,6 +285,7 @@ def of(*, environment: str, at: datetime, of_each: int = 0, limit: int = 1000) -
     One query, two with instances, `limit` of them at most. 10,000 instances take some tens of milliseconds.
     """
     rows = standings(at=at, environment=environment)
+    unasked = [one for one in rows if one.polled_at is None]
     shown: dict[int, list[Instance]] = {}
     if of_each and rows:
         for one in worst(at=at, environment=environment, of_each=of_each, limit=limit):
@@ -287,7 +295,8 @@ def of(*, environment: str, at: datetime, of_each: int = 0, limit: int = 1000) -
         live_version=rows[0].live_version if rows else None,
         live_since=rows[0].live_since if rows else None,
         gateways=[replace(one, shown=shown.get(one.gateway_id, ())) for one in rows if one.polled_at is not None],
-        never=[one for one in rows if one.polled_at is None],
+        never=[one for one in unasked if one.takes_rules == TakesRules.POLL],
+        not_polling=[one for one in unasked if one.takes_rules != TakesRules.POLL],
     )
 
 
@@ -415,6 +424,7 @@ def _standing(rows: Sequence[Mapping[str, Any]]) -> Standing:
         live_version=rows[0]["live_version"],
         live_since=rows[0]["live_since"],
         key_used_at=rows[0]["key_used_at"],
+        takes_rules=rows[0]["takes_rules"],
         instances=dict(states),
         versions=dict(versions.most_common()),
         clients=tuple(sorted(clients)),

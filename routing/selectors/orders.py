@@ -15,7 +15,6 @@ from routing.rules import dearness, scoring
 from routing.rules.conditions import folded
 from routing.rules.scoring import Measured, Scored, Weights
 from routing.selectors import catalogue
-from usage.rules.postings import LATENCY_BOUNDS_MS
 from usage.selectors import mix, recent
 
 WINDOW = timedelta(hours=6)  # that latency and errors are taken from
@@ -130,8 +129,8 @@ def _measured(usd_per_1k_tokens: Decimal | None, did: recent.Recent | None) -> M
         usd_per_1k_tokens=usd_per_1k_tokens,
         calls=did.calls,
         failed=did.failed,
-        p50_ms=scoring.percentile_ms(did.latencies, LATENCY_BOUNDS_MS, scoring.MEDIAN),
-        p95_ms=scoring.percentile_ms(did.latencies, LATENCY_BOUNDS_MS, scoring.HIGH),
+        p50_ms=scoring.percentile_ms(did.latencies, scoring.MEDIAN),
+        p95_ms=scoring.percentile_ms(did.latencies, scoring.HIGH),
     )
 
 

@@ -124,7 +124,7 @@ def one(*, proposal_id: int, at: datetime, environment: str | None = None) -> Pr
         changes=tuple(differences(base, proposal.content)),
         meanwhile=meanwhile,
         conflicts=conflicts,
-        problems=tuple(checks.problems(proposal.content, at=at)) if row.open else (),
+        problems=tuple(checks.problems(proposal.content, at=at, environment=row.environment)) if row.open else (),
         contributors=tuple(contributed),
         approvals=tuple(approvals),
         separated=Organisation.objects.values_list("separation_of_duties", flat=True).get(pk=1),

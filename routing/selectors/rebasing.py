@@ -38,7 +38,7 @@ class Rebase:
 def one(*, proposal_id: int, environment: str, at: datetime, choices: Mapping[str, str] | None = None) -> Rebase | None:
     """Return a draft as it would be on the version in force, with the choices made so far; None where there is none.
 
-    Nine queries, two more where a rule names a most in USD per 1000 tokens. A conflict that nobody settled stands as it
+    Ten queries, two more where a rule names a most in USD per 1000 tokens. A conflict that nobody settled stands as it
     is in force.
     """
     found = proposals.with_content(proposal_id=proposal_id, environment=environment)
@@ -58,5 +58,5 @@ def one(*, proposal_id: int, environment: str, at: datetime, choices: Mapping[st
         mine=tuple(differences(base, content)),
         merged=merged,
         result=tuple(compared(live, merged.content)),
-        problems=tuple(checks.problems(merged.content, at=at)),
+        problems=tuple(checks.problems(merged.content, at=at, environment=environment)),
     )

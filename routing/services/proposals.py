@@ -140,7 +140,7 @@ def submit(*, proposal_id: int, by: str, at: datetime, saves: int | None = None)
     proposal = locked(proposal_id)
     require_saves(proposal, saves)
     require_state(proposal, ProposalState.DRAFT)
-    problems = checks.problems(proposal.content, at=at)
+    problems = checks.problems(proposal.content, at=at, environment=proposal.environment.name)
     if problems:
         raise Invalid("These rules cannot work as they are.", [(one.pointer, one.text) for one in problems])
     proposal.state, proposal.submitted_at, proposal.submitted_by = ProposalState.IN_REVIEW, at, by

@@ -239,7 +239,7 @@ def _made(proposal: Proposal, publish_at: datetime, *, by: str, at: datetime) ->
     found = {
         (one.pointer, one.text): None
         for moment in (at, publish_at)
-        for one in checks.problems(proposal.content, at=moment)
+        for one in checks.problems(proposal.content, at=moment, environment=proposal.environment.name)
         if moment == at or one.code != "too_dear"
     }
     if found:

@@ -53,14 +53,15 @@ def publish_within(*, proposal_id: int, by: str, at: datetime) -> Version:
         NotFound: there is no such proposal.
         NotApproved: it is not approved, or its content is not what was approved.
         StaleDraft: another version went live since it was started.
-        Invalid: something that it names was retired, moved or lost its price since it was submitted.
+        Invalid: something that it names was retired, moved or lost its price since it was submitted, or a gateway was
+            registered that cannot be given these rules.
     """
     proposal = proposals.locked(proposal_id)
     if proposal.state == ProposalState.PUBLISHED:
         return proposal.environment.versions.get(number=proposal.version or 0)
     environment = _locked(proposal.environment_id)
     canonical, approved_by = demand_ready(proposal, environment)
-    problems = checks.problems(proposal.content, at=at)
+    problems = checks.problems(proposal.content, at=at, environment=environment.name)
     if problems:
         raise Invalid(
             "These rules could work when they were submitted and cannot now.",

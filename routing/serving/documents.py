@@ -140,7 +140,21 @@ def forever(plain: bytes, *, signature: str | None) -> Whole:
     )
 
 
-def _whole(plain: bytes, *, opaque: str, vary: str, cache_control: str, signature: str | None) -> dict[str, Any]:
+def tagged(plain: bytes, *, opaque: str, media_type: str = JSON_TYPE) -> Whole:
+    """Make what bytes of what is in force are answered with, under a tag of the caller's."""
+    made = _whole(plain, opaque=opaque, vary=VARY, cache_control=CACHE_CONTROL, signature=None, media_type=media_type)
+    return Whole(**made)
+
+
+def _whole(
+    plain: bytes,
+    *,
+    opaque: str,
+    vary: str,
+    cache_control: str,
+    signature: str | None,
+    media_type: str = JSON_TYPE,
+) -> dict[str, Any]:
     compressed = gzip.compress(plain, _GZIP_LEVEL, mtime=0)
     tag, compressed_tag = f'"{opaque}"', f'"{opaque}-gzip"'
     kept = {each: [("etag", each), ("vary", vary), ("cache-control", cache_control)] for each in (tag, compressed_tag)}
@@ -151,10 +165,10 @@ def _whole(plain: bytes, *, opaque: str, vary: str, cache_control: str, signatur
         "plain": plain,
         "compressed": compressed,
         "plain_headers": [
-            ("content-type", JSON_TYPE), ("content-length", str(len(plain))), *kept[tag], *signed,
+            ("content-type", media_type), ("content-length", str(len(plain))), *kept[tag], *signed,
         ],
         "compressed_headers": [
-            ("content-type", JSON_TYPE), ("content-encoding", "gzip"), ("content-length", str(len(compressed))),
+            ("content-type", media_type), ("content-encoding", "gzip"), ("content-length", str(len(compressed))),
             *kept[compressed_tag], *signed,
         ],
         "unchanged": {each: Answer(304, headers, b"") for each, headers in kept.items()},

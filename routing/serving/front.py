@@ -47,8 +47,11 @@ class RulesFront:
         self._shelf = shelf
         self._clock = clock
 
-    def answer(self, *, method: str, path: str, query: str, headers: Headers) -> Answer | None:
-        """Answer a poll, or None for whatever has to go on to Django. Never blocks."""
+    def answer(self, *, method: str, path: str, query: str, headers: Headers, waits: bool = False) -> Answer | None:
+        """Answer a poll, or None for whatever has to go on to Django. Never blocks.
+
+        `waits` says that the poll is let wait where this answer holds nothing new.
+        """
         shelf = self._shelf
         if not shelf.loaded or method not in ("GET", "HEAD") or not path.startswith(PREFIX):
             return None
@@ -79,7 +82,7 @@ class RulesFront:
         if reader.gateway_id is not None:
             shelf.polls.note(
                 gateway_id=reader.gateway_id, environment=environment, report=reports.read(query),
-                if_none_match=if_none_match, given=served, at=now,
+                if_none_match=if_none_match, given=served, at=now, waits=waits,
             )  # fmt: skip
         return answer
 

@@ -28,21 +28,22 @@ Poll = tuple[Pair | None, Pair | None, Report, float]  # what it has, what it wa
 _UPSERT = """
 INSERT INTO routing_gatewaypoll AS known
        (gateway_id, environment, instance, version, revision, given_version, given_revision, rejected_version,
-       rejected_revision, rejected_reason, spec, client, polled_at)
+       rejected_revision, rejected_reason, spec, client, polled_at, pause_ms)
 SELECT gateway.id, poll.environment, poll.instance, poll.version, poll.revision, poll.given_version,
        poll.given_revision, poll.rejected_version, poll.rejected_revision, poll.rejected_reason, poll.spec,
-       poll.client, poll.polled_at
+       poll.client, poll.polled_at, poll.pause_ms
   FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::int[], %s::bigint[], %s::int[], %s::bigint[], %s::int[],
-              %s::bigint[], %s::text[], %s::smallint[], %s::text[], %s::timestamptz[])
+              %s::bigint[], %s::text[], %s::smallint[], %s::text[], %s::timestamptz[], %s::int[])
        AS poll (gateway_id, environment, instance, version, revision, given_version, given_revision, rejected_version,
-                rejected_revision, rejected_reason, spec, client, polled_at)
+                rejected_revision, rejected_reason, spec, client, polled_at, pause_ms)
   JOIN catalog_gateway gateway ON gateway.id = poll.gateway_id
  ORDER BY gateway.id, poll.environment, poll.instance  -- two processes lock the same rows in the same order
     ON CONFLICT (gateway_id, environment, instance) DO UPDATE
    SET version = EXCLUDED.version, revision = EXCLUDED.revision, given_version = EXCLUDED.given_version,
        given_revision = EXCLUDED.given_revision, rejected_version = EXCLUDED.rejected_version,
        rejected_revision = EXCLUDED.rejected_revision, rejected_reason = EXCLUDED.rejected_reason,
-       spec = EXCLUDED.spec, client = EXCLUDED.client, polled_at = EXCLUDED.polled_at
+       spec = EXCLUDED.spec, client = EXCLUDED.client, polled_at = EXCLUDED.polled_at,
+       pause_ms = coalesce(EXCLUDED.pause_ms, known.pause_ms)
  WHERE known.polled_at < EXCLUDED.polled_at
 """
 
@@ -65,17 +66,26 @@ class Polls:
         self._latest: dict[Asking, Poll] = {}
         self._written: dict[Asking, Poll] = {}
         self._used: dict[int, float] = {}  # keys, and when
+        self._pauses: dict[Asking, float] = {}  # the longest since it was written, in seconds; 0 where polls wait
         self._of_gateway: Counter[int] = Counter()
         self._told_full = False
 
     def note(
         self, *, gateway_id: int, environment: str, report: Report, if_none_match: str | None, given: Served | None,
-        at: float,
+        at: float, waits: bool = False,
     ) -> None:  # fmt: skip
-        """Note a poll at `at`, a Unix time. What it runs is what it says, else what its tags say."""
+        """Note a poll at `at`, a Unix time. What it runs is what it says, else what its tags say.
+
+        One that `waits` is told at once when something changes; of others the pause since the poll before is noted.
+        """
         asking = (gateway_id, environment, report.instance)
-        if asking not in self._latest and not self._has_room(gateway_id):
+        before = self._latest.get(asking)
+        if before is None and not self._has_room(gateway_id):
             return
+        if waits:
+            self._pauses[asking] = 0.0
+        elif before is not None:
+            self._pauses[asking] = max(at - before[3], self._pauses.get(asking, 0.0))
         active = report.active or has(if_none_match)
         self._latest[asking] = (active, None if given is None else given.given, report, at)
 
@@ -92,8 +102,10 @@ class Polls:
         due = [(asking, poll) for asking, poll in list(self._latest.items()) if self._is_due(asking, poll)]
         if due:
             with connection.cursor() as cursor:
-                cursor.execute(_UPSERT, _columns(due))
+                cursor.execute(_UPSERT, [*_columns(due), [self._pause_ms(asking) for asking, _ in due]])
             self._written.update(due)
+            for asking, _ in due:
+                self._pauses.pop(asking, None)
         used = list(self._used.items())
         if used:
             with connection.cursor() as cursor:
@@ -114,6 +126,10 @@ class Polls:
             log.warning("polls.too_many_instances", gateway_id=gateway_id)
         return False
 
+    def _pause_ms(self, asking: Asking) -> int | None:
+        pause = self._pauses.get(asking)
+        return None if pause is None else max(0, round(pause * 1000))
+
     def _is_due(self, asking: Asking, poll: Poll) -> bool:
         written = self._written.get(asking)
         return written is None or written[:3] != poll[:3] or poll[3] - written[3] >= REPEATED_SECONDS
@@ -123,6 +139,7 @@ class Polls:
             if now - poll[3] > FORGOTTEN_SECONDS:
                 self._latest.pop(asking, None)
                 self._written.pop(asking, None)
+                self._pauses.pop(asking, None)
                 self._of_gateway[asking[0]] -= 1
 
 

@@ -18,9 +18,13 @@ from typing import NamedTuple
 import structlog
 from django.db import DatabaseError, InterfaceError, connection
 
+from alerts.tasks import DELIVER_DUE
+from alerts.tasks import QUEUE as ALERTS
 from budgets.services import looking
+from core import nudges
 from routing.selectors import state
 from routing.services import states
+from usage.selectors import drivers
 
 log = structlog.get_logger(__name__)
 
@@ -53,8 +57,10 @@ class Looker:
         if not self._is_due(seen, at):
             return None
         if _passed(seen.next_at, self._looked_at, at):
-            # Others settle it too, but only twice a minute, and until then the instant after this one is not known.
-            looking.settle_next_at(at=at)
+            # Others look too, but only twice a minute: until then a limit that starts by date would not be evaluated,
+            # and the instant after this one not be known.
+            if looking.look_at_time(at=at, explain=drivers.explain):
+                nudges.nudge(DELIVER_DUE, queue=ALERTS)
             seen = _read()
         # Read before the state is worked out: whatever changes meanwhile is found at the next look.
         made = states.renew_all(at=at)

@@ -109,12 +109,13 @@ class LongPolls:
         while True:
             # Before the answer, so that nothing that changes from here on is missed.
             watch = self._front.watch(path=path, headers=headers)
-            answer = self._front.answer(method="GET", path=path, query=query, headers=headers)
+            room = watch is not None and self._has_room(watch)
+            answer = self._front.answer(method="GET", path=path, query=query, headers=headers, waits=room)
             if answer is None or watch is None:
                 return answer
             if answer.status == 200 or loop.time() >= ends_at:
                 return _applied(answer, seconds)
-            if not self._has_room(watch):
+            if not room:
                 return answer
             if not await self._woken(watch, min(ends_at, loop.time() + self._front.seconds_left(watch)), gone):
                 return answer

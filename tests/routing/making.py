@@ -9,6 +9,7 @@ from typing import Any
 from catalog.models import Tier
 from routing.models import Proposal, Version
 from routing.services import proposals, versions
+from tests import put_down
 from tests.factories import NOON
 from tests.usage.making import make_offering, set_price
 
@@ -17,6 +18,7 @@ OPUS, MIDDLE, CHEAP = "claude-opus-4.7@anthropic", "gemini-3.1-pro@google", "dee
 ENVIRONMENT = "production"
 
 
+@put_down.once
 def stock() -> None:
     """Offer a frontier, a middle and a cheap model, each with a price."""
     for name, tier, usd in ((OPUS, Tier.FRONTIER, "5"), (MIDDLE, Tier.MIDDLE, "2"), (CHEAP, Tier.ECONOMY, "0.2")):

@@ -6,12 +6,13 @@ import copy
 import json
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from routing.rules import document, labelling_words
 from routing.rules.differences import differences
 from routing.rules.words import condition_text, percent
+from tests.drawing import drawn, rounds
 
 CONTENT = {
     "rules": [
@@ -52,7 +53,7 @@ def shuffled(value, random):
     return [shuffled(child, random) for child in value] if isinstance(value, list) else value
 
 
-@settings(max_examples=50, deadline=None)
+@drawn(20)
 @given(st.randoms(use_true_random=False), st.sampled_from([None, 0, 2, "\t"]), st.booleans())
 def test_documents_that_differ_only_in_layout_have_the_same_bytes_and_hash(random, indent, escaped):
     text = json.dumps(shuffled(CONTENT, random), indent=indent, ensure_ascii=escaped)
@@ -186,6 +187,7 @@ def test_conditions_are_told_in_plain_words():
     tier = {"field": "user_tier", "op": "eq", "value": "business"}
     night = {"field": "hour", "op": "not_in", "value": [8, 9], "zone": "Europe/Berlin"}
 
+    assert condition_text({"field": "input_tokens", "op": "gte", "value": 20_000}) == "input tokens is at least 20,000"
     assert condition_text({"any": [{"not": known}, tier, night]}) == (
         "(not tag cost_centre is not known or user tier is business or hour in Europe/Berlin is none of 8, 9)"
     )
@@ -293,7 +295,7 @@ ANY_JSON = st.recursive(
 )
 
 
-@settings(max_examples=100, deadline=None)
+@drawn()
 @given(
     st.fixed_dictionaries(dict.fromkeys(document.CONTENT, ANY_JSON), optional={"heuristics": ANY_JSON}),
     st.randoms(use_true_random=False), st.sampled_from([None, 0, 2, "\t"]), st.booleans(),
@@ -307,7 +309,7 @@ def test_any_two_documents_that_differ_only_in_layout_have_the_same_bytes_and_ha
     assert document.parse(document.canonical(content)) == content
 
 
-@settings(max_examples=100, deadline=None)
+@drawn()
 @given(ANY_JSON, ANY_JSON)
 def test_two_documents_that_say_different_things_have_different_bytes(one, other):
     pair = [document.canonical(CONTENT | {"heuristics": value}) for value in (one, other)]
@@ -316,7 +318,8 @@ def test_two_documents_that_say_different_things_have_different_bytes(one, other
     assert (pair[0] == pair[1]) == (json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True))
 
 
-def test_of_half_a_million_wrong_values_the_first_thousand_are_named():
-    problems = document.schema_problems("content", {**CONTENT, "rules": [0] * 500_000})
+@pytest.mark.soak
+def test_of_however_many_wrong_values_the_first_thousand_are_named():
+    problems = document.schema_problems("content", {**CONTENT, "rules": [0] * len(rounds(20_000, 500_000))})
 
     assert len(problems) == 1000

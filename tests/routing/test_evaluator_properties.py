@@ -5,10 +5,11 @@ from __future__ import annotations
 import time
 from datetime import UTC, datetime
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from routing.rules import document, evaluator, labelling
+from tests.drawing import drawn
 
 OFFERINGS = {
     "a@p": {"model": "a", "provider": "p", "tier": "frontier"},
@@ -191,7 +192,7 @@ CONTEXTS = st.builds(
     st.dictionaries(st.sampled_from(REQUEST), ANYTHING | WORDS, max_size=8),
     st.fixed_dictionaries({}, optional={"text": TEXTS}),
 )
-QUICK = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+QUICK = drawn(40, suppress_health_check=list(HealthCheck))
 
 
 @QUICK

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from catalog.models import Gateway
 from catalog.services import gateways
 from core.models import ApiKey
 from routing.models import Environment, Version
@@ -173,6 +174,19 @@ def test_whoever_could_ask_and_never_did_is_told_apart_and_only_while_its_key_wo
     assert seen(NOON).never == []
     ApiKey.objects.filter(pk=key.pk).update(expires_at=None, revoked_at=NOON)
     assert seen(NOON).never == []
+
+
+def test_whoever_is_not_to_poll_is_not_missed_and_counts_once_it_does():
+    for name, how in (("lite", "poll"), ("vercel", "export"), ("mute", "none")):
+        make_key("rules:read", gateway=name)
+        Gateway.objects.filter(name=name).update(takes_rules=how)
+
+    found = seen(NOON)
+
+    assert [one.gateway for one in found.never] == ["edge", "lite"]
+    assert [(one.gateway, one.takes_rules) for one in found.not_polling] == [("mute", "none"), ("vercel", "export")]
+    make_poll(1, gateway="vercel")
+    assert ([one.gateway for one in seen(NOON).gateways], len(seen(NOON).not_polling)) == (["vercel"], 1)
 
 
 def test_a_retired_gateway_is_none_of_the_fleet():

@@ -8,12 +8,13 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from routing.rules import document
 from routing.rules.differences import differences
 from routing.rules.merging import MINE, THEIRS, Merged, merge
+from tests.drawing import drawn
 from tests.routing.test_evaluator_properties import NAMES, choices
 
 A, B, C = "a@p", "b@p", "c@q"
@@ -124,7 +125,7 @@ def written(one: Any) -> str:
     return json.dumps(one, sort_keys=True)
 
 
-@settings(max_examples=40, deadline=None)
+@drawn(20)
 @given(some_contents(), some_contents())
 def test_where_one_side_changed_nothing_the_other_holds_byte_for_byte(base, other):
     assert written(merge(base, base, other).content) == written(other)
@@ -133,7 +134,7 @@ def test_where_one_side_changed_nothing_the_other_holds_byte_for_byte(base, othe
     assert not merge(base, other, base).conflicts
 
 
-@settings(max_examples=40, deadline=None)
+@drawn(20)
 @given(some_contents(), some_contents())
 def test_the_same_change_on_both_sides_is_that_change_and_no_conflict(base, other):
     both = merge(base, other, copy.deepcopy(other))
@@ -141,7 +142,7 @@ def test_the_same_change_on_both_sides_is_that_change_and_no_conflict(base, othe
     assert (written(both.content), both.conflicts) == (written(other), ())
 
 
-@settings(max_examples=40, deadline=None)
+@drawn(20)
 @given(st.data())
 def test_what_is_merged_fits_the_schema_and_loses_no_rule_whatever_is_chosen(data):
     base = data.draw(some_contents())

@@ -7,10 +7,11 @@ import tracemalloc
 
 import pytest
 import yaml
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from routing.rules import document, texts
+from tests.drawing import drawn
 from tests.routing.test_documents import CONTENT
 
 TRAPS = [
@@ -81,7 +82,7 @@ def test_yaml_is_laid_out_as_people_write_rules():
     )
 
 
-@settings(max_examples=150, deadline=None)
+@drawn(60)
 @example(values={name: name for name in TRAPS}, form=texts.YAML)
 @example(values={"list": TRAPS}, form=texts.YAML)
 @given(values=st.dictionaries(TEXTS, VALUES, max_size=5), form=st.sampled_from(texts.FORMS))

@@ -6,7 +6,7 @@ import json
 from decimal import Decimal
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from routing.rules import scoring
@@ -159,14 +159,13 @@ def histogram(**counts: int) -> tuple[int, ...]:
     ],
 )
 def test_percentiles_lie_evenly_within_their_bucket(latencies, median, high):
-    found = [scoring.percentile_ms(latencies, LATENCY_BOUNDS_MS, share) for share in (50, 95)]
+    found = [scoring.percentile_ms(latencies, share) for share in (50, 95)]
 
     assert found == [median, high]
 
 
 # --- Whatever is measured
 
-in_peace = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # a busy machine is slow
 times = st.none() | st.integers(1, 60_000)
 prices = st.none() | st.integers(0, 10**8).map(lambda millionths: Decimal(millionths).scaleb(-6))
 
@@ -188,7 +187,6 @@ weightings = st.builds(Weights, *(st.integers(0, WHOLE) for _ in range(3))).filt
 rules = st.lists(anything(), min_size=1, max_size=8).map(lambda found: {f"o{n}@p": one for n, one in enumerate(found)})
 
 
-@in_peace
 @given(rules, weightings, st.randoms(use_true_random=False))
 def test_an_order_has_every_target_once_and_is_the_same_again(known, weights, chance):
     before = list(known)
@@ -201,7 +199,6 @@ def test_an_order_has_every_target_once_and_is_the_same_again(known, weights, ch
         assert order(known, weights, found) == found  # it stays, and does not swing
 
 
-@in_peace
 @given(rules, weightings)
 def test_nothing_of_a_score_is_a_float_and_all_lies_within_the_points(known, weights):
     for one in scoring.scored(list(known), known, weights):
@@ -210,7 +207,6 @@ def test_nothing_of_a_score_is_a_float_and_all_lies_within_the_points(known, wei
         assert "." not in json.dumps(numbers)
 
 
-@in_peace
 @given(rules, weightings, st.data())
 def test_what_is_cheaper_quicker_and_safer_never_ranks_below(known, weights, data):
     worse = data.draw(st.sampled_from(sorted(known)))
@@ -232,7 +228,6 @@ def test_what_is_cheaper_quicker_and_safer_never_ranks_below(known, weights, dat
     assert found.index("better@p") < found.index(worse)
 
 
-@in_peace
 @given(rules, weightings)
 def test_one_stays_before_another_until_that_has_the_margin_more(known, weights):
     before = list(known)

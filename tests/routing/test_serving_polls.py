@@ -32,7 +32,7 @@ PATH = f"/api/v1/rules/{ENVIRONMENT}"
 # What Django's middleware and REST framework put on any answer, and what tells nothing about the rules.
 BESIDE = {
     "allow", "content-security-policy", "cross-origin-opener-policy", "referrer-policy", "x-content-type-options",
-    "x-frame-options",
+    "x-frame-options", "x-request-id",
 }  # fmt: skip
 
 

@@ -12,8 +12,8 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from budgets.models import Change
-from budgets.services import counters
+from budgets.models import Change, Crossing
+from budgets.services import counters, limits
 from routing.models import Environment, StateRevision
 from routing.services import switches
 from routing.serving import publisher
@@ -103,6 +103,25 @@ def test_an_instant_that_nobody_settled_is_dealt_with_once(environment):
     assert due is not None
     assert idle == [None] * 4
     assert Change.objects.get().next_at is None
+
+
+def test_a_limit_that_starts_by_date_is_evaluated_at_its_moment_also_of_a_budget_that_only_alerts(environment):
+    budget = make_budget(amount=Decimal(100))
+    counters.consume(consumptions=[make_consumption(input_tokens=60)], at=NOON)
+    starts = NOON + timedelta(hours=1)
+    limits.set_limit(
+        budget=budget, amount=Decimal(50), starts_at=starts, reason="a quiet week", by="a@example.com",
+        approved_by="b@example.com", at=NOON,
+    )  # fmt: skip
+    looker = publisher.Looker()
+    looker.look(at=NOON + timedelta(minutes=59, seconds=59))
+    before = Crossing.objects.count()
+
+    looker.look(at=starts + QUARTER_SECOND)
+
+    told = Crossing.objects.values_list("threshold", "limit__version", "crossed_at")
+    assert before == 0
+    assert set(told) == {(threshold, 2, starts + QUARTER_SECOND) for threshold in (70, 90, 100)}
 
 
 def test_it_looks_again_after_a_minute_whatever_the_counters_say(environment):

@@ -1,4 +1,4 @@
-"""Rules as files, such as in git: export, validate, diff and apply, with exit codes that CI can go by.
+"""Rules as files, such as in git: export, validate, diff, apply and render, with exit codes that CI can go by.
 
 Nothing here publishes: `apply` ends in a draft, which somebody else approves. Results go to standard output, what went
 wrong to standard error, and nothing shows a traceback.
@@ -19,6 +19,7 @@ from django.db import Error as DatabaseError
 from django.urls import reverse
 from django.utils import timezone
 
+from catalog.services import gateways
 from core.access import label, may
 from core.errors import Conflict, Invalid, NotFound, TollkeeperError
 from core.models import User
@@ -35,7 +36,8 @@ from routing.management.rule_files import (
 from routing.models import ProposalState
 from routing.rules import document, texts
 from routing.rules.differences import differences
-from routing.selectors import catalogue, checks, environments, proposals, versions
+from routing.rules.exports import FORMS, Frozen
+from routing.selectors import catalogue, checks, environments, exports, proposals, versions
 from routing.services import files
 from routing.services import proposals as drafting
 
@@ -46,11 +48,14 @@ _SERVICE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
 
 
 class Command(BaseCommand):
-    help = "Export rules to a file, validate a file, say what it would change, or bring it into a draft."
+    help = (
+        "Export rules to a file, validate a file, say what it would change, bring it into a draft, or write rules in "
+        "the form of another gateway."
+    )
     requires_system_checks: tuple[str, ...] = ()
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        does = parser.add_subparsers(dest="does", required=True, metavar="export|validate|diff|apply")
+        does = parser.add_subparsers(dest="does", required=True, metavar="export|validate|diff|apply|render")
 
         export = does.add_parser("export", help="write rules as a file: those in force, a version or a draft")
         export.add_argument("environment")
@@ -85,6 +90,15 @@ class Command(BaseCommand):
         )
         apply.add_argument("--saves", type=_number, metavar="N", help="write over what others saved, as of this count")
 
+        render = does.add_parser("render", help="write rules in the form of another gateway; exit 0 done, 1 it cannot")
+        render.add_argument("--format", choices=sorted(FORMS), required=True, help="the form")
+        render.add_argument("--environment", metavar="E", default=environments.USUAL, help="else production")
+        source = render.add_mutually_exclusive_group()
+        source.add_argument("--version", type=_number, metavar="N", help="this version; else the one in force")
+        source.add_argument("--file", metavar="FILE", help="this file, held to no state; - is standard input")
+        render.add_argument("--gateway", metavar="NAME", help="whom it is for, where a budget is of one gateway")
+        render.add_argument("-o", "--output", metavar="FILE", help="else standard output")
+
     def handle(self, *args: Any, **options: Any) -> None:
         try:
             code = getattr(self, f"_{options['does']}")(options)
@@ -101,15 +115,17 @@ class Command(BaseCommand):
     def _export(self, options: dict[str, Any]) -> int:
         environment, output = options["environment"], options["output"]
         form = options["format"] or (texts.guessed("{}", output) if output else texts.YAML)
-        text = texts.written(self._chosen(environment, options["version"], options["draft"]), form)
+        self._put(texts.written(self._chosen(environment, options["version"], options["draft"]), form), output)
+        return 0
+
+    def _put(self, text: str, output: str | None) -> None:
         if output is None or output == STANDARD_INPUT:
             self.stdout.write(text, ending="")
-            return 0
+            return
         try:
             Path(output).write_text(text, encoding="utf-8")
         except OSError as error:
             raise Unusable(f"{output} cannot be written: {error.strerror or error}.") from error
-        return 0
 
     def _chosen(self, environment: str, version: int | None, draft: int | None) -> Any:
         """Return a draft's content, a version's, or that of the version in force."""
@@ -138,7 +154,8 @@ class Command(BaseCommand):
             wrong = file.wrong
             if file.content is not None:
                 now = timezone.now()
-                wrong = file.found(checks.problems(catalogue.filled(file.content, at=now), at=now))
+                filled = catalogue.filled(file.content, at=now)
+                wrong = file.found(checks.problems(filled, at=now, environment=options["environment"]))
             self._say(file, wrong)
             self.stderr.write(verdict(file, wrong, catalogue=True), self.style.NOTICE if wrong else self.style.SUCCESS)
             code = max(code, INVALID if wrong else 0)
@@ -204,6 +221,43 @@ class Command(BaseCommand):
         elif options["submit"]:
             self.stdout.write(f"Draft {draft.pk} is {draft.get_state_display()} already.")
         return 0
+
+    def _render(self, options: dict[str, Any]) -> int:
+        environment, form = options["environment"], FORMS[options["format"]]
+        file = None if options["file"] is None else opened(options["file"])
+        if file is not None:
+            wrong, content = self._filled(file)
+            if content is None:
+                self._say(file, wrong, err=True)
+                raise Unusable(verdict(file, wrong))
+            frozen = exports.of_file(content, environment=environment, at=timezone.now())
+        else:
+            frozen = self._frozen(environment, options["version"], options["gateway"])
+        fit = exports.beside(frozen, form)
+        for one in fit.left_out:
+            self.stderr.write(f"left out: {one.pointer}: {one.text}")
+        for one in fit.unheld:
+            self.stderr.write(f"limit not held there: {one.text} [{one.code}]")
+        if fit.text is None:
+            if file is not None:
+                self._say(file, file.found(fit.unfit), err=True)
+            else:
+                for one in fit.unfit:
+                    self.stderr.write(f"{one.pointer or '/'}: {one.text} [{one.code}]")
+            self.stderr.write(f"{form.title} cannot say these rules.")
+            return INVALID
+        self._put(fit.text, options["output"])
+        return 0
+
+    def _frozen(self, environment: str, number: int | None, gateway: str | None) -> Frozen:
+        live = _live(environment)
+        if live is None:
+            raise NotFound(f"Nothing is in force in {environment} yet.")
+        name = None if gateway is None else gateways.get(gateway).name
+        found = exports.of_version(environment=environment, number=number or live, at=timezone.now(), gateway=name)
+        if found is None:
+            raise NotFound(f"There is no version {number} of {environment}.")
+        return found
 
     # --- Words
 

@@ -1,0 +1,1 @@
+../../../../../routing/rules/labelling_words.py

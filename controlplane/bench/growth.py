@@ -78,16 +78,16 @@ def fill(*, entries: int, at: datetime, progress: Progress = lambda said: None) 
 
     with raw_cursor() as cursor:
         for statement in _SAMPLE:
-            cursor.execute(_statement(statement))
+            cursor.execute(as_sql(statement))
         given = _given(cursor, entries=entries, at=at)
         starts_at: datetime = given["starts_at"]
         partitions.make(first=starts_at.date(), last=at.date())
         for first in range(0, entries, _AT_ONCE):
             last = min(first + _AT_ONCE, entries) - 1
-            cursor.execute(_statement(_ENTRIES), {**given, "first": first, "last": last})
+            cursor.execute(as_sql(_ENTRIES), {**given, "first": first, "last": last})
             progress(f"{last + 1:,} of {entries:,} entries")
-        cursor.execute(_statement(_RECEIPTS), given)
-        cursor.execute(_statement(_KEYS), given)
+        cursor.execute(as_sql(_RECEIPTS), given)
+        cursor.execute(as_sql(_KEYS), given)
         cursor.execute("DROP TABLE sample")
         cursor.execute("ANALYZE ledger")
     days = [starts_at + timedelta(days=number) for number in range(DAYS)]
@@ -110,7 +110,7 @@ def _write(table: str, first: datetime, last: datetime) -> None:
 def settle(database_url: str) -> None:
     """Do now what the database would do on its own in the middle of a measurement: vacuum, analyse, write to disk."""
     with psycopg.connect(database_url, autocommit=True) as connection:
-        connection.execute(_statement(f"VACUUM (ANALYZE) {', '.join(_GROWING)}, budgets_counter"))
+        connection.execute(as_sql(f"VACUUM (ANALYZE) {', '.join(_GROWING)}, budgets_counter"))
         connection.execute("CHECKPOINT")
 
 
@@ -157,23 +157,27 @@ def _given(cursor: psycopg.Cursor[Any], *, entries: int, at: datetime) -> dict[s
 
 
 def _row(cursor: psycopg.Cursor[Any], statement: str) -> tuple[int, ...]:
-    row = cursor.execute(_statement(statement)).fetchone()
+    row = cursor.execute(as_sql(statement)).fetchone()
     if row is None:
         raise RuntimeError("a query for one row gave none")
     return tuple(int(value) for value in row)
 
 
-def _statement(text: str) -> sql.SQL:
-    # Put together from names in this module alone.
+def as_sql(text: str) -> sql.SQL:
+    """Take a text that is put together from names in the bench's modules alone."""
     literal: LiteralString = text
     return sql.SQL(literal)
 
 
-def _tell(said: str) -> None:
-    """Tell a person at a terminal how far it is; it may take minutes."""
-    if sys.stderr.isatty():
-        sys.stderr.write(f"\r\x1b[KFilling a ledger: {said}")
-        sys.stderr.flush()
+def teller(filled: str) -> Progress:
+    """Return what tells a person at a terminal how far the filling is; it may take minutes."""
+
+    def tell(said: str) -> None:
+        if sys.stderr.isatty():
+            sys.stderr.write(f"\r\x1b[KFilling {filled}: {said}")
+            sys.stderr.flush()
+
+    return tell
 
 
 if __name__ == "__main__":
@@ -182,5 +186,6 @@ if __name__ == "__main__":
     django.setup()
     from django.utils import timezone
 
-    fill(entries=int(sys.argv[1]), at=timezone.now(), progress=_tell)
-    _tell("done\n")
+    tell = teller("a ledger")
+    fill(entries=int(sys.argv[1]), at=timezone.now(), progress=tell)
+    tell("done\n")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from controlplane.embedded.servers import die_with_parent
 from controlplane.processes import PROCESSES
 
 
@@ -25,13 +27,17 @@ class House:
 
 
 @contextmanager
-def opened(*, processes: Sequence[str], environment: Mapping[str, str]) -> Iterator[House]:
-    """Run some processes of an installation with DATABASE_URL and REDIS_URL of `environment`, until they answer."""
+def opened(*, processes: Sequence[str], environment: Mapping[str, str], data: Path | None = None) -> Iterator[House]:
+    """Run some processes of an installation with DATABASE_URL and REDIS_URL of `environment`, until they answer.
+
+    `data` is where publisher and scheduler leave their files.
+    """
     with ExitStack() as stack:
         house = House(port=free_port(), database_url=environment["DATABASE_URL"])
         for process in PROCESSES:
             if process.name in processes:
-                argv = process.argv(host="127.0.0.1", port=house.port, data=str(Path.cwd()))
+                argv = process.argv(host="127.0.0.1", port=house.port, data=str(data or Path.cwd()))
+                argv = ["warning" if part == "info" else part for part in argv]  # workers name each delivery
                 stack.enter_context(running(argv, environment=environment))
         until(lambda: answers(house.port), "the web process to answer")
         yield house
@@ -42,8 +48,9 @@ def running(argv: list[str], *, environment: Mapping[str, str] | None = None) ->
     """Run a command of ours; it is stopped afterwards."""
     argv = [sys.executable if argv[0] == "python" else argv[0], *argv[1:]]
     process = subprocess.Popen(  # noqa: S603 (our own commands)
-        argv, env={**os.environ, **(environment or {})}, stdout=subprocess.DEVNULL, start_new_session=True
-    )
+        argv, env={**os.environ, **(environment or {})}, stdout=subprocess.DEVNULL, start_new_session=True,
+        preexec_fn=die_with_parent(signal.SIGTERM),
+    )  # fmt: skip
     try:
         yield process
     finally:

@@ -31,6 +31,7 @@ from django.conf import settings
 from django.db import connection as django_connection
 from django.utils import timezone
 
+from budgets.models import Budget
 from budgets.services import budgets
 from catalog.services import gateways, standard
 from controlplane.bench import growth, houses
@@ -70,7 +71,7 @@ def measure(*, events: int, rounds: int, grown: Sequence[int]) -> list[Figure]:
         booked: list[list[float]] = [[] for _ in opened]
         for _ in range(rounds):
             for house, rates in zip(opened, booked, strict=True):
-                rates.append(_settled_ingest(house, key, events))
+                rates.append(settled_rate(house, key, events))
             copied.append(_copy(events))
     what = [
         "ingest, edge to counters, against COPY",
@@ -83,12 +84,13 @@ def measure(*, events: int, rounds: int, grown: Sequence[int]) -> list[Figure]:
 
 
 def prepare(now: datetime) -> str:
-    """Make the catalogue, a budget and a gateway, and return the gateway's key."""
+    """Make the catalogue, a budget and a gateway, and return the gateway's key. Safe to repeat; the key is new."""
     standard.load(by="manage.py bench", at=now)
-    budgets.create(
-        name="Everything", scope={}, unit="frontier_tokens", period="month", zone="UTC", action="alert",
-        amount=Decimal(10**15), reason="bench", by="manage.py bench", at=now,
-    )  # fmt: skip
+    if not Budget.objects.filter(name="Everything").exists():
+        budgets.create(
+            name="Everything", scope={}, unit="frontier_tokens", period="month", zone="UTC", action="alert",
+            amount=Decimal(10**15), reason="bench", by="manage.py bench", at=now,
+        )  # fmt: skip
     return gateways.create_key(name="bench", gateway="bench", scopes=["usage:write"], by="manage.py bench", at=now)
 
 
@@ -113,7 +115,7 @@ def _opened(database_url: str, redis_url: str, key: str) -> Iterator[House]:
     """Open a house that has booked some events: caches filled, statements prepared."""
     environment = {"DATABASE_URL": database_url, "REDIS_URL": redis_url}
     with houses.opened(processes=PROCESSES, environment=environment) as house:
-        _ingest(house, key, bodies(WARM_BODIES, timezone.now()))
+        rate(house, key, bodies(WARM_BODIES, timezone.now()))
         yield house
 
 
@@ -176,12 +178,13 @@ def _event(rng: random.Random, now: datetime) -> dict[str, object]:
     }
 
 
-def _settled_ingest(house: House, key: str, events: int) -> float:
+def settled_rate(house: House, key: str, events: int) -> float:
+    """Return how many events per second a house books that has nothing else to do."""
     growth.settle(house.database_url)
-    return _ingest(house, key, bodies(events // BATCH, timezone.now()))
+    return rate(house, key, bodies(events // BATCH, timezone.now()))
 
 
-def _ingest(house: House, key: str, ready: Sequence[bytes]) -> float:
+def rate(house: House, key: str, ready: Sequence[bytes]) -> float:
     """Post the bodies from two connections and wait until all is booked; returns events per second."""
     todo: Iterator[bytes] = iter(ready)
     lock = threading.Lock()

@@ -16,6 +16,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from cryptography.fernet import Fernet
+
 from controlplane.embedded.servers import Servers, temporary_dir
 
 DATABASE_SETTINGS = (
@@ -55,9 +57,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--grown", type=int, nargs="*", default=[1_000_000], metavar="ENTRIES",
         help="entries in the ledgers of further houses that ingest is measured on, each held against the one before",
     )  # fmt: skip
+    parser.add_argument(
+        "--pages-entries", type=int, default=10_000_000, metavar="ENTRIES",
+        help="entries of a year in the house whose pages are opened, held against one with a tenth of them",
+    )  # fmt: skip
     parser.add_argument("--rounds", type=int, default=3, help="rounds; the median counts")
     parser.add_argument(
-        "--only", choices=["ingest", "polling", "rating", "rules", "unleash"], help="measure this alone"
+        "--only",
+        choices=["crossing", "ingest", "pages", "polling", "rating", "rules", "unleash"],
+        help="measure this alone",
     )
     parser.add_argument(
         "--profile", action="store_true", help="show where the time of an event goes, and measure nothing"
@@ -70,6 +78,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.environ.update(servers.environment())
         os.environ |= {
             "TOLLKEEPER_SECRET_KEY": "bench-only-and-thrown-away-with-its-servers",
+            "TOLLKEEPER_ENCRYPTION_KEYS": Fernet.generate_key().decode(),
+            "TOLLKEEPER_ALLOW_INTERNAL_WEBHOOKS": "true",  # a channel that is measured is in this very process
             "TOLLKEEPER_LOG_LEVEL": "WARNING",
             "DJANGO_SETTINGS_MODULE": "controlplane.settings",
         }
@@ -96,7 +106,7 @@ def _measure(options: argparse.Namespace) -> tuple[list[Figure], dict[str, str]]
     from django.core.management import call_command
     from django.db import connection
 
-    from controlplane.bench import ingest, polling, rating, rules, unleash
+    from controlplane.bench import crossing, ingest, pages, polling, rating, rules, unleash
 
     call_command("migrate", verbosity=0)
     parts: dict[str, Callable[[], list[Figure]]] = {
@@ -104,6 +114,8 @@ def _measure(options: argparse.Namespace) -> tuple[list[Figure], dict[str, str]]
         "rules": lambda: rules.measure(rounds=options.rounds),
         "polling": lambda: polling.measure(rounds=options.rounds),
         "ingest": lambda: ingest.measure(events=options.events, rounds=options.rounds, grown=sorted(options.grown)),
+        "crossing": lambda: crossing.measure(events=options.events, rounds=options.rounds),
+        "pages": lambda: pages.measure(entries=options.pages_entries),
         "unleash": lambda: unleash.measure(rounds=options.rounds),
     }
     figures = [figure for name, part in parts.items() if options.only in (None, name) for figure in part()]

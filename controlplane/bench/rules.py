@@ -63,12 +63,7 @@ def measure(*, rounds: int) -> list[Figure]:
 @contextmanager
 def serving() -> Iterator[Served]:
     """Serve rules as they are served to gateways; their key is new each time, the rules are put in force once."""
-    now = timezone.now()
-    key = gateways.create_key(
-        name="bench rules", gateway="bench", environment=ENVIRONMENT, scopes=["rules:read"], by="manage.py bench",
-        at=now,
-    )  # fmt: skip
-    _publish(now)
+    key = put_in_force()
     tag = loading.served(loading.pointers(environment=ENVIRONMENT)[0]).tag
     asks = (
         f"GET /api/v1/rules/{ENVIRONMENT} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {key}\r\n"
@@ -79,6 +74,16 @@ def serving() -> Iterator[Served]:
         yield Served(
             port=port, unchanged=f"{asks}If-None-Match: {tag}\r\n\r\n".encode(), first=f"{asks}\r\n".encode()
         )  # fmt: skip
+
+
+def put_in_force() -> str:
+    """Put 500 rules in force and return a key that reads them. Safe to repeat; the key is new."""
+    now = timezone.now()
+    _publish(now)
+    return gateways.create_key(
+        name="bench rules", gateway="bench", environment=ENVIRONMENT, scopes=["rules:read"], by="manage.py bench",
+        at=now,
+    )  # fmt: skip
 
 
 @contextmanager

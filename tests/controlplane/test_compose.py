@@ -12,13 +12,14 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
-import psycopg
 import pytest
 import yaml
 
-from controlplane.embedded.servers import POSTGRES_SETTINGS, REDIS_SETTINGS, Servers, die_with_parent
+from controlplane.embedded.servers import POSTGRES_SETTINGS, REDIS_SETTINGS, Servers, die_with_parent, temporary_dir
 from controlplane.processes import PROCESSES
+from tests import prepared
 from tests.controlplane.conftest import a_free_port, bare_environment
+from tests.running import eventually
 
 ROOT = Path(__file__).resolve().parents[2]
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
@@ -39,10 +40,8 @@ class House:
         self.port = a_free_port()
         self.data = data
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
-        with psycopg.connect(servers.postgres.url, autocommit=True) as connection:
-            connection.execute("CREATE DATABASE house")
         self.environment = bare_environment(
-            DATABASE_URL=servers.postgres.url.replace("/tollkeeper?", "/house?"),
+            DATABASE_URL=servers.postgres.url,
             REDIS_URL=servers.redis.url,
             TOLLKEEPER_SECRET_KEY="only-for-tests",
             TOLLKEEPER_ENCRYPTION_KEYS="dGVzdHMtb25seS10ZXN0cy1vbmx5LXRlc3RzLW9ubHk=",
@@ -109,9 +108,11 @@ class House:
 
 
 @pytest.fixture(scope="module")
-def house(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    house = House(servers, tmp_path_factory.mktemp("house"))
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     with ExitStack() as stack:
+        directory = stack.enter_context(temporary_dir())
+        prepared.lay_out(directory)
+        house = House(stack.enter_context(Servers(directory)), tmp_path_factory.mktemp("house"))
         stack.callback(house.kill)
         migrated = house.run_once("migrate")
         assert migrated.returncode == 0, migrated.stdout + migrated.stderr
@@ -197,7 +198,8 @@ def test_without_its_database_web_lives_and_is_not_ready_and_recovers_by_itself(
     house.servers.postgres.start()
 
     assert down == (200, 503, False)
-    assert (house.status("/readyz"), house.healthy("web")) == (200, True)
+    assert eventually(lambda: house.status("/readyz") == 200)
+    assert house.healthy("web")
 
 
 def test_without_redis_web_stays_ready(house):

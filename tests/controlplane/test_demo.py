@@ -22,7 +22,7 @@ def demo() -> Iterator[Demo]:
         demo.kill()
 
 
-def test_sigterm_stops_everything_and_a_second_start_keeps_the_data(demo):
+def test_sigterm_and_ctrl_c_stop_everything_and_a_second_start_keeps_the_data(demo):
     first = demo.up()
     assert demo.ready()
     with psycopg.connect(demo.database_url()) as connection:
@@ -32,20 +32,18 @@ def test_sigterm_stops_everything_and_a_second_start_keeps_the_data(demo):
     first.send_signal(signal.SIGTERM)
     ended = first.wait(PATIENCE_SECONDS)
     left = processes_of(demo.data_dir)
-    demo.up()
 
     assert (ended, left) == (0, [])
+
+    second = demo.up()
+
     assert demo.ready()
     with psycopg.connect(demo.database_url()) as connection:
         assert connection.execute("SELECT count(*) FROM kept").fetchone() == (1,)
     assert f"Open     http://127.0.0.1:{demo.port}\n" in demo.said
 
-
-def test_ctrl_c_stops_everything_and_says_so(demo):
-    process = demo.up()
-
-    process.send_signal(signal.SIGINT)
-    ended = process.wait(PATIENCE_SECONDS)
+    second.send_signal(signal.SIGINT)
+    ended = second.wait(PATIENCE_SECONDS)
     left = processes_of(demo.data_dir)
 
     assert (ended, left) == (0, [])
@@ -53,35 +51,20 @@ def test_ctrl_c_stops_everything_and_says_so(demo):
     assert not (demo.data_dir / "run" / "environment.json").exists()
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux tells children that their parent died")
-def test_nothing_outlives_a_supervisor_that_is_killed(demo):
-    process = demo.up()
-    assert len(processes_of(demo.data_dir)) > 5
+def test_what_is_killed_comes_back_and_nothing_outlives_a_supervisor_that_is_killed(demo):
+    supervisor = demo.up()
+    web = demo.web()
 
-    process.kill()
-    process.wait()
-
-    assert eventually(lambda: not processes_of(demo.data_dir)), processes_of(demo.data_dir)
-
-
-def test_a_web_process_that_is_killed_comes_back(demo):
-    demo.up()
-    before = demo.web()
-
-    for process in before:
+    for process in web:
         process.kill()
 
-    assert before
+    assert web
     assert demo.hears("web ended unexpectedly (SIGKILL)")
     assert demo.hears("web started again")
     assert eventually(demo.ready)
-    assert not {process.pid for process in before} & {process.pid for process in demo.web()}
+    assert not {process.pid for process in web} & {process.pid for process in demo.web()}
 
-
-def test_a_postgresql_that_is_killed_comes_back(demo):
-    demo.up()
     servers = [one for one in processes_of(demo.data_dir) if one.name() == "postgres"]
-
     for process in servers:
         process.kill()
 
@@ -89,3 +72,10 @@ def test_a_postgresql_that_is_killed_comes_back(demo):
     assert demo.hears("PostgreSQL ended unexpectedly (SIGKILL)")
     assert demo.hears("PostgreSQL started again")
     assert eventually(demo.ready)
+    assert len(processes_of(demo.data_dir)) > 5
+
+    supervisor.kill()
+    supervisor.wait()
+
+    if sys.platform.startswith("linux"):  # nothing else tells children that their parent died
+        assert eventually(lambda: not processes_of(demo.data_dir)), processes_of(demo.data_dir)

@@ -13,7 +13,7 @@ import pytest
 import redis
 
 from controlplane.embedded import discovery, places
-from controlplane.embedded.servers import Servers
+from controlplane.embedded.servers import Servers, temporary_dir
 
 
 def kept(url: str) -> int:
@@ -139,3 +139,19 @@ def test_a_later_start_needs_less_room_than_the_first(empty_dir):
         places.check_room(empty_dir, free=free)
     (empty_dir / "postgres").mkdir()
     places.check_room(empty_dir, free=free)
+
+
+def test_a_temporary_directory_is_nobody_elses_while_its_servers_rest_and_goes_when_its_owner_is_gone():
+    prefix = f"tollkeeper-resting-{os.getpid()}-"
+    with temporary_dir(prefix) as ours:
+        with Servers(ours, postgres=False):
+            pass
+        with temporary_dir(prefix) as other:
+            left = other.parent / f"{prefix}left"
+            (left / "run").mkdir(parents=True)
+            (left / "run" / "lock").touch()
+        with temporary_dir(prefix):
+            found = ours.exists(), other.exists(), left.exists()
+
+    assert found == (True, False, False)
+    assert not ours.exists()

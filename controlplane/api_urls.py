@@ -3,18 +3,25 @@
 from django.urls import path
 
 from alerts import api as alerts
+from alerts import api_channels as channels
 from budgets import api as budgets
+from budgets import api_plans as budget_plans
+from budgets import api_requests as limit_requests
 from catalog import api_contracts as contracts
 from catalog import api_imports as price_imports
 from catalog import api_models as models
 from catalog import api_names as names
 from catalog import api_prices as prices
+from dashboards import api_overshoot as overshoot
+from dashboards import api_statements as month_statements
 from routing import api_comparing as comparing
 from routing import api_decide as deciding
 from routing import api_drafts as drafts
+from routing import api_exports as exports
 from routing import api_fleet as fleet
 from routing import api_measured as measured
 from routing import api_reviews as reviews
+from routing import api_s3 as s3
 from routing import api_schedules as schedules
 from routing import api_serving as serving
 from routing import api_switches as switches
@@ -23,12 +30,15 @@ from usage import api as usage
 from usage import api_attention as attention
 from usage import api_checks as checks
 from usage import api_corrections as corrections
+from usage import api_entries as entries
+from usage import api_focus as focus
 from usage import api_gateways as gateways
 from usage import api_imports as imports
 from usage import api_intake as intake
 from usage import api_months as months
 from usage import api_otlp as otlp
 from usage import api_receipts as receipts
+from usage import api_savings as savings
 from usage import api_statements as statements
 
 urlpatterns = [
@@ -49,14 +59,39 @@ urlpatterns = [
     path("usage/imports/<int:pk>/drop", imports.UsageImportDropApi.as_view(), name="api-usage-import-drop"),
     path("usage/imports/<int:pk>/again", imports.UsageImportAgainApi.as_view(), name="api-usage-import-again"),
     path("spend", usage.SpendApi.as_view(), name="api-spend"),
+    path("exports/focus", focus.FocusExportApi.as_view(), name="api-exports-focus"),
     path("spend/queries/<int:pk>", usage.SpendQueryApi.as_view(), name="api-spend-query"),
+    path("entries", entries.EntriesApi.as_view(), name="api-entries"),
+    path("events/<path:event_id>", entries.EventApi.as_view(), name="api-event"),
+    path("savings", savings.SavingsApi.as_view(), name="api-savings"),
     path("reported-costs", attention.ReportedCostsApi.as_view(), name="api-reported-costs"),
     path("attention", attention.AttentionApi.as_view(), name="api-attention"),
     path("gateways", gateways.GatewaysApi.as_view(), name="api-gateways"),
     path("gateways/<int:pk>", gateways.GatewayApi.as_view(), name="api-gateway"),
     path("budgets", budgets.BudgetsApi.as_view(), name="api-budgets"),
     path("budgets/<int:pk>", budgets.BudgetApi.as_view(), name="api-budget"),
+    path("budgets/<int:pk>/overshoot", overshoot.BudgetOvershootApi.as_view(), name="api-budget-overshoot"),
     path("budgets/<int:pk>/limits", budgets.BudgetLimitsApi.as_view(), name="api-budget-limits"),
+    path("budgets/<int:pk>/plan", budget_plans.BudgetPlanApi.as_view(), name="api-budget-plan"),
+    path("budgets/<int:pk>/requests", limit_requests.BudgetRequestsApi.as_view(), name="api-budget-requests"),
+    path("budgets/file", budget_plans.BudgetFileApi.as_view(), name="api-budgets-file"),
+    path("budgets/requests", limit_requests.LimitRequestsApi.as_view(), name="api-limit-requests"),
+    path("budgets/requests/<int:pk>", limit_requests.LimitRequestApi.as_view(), name="api-limit-request"),
+    path(
+        "budgets/requests/<int:pk>/approve",
+        limit_requests.LimitRequestApproveApi.as_view(),
+        name="api-limit-request-approve",
+    ),
+    path(
+        "budgets/requests/<int:pk>/refuse",
+        limit_requests.LimitRequestRefuseApi.as_view(),
+        name="api-limit-request-refuse",
+    ),
+    path(
+        "budgets/requests/<int:pk>/withdraw",
+        limit_requests.LimitRequestWithdrawApi.as_view(),
+        name="api-limit-request-withdraw",
+    ),
     path("use-cases", names.UseCasesApi.as_view(), name="api-use-cases"),
     path("use-cases/<int:pk>", names.UseCaseApi.as_view(), name="api-use-case"),
     path("use-cases/<int:pk>/claim", names.UseCaseClaimApi.as_view(), name="api-use-case-claim"),
@@ -80,6 +115,7 @@ urlpatterns = [
     path("months", months.MonthsApi.as_view(), name="api-months"),
     path("months/<str:month>", months.MonthApi.as_view(), name="api-month"),
     path("months/<str:month>/close", months.MonthCloseApi.as_view(), name="api-month-close"),
+    path("months/<str:month>/statement", month_statements.MonthStatementApi.as_view(), name="api-month-statement"),
     path("statements", statements.StatementsApi.as_view(), name="api-statements"),
     path("statements/<int:pk>", statements.StatementApi.as_view(), name="api-statement"),
     path("statements/<int:pk>/withdraw", statements.StatementWithdrawApi.as_view(), name="api-statement-withdraw"),
@@ -93,12 +129,21 @@ urlpatterns = [
     path("alerts", alerts.AlertsApi.as_view(), name="api-alerts"),
     path("alerts/<int:pk>", alerts.AlertApi.as_view(), name="api-alert"),
     path("alerts/<int:pk>/acknowledge", alerts.AlertAcknowledgeApi.as_view(), name="api-alert-acknowledge"),
-    path("channels", alerts.ChannelsApi.as_view(), name="api-channels"),
-    path("channels/<int:pk>", alerts.ChannelApi.as_view(), name="api-channel"),
-    path("channels/<int:pk>/test", alerts.ChannelTestApi.as_view(), name="api-channel-test"),
+    path("alerts/<int:pk>/snooze", alerts.AlertSnoozeApi.as_view(), name="api-alert-snooze"),
+    path("alerts/<int:pk>/resolve", alerts.AlertResolveApi.as_view(), name="api-alert-resolve"),
+    path("alerts/<int:pk>/comments", alerts.AlertCommentsApi.as_view(), name="api-alert-comments"),
+    path(
+        "alerts/<int:pk>/deliveries/<int:delivery>/retry", alerts.DeliveryRetryApi.as_view(), name="api-delivery-retry"
+    ),
+    path("channels", channels.ChannelsApi.as_view(), name="api-channels"),
+    path("channels/<int:pk>", channels.ChannelApi.as_view(), name="api-channel"),
+    path("channels/<int:pk>/rotate-secret", channels.ChannelSecretApi.as_view(), name="api-channel-secret"),
+    path("channels/<int:pk>/test", channels.ChannelTestApi.as_view(), name="api-channel-test"),
     path("rules/<str:environment>", serving.RulesApi.as_view(), name="api-rules"),
     # Not under rules/, where it would hide an environment of that name.
     path("signing-key", serving.SigningKeyApi.as_view(), name="api-signing-key"),
+    path("s3-secret", s3.S3SecretApi.as_view(), name="api-s3-secret"),
+    path("rules/<str:environment>/export", exports.RulesExportApi.as_view(), name="api-rules-export"),
     path("rules/<str:environment>/versions", versions.VersionsApi.as_view(), name="api-rules-versions"),
     path("rules/<str:environment>/versions/<int:number>", versions.VersionApi.as_view(), name="api-rules-version"),
     path("rules/<str:environment>/orders", measured.OrdersApi.as_view(), name="api-rules-orders"),

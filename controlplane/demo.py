@@ -132,7 +132,7 @@ def _start(supervisor: Supervisor, servers: Servers, options: argparse.Namespace
     elif options.no_seed:
         usual = data_dir == discovery.data_dir(os.environ.get("TOLLKEEPER_DATA_DIR"))
         where = "" if usual else f"TOLLKEEPER_DATA_DIR={shlex.quote(str(data_dir))} "
-        _say(f"  Nobody can sign in yet: {where}.venv/bin/python manage.py createsuperuser")
+        _say(f"  Sign in  with an account, made by: {where}.venv/bin/python manage.py createsuperuser")
     _say("  Ctrl-C stops everything and keeps the data.")
     _say("")
 

@@ -37,6 +37,7 @@ BACKLOG_EVENTS_LITELLM = env.integer("TOLLKEEPER_BACKLOG_EVENTS_LITELLM", 1_000_
 MAX_BODY_BYTES = env.integer("TOLLKEEPER_MAX_BODY_BYTES", 64 * 1024 * 1024, at_least=1024)
 # Webhooks may lead to http and to addresses of our own networks: for a chat server behind the same wall.
 ALLOW_INTERNAL_WEBHOOKS = env.flag("TOLLKEEPER_ALLOW_INTERNAL_WEBHOOKS", False)
+SLACK_API_URL = env.text("TOLLKEEPER_SLACK_API_URL", "https://slack.com/api").rstrip("/")  # another one for GovSlack
 
 INSTALLED_APPS = [
     "core",
@@ -69,10 +70,12 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "django_prometheus.middleware.PrometheusBeforeMiddleware",
+    "core.requests.RequestIds",
     # Before whatever answers by itself: redirects and refusals carry the policy, too.
     "csp.middleware.CSPMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
+    "core.requests.CompressedPages",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -184,10 +187,11 @@ TIME_ZONE = "UTC"
 
 STATIC_URL = "static/"
 STATIC_ROOT = BASE_DIR / "static-root"
-STATICFILES_DIRS: list[Path] = []
+# The console decides in the browser by the client that gateways use, from its own files.
+STATICFILES_DIRS = [("client", BASE_DIR / "clients" / "javascript" / "src")]
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
-    "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
+    "staticfiles": {"BACKEND": "controlplane.static.ModuleStorage"},
 }
 
 # The ingest edge checks sizes itself, after decompression: Django's own limit of 2.5 MB is below a LiteLLM batch.
@@ -200,6 +204,7 @@ if BEHIND_TLS:
     SESSION_COOKIE_SECURE = True
     CSRF_COOKIE_SECURE = True
 CSRF_TRUSTED_ORIGINS = [BASE_URL]
+CSRF_FAILURE_VIEW = "dashboards.views.errors.csrf_failure"
 SECURE_CONTENT_TYPE_NOSNIFF = True
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
@@ -253,9 +258,14 @@ CELERY_TASK_ROUTES = {
     "alerts.tasks.*": {"queue": "alerts"},
     # Short, and told late behind a long job of the background.
     "usage.tasks.look_for_silence": {"queue": "alerts"},
+    "usage.tasks.look_at_time": {"queue": "alerts"},
+    "usage.tasks.look_ahead": {"queue": "alerts"},
+    "usage.tasks.watch_*": {"queue": "alerts"},
     "routing.tasks.look_at_fleet": {"queue": "alerts"},
     "routing.tasks.publish_due": {"queue": "alerts"},
     "routing.tasks.look_at_reviews": {"queue": "alerts"},
+    "budgets.tasks.look_at_canary": {"queue": "alerts"},
+    "dashboards.tasks.send_digests": {"queue": "alerts"},
 }
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
@@ -269,13 +279,19 @@ CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
     "sweep-receipts": {"task": "usage.tasks.book_pending", "schedule": 2.0, "options": {"expires": 2}},
     "sweep-deliveries": {"task": "alerts.tasks.deliver_due", "schedule": 2.0, "options": {"expires": 2}},
     "sweep-jobs": {"task": "usage.tasks.run_jobs", "schedule": 5.0, "options": {"expires": 5}},
-    "look-at-budgets": {"task": "budgets.tasks.look_at_time", "schedule": 30.0, "options": {"expires": 30}},
+    "look-at-budgets": {"task": "usage.tasks.look_at_time", "schedule": 30.0, "options": {"expires": 30}},
+    "look-ahead": {"task": "usage.tasks.look_ahead", "schedule": 300.0, "options": {"expires": 300}},
     "look-at-fleet": {"task": "routing.tasks.look_at_fleet", "schedule": 5.0, "options": {"expires": 5}},
     "forget-polls": {"task": "routing.tasks.forget_polls", "schedule": 3600.0, "options": {"expires": 3600}},
     "look-for-silence": {"task": "usage.tasks.look_for_silence", "schedule": 60.0, "options": {"expires": 60}},
+    "watch-spending": {"task": "usage.tasks.watch_spending", "schedule": 600.0, "options": {"expires": 600}},
+    "watch-frontier": {"task": "usage.tasks.watch_frontier", "schedule": 600.0, "options": {"expires": 600}},
+    "watch-prices": {"task": "usage.tasks.watch_prices", "schedule": 600.0, "options": {"expires": 600}},
     "publish-scheduled": {"task": "routing.tasks.publish_due", "schedule": 5.0, "options": {"expires": 5}},
     "look-at-reviews": {"task": "routing.tasks.look_at_reviews", "schedule": 60.0, "options": {"expires": 60}},
+    "look-at-canary": {"task": "budgets.tasks.look_at_canary", "schedule": 120.0, "options": {"expires": 120}},
     "renew-orders": {"task": "routing.tasks.renew_orders", "schedule": 300.0, "options": {"expires": 300}},
+    "send-digests": {"task": "dashboards.tasks.send_digests", "schedule": 120.0, "options": {"expires": 120}},
     "keep-house": {"task": "usage.tasks.keep_house", "schedule": 3600.0, "options": {"expires": 3600}},
 }
 

@@ -6,9 +6,12 @@ from django.contrib import admin
 from django.urls import include, path, re_path
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
+from catalog.api_price_map import PriceMapApi
 from controlplane import health
+from controlplane.mcp.api import McpApi
 from core.api import no_such_path
 from core.api_metrics import MetricsApi
+from routing.api_s3 import S3ObjectApi
 from usage import api_otlp as otlp
 from usage.api_promptlayer import LogRequestApi
 
@@ -26,8 +29,15 @@ urlpatterns = [
     path("v1/metrics", otlp.OtlpMetricsApi.as_view(schema=None), name="otlp-metrics"),
     path("v1/logs", otlp.OtlpLogsApi.as_view(schema=None), name="otlp-logs"),
     path("log-request", LogRequestApi.as_view(), name="promptlayer-log-request"),
+    path("mcp", McpApi.as_view(schema=None), name="mcp"),
+    path("price-maps/<str:token>/litellm.json", PriceMapApi.as_view(schema=None), name="price-map-litellm"),
+    path("s3/<str:bucket>/<path:key>", S3ObjectApi.as_view(schema=None), name="s3-object"),
     path("accounts/", include("allauth.urls")),
     path("admin/", admin.site.urls),
 ]
 if find_spec("dashboards.urls"):
     urlpatterns.append(path("", include("dashboards.urls")))
+    handler400 = "dashboards.views.errors.bad_request"
+    handler403 = "dashboards.views.errors.permission_denied"
+    handler404 = "dashboards.views.errors.page_not_found"
+    handler500 = "dashboards.views.errors.server_error"

@@ -12,6 +12,7 @@ else gets there.
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import importlib.util
 import os
 import shutil
@@ -441,15 +442,28 @@ def temporary_dir(prefix: str = "tollkeeper-test-") -> Iterator[Path]:
     bases = (Path(tempfile.gettempdir()), Path("/tmp"), Path("/var/tmp"))  # noqa: S108
     base = next(one for one in bases if one.is_dir() and places.obstacle(one, account) is None)
     for old in base.glob(f"{prefix}*"):
-        with suppress(OSError, Refused):
+        with suppress(OSError, Refused), _owned(old, fcntl.LOCK_NB):
             places.hold(old).close()
             shutil.rmtree(old, ignore_errors=True)
     path = Path(tempfile.mkdtemp(prefix=prefix, dir=base)).resolve()
     path.chmod(0o700 if account is None else 0o711)
+    # Its servers hold it while they run. Before, between two runs and afterwards only this does.
+    with _owned(path):
+        try:
+            yield path
+        finally:
+            shutil.rmtree(path, ignore_errors=True)
+
+
+@contextmanager
+def _owned(directory: Path, how: int = 0) -> Iterator[None]:
+    """Hold the directory itself, which leaves it empty; the lock goes with its process."""
+    opened = os.open(directory, os.O_RDONLY)
     try:
-        yield path
+        fcntl.flock(opened, fcntl.LOCK_EX | how)
+        yield
     finally:
-        shutil.rmtree(path, ignore_errors=True)
+        os.close(opened)
 
 
 def die_with_parent(order: signal.Signals) -> Callable[[], None] | None:

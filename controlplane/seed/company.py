@@ -38,7 +38,7 @@ PEOPLE = (
 )
 SIGN_IN = PEOPLE[0]
 
-CHANNEL = "Finance by e-mail"
+CHANNEL, ON_CALL = "Finance by e-mail", "Engineering on call"
 GATEWAYS = ((LITELLM, "litellm"), (ROUTER, "native"), (BIFROST, "bifrost"))
 
 # Team -> its use cases with title and owner.

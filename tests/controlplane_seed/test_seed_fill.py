@@ -19,6 +19,7 @@ from controlplane import seed
 from controlplane.seed import company, story
 from core import periods
 from core.models import Organisation, User
+from tests.drawing import FULL
 from tests.usage.checks import assert_counters_equal_ledger, assert_rollups_equal_ledger
 from usage.models import EntryKind, LedgerEntry, Month, Receipt, ReceiptState, Restatement, RollupDay
 
@@ -42,8 +43,9 @@ def sql(statement: str) -> list[tuple]:
         return list(cursor.fetchall())
 
 
+@pytest.mark.soak
 @pytest.mark.django_db(transaction=True)
-@pytest.mark.parametrize("now", INSTANTS, ids=str)
+@pytest.mark.parametrize("now", INSTANTS if FULL else INSTANTS[:2], ids=str)
 def test_support_is_past_70_per_cent_and_not_90_on_any_day_of_a_month(now):
     fill(now, 1_500)
 
@@ -52,7 +54,7 @@ def test_support_is_past_70_per_cent_and_not_90_on_any_day_of_a_month(now):
     counter = Counter.objects.get(budget=budget, period_start=this.starts_at)
     per_cent = 100 * counter.used / budget.limits.get().amount
     assert 70 < per_cent < 90
-    assert [one.threshold for one in budget.crossings.filter(period_start=this.starts_at)] == [70]
+    assert [one.threshold for one in budget.crossings.filter(period_start=this.starts_at, basis="actual")] == [70]
     _is_whole(now, this)
 
 
@@ -83,10 +85,13 @@ def _is_whole(now: datetime, this: periods.Period) -> None:
     assert_rollups_equal_ledger()
     assert_counters_equal_ledger()
 
-    # Only this month's 70 per cent of support is still to be told; what crossed before is recorded, and not sent.
-    waiting = Delivery.objects.filter(state=DeliveryState.WAITING)
-    (title,) = waiting.values_list("alert__title", flat=True)
-    assert title.startswith("Support on frontier models: 7")
+    # Of limits only this month's 70 per cent of support is still to be told, and maybe the ceiling that is tried out;
+    # what crossed before is recorded, and not sent. Forecasts go by where in its month the story is.
+    waiting = Delivery.objects.filter(state=DeliveryState.WAITING).exclude(alert__dedupe_key__contains=":forecast:")
+    titles = sorted(waiting.values_list("alert__title", flat=True))
+    assert titles[0].startswith("Growth, all models: noor.aziz@nordlicht.example asks for ")
+    assert [one for one in titles[1:] if "ceiling" not in one] == [titles[-1]]
+    assert titles[-1].startswith("Support on frontier models: 7")
     past = Crossing.objects.filter(period_end__lte=now)
     assert past.exists()
     told = Delivery.objects.filter(alert__in=past.values("alert"))

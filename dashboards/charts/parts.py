@@ -40,9 +40,35 @@ class Chart:
 
 
 def figure(traces: Sequence[Any], **layout: Any) -> dict[str, Any]:
-    """Return a figure as JSON can carry it. Plotly's own template is left out: `charts.js` has ours."""
-    drawn: dict[str, Any] = go.Figure(data=list(traces), layout={"template": "none", **layout}).to_plotly_json()
-    return drawn
+    """Return a figure as JSON can carry it. Plotly's own template is left out: `charts.js` has ours.
+
+    The same as `go.Figure(...).to_plotly_json()`, which checks and copies every trace once more: five times the time.
+    """
+    return {
+        "data": [trace.to_plotly_json() for trace in traces],
+        "layout": go.Layout({"template": "none", **layout}).to_plotly_json(),
+    }
+
+
+def escaped(text: str) -> str:
+    """Return a text that Plotly does not take for its markup: names come from outside, and it makes links of some."""
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def shortened(name: str, longest: int) -> str:
+    return name if len(name) <= longest else f"{name[: longest - 1]}\N{HORIZONTAL ELLIPSIS}"
+
+
+def axis_labels(names: Iterable[str], longest: int) -> list[str]:
+    """Return what stands on an axis for names, each something else: Plotly draws what is called the same as one."""
+    found: list[str] = []
+    for name in names:
+        label, turn = escaped(shortened(name, longest)), 1
+        while label in found:
+            turn += 1
+            label = escaped(f"{shortened(name, longest)} ({turn})")
+        found.append(label)
+    return found
 
 
 def number(value: Decimal | int | None) -> float | None:

@@ -1,4 +1,4 @@
-"""Charts of the routing page: who served how much, by which version of the rules, fallbacks, what was asked for.
+"""Charts of the routing page over time: who served how much, under which version of the rules, and detours.
 
 # Note [Where a version stands]
 A bar stands in the middle of its day, so the day reaches half a day to either side of its date on the axis. A version
@@ -8,17 +8,14 @@ that came at an instant is therefore drawn half a day earlier than the instant s
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
 
-import plotly.graph_objects as go
-
+from dashboards.charts.looks import Look, looks
 from dashboards.charts.parts import (
-    MUTED,
-    NONE_GIVEN,
     OTHERS,
     REST,
     TEXT,
@@ -26,24 +23,49 @@ from dashboards.charts.parts import (
     Chart,
     begun,
     colour_of,
-    colour_of_tier,
     day_of,
-    figure,
+    escaped,
     number,
 )
-from dashboards.selectors.routing import Mark, Page, Question, Shares, measured
+from dashboards.selectors.routing import Page, Question, Shares, measured
+from dashboards.selectors.routing_rules import Mark, detoured
 from dashboards.templatetags.figures import exact, percent
 from usage.selectors.overview import share
-from usage.selectors.routing import Served, TierDay
+from usage.selectors.routing_flows import DayFlow
 
 MEASURES = {"requests": "Requests", "tokens": "Tokens", "cost": "Spend"}
-_OF = {"requests": "of answered requests", "tokens": "of their tokens", "cost": "of what they cost"}
+OF = {"requests": "of answered requests", "tokens": "of their tokens", "cost": "of what they cost"}
+OTHER_REASON = "a fallback, the reason is not told"
+REASONS = {
+    "fallback": "the first choice failed",
+    "over_budget": "a budget was used up",
+    "switched_off": "the first choice was switched off",
+}
+# Reasons have no numbers: these three and what is not told keep their colours.
+REASON_COLOURS = dict(zip(REASONS.values(), (colour_of(3), colour_of(0), colour_of(5)), strict=True)) | {
+    OTHER_REASON: REST
+}
 _HALF_A_DAY = timedelta(hours=12)
 _DAYS: dict[str, Any] = {"type": "date", "tickformat": "%-d %b", "hoverformat": "%a %-d %b %Y"}
 # No gaps: on a phone a day is three pixels wide, and gaps of one come out uneven.
 _BARS: dict[str, Any] = {"barmode": "stack", "bargap": 0, "barcornerradius": 0}
 _NO_REQUESTS = "Shares are of requests with status ok. There are none in these days."
 _LONGEST_TITLE = 60  # characters in a hover label
+
+
+def trace(kind: str, **given: Any) -> dict[str, Any]:
+    """Return a trace as Plotly's JSON has it. A colour may be given as `marker_color`."""
+    if "marker_color" in given:
+        given["marker"] = {"color": given.pop("marker_color")}
+    return {"type": kind, **given}
+
+
+def drawn(traces: Sequence[dict[str, Any]], **layout: Any) -> dict[str, Any]:
+    """Return a figure as it is: having Plotly check each of its values took a third of the page's own time.
+
+    A test has it check these figures.
+    """
+    return {"data": list(traces), "layout": {"template": "none", **layout}}
 
 
 def written(value: Decimal, measure: str) -> str:
@@ -56,61 +78,53 @@ def written(value: Decimal, measure: str) -> str:
 def share_by_tier(shares: Shares) -> Chart:
     """Stack the share of each tier per day to 100 %, with the versions of the rules marked."""
     cells: dict[tuple[str, date], Decimal] = defaultdict(Decimal)
-    for row in shares.tier_days:
+    for row in shares.days:
         cells[row.tier, row.day] += measured(row, shares.question.measure)
     used = {name for (name, _), value in cells.items() if value}
     names = [tier for tier in TIERS if tier in used]
-    return _stacked(
-        shares, cells, names, lambda name: colour_of_tier(name), id="tier-share-figure", what="tier", size="large"
-    )
+    return _stacked(shares, cells, names, looks({}), id="tier-share-figure", what="tier")
 
 
 def share_by_model(shares: Shares) -> Chart:
     """Stack the share of the largest models per day to 100 %, the others as one."""
     cells: dict[tuple[str, date], Decimal] = defaultdict(Decimal)
-    measure = shares.question.measure
-    for day in shares.tier_days:
-        cells[OTHERS, day.day] += measured(day, measure)
-    for row in shares.model_days:
-        cells[row.model, row.day] += measured(row, measure)
-        cells[OTHERS, row.day] -= measured(row, measure)
+    for row in shares.days:
+        name = row.model if row.model in shares.models else OTHERS
+        cells[name, row.day] += measured(row, shares.question.measure)
     names = [*shares.models]
-    if any(value for (name, _), value in cells.items() if name == OTHERS):
+    # A name may be just that: it is one with the others, once.
+    if OTHERS not in names and any(value for (name, _), value in cells.items() if name == OTHERS):
         names.append(OTHERS)
-
-    def colour(name: str) -> str:
-        return REST if name == OTHERS else colour_of(names.index(name))
-
-    return _stacked(shares, cells, names, colour, id="model-share-figure", what="model", size="large")
+    return _stacked(shares, cells, names, looks(shares.model_numbers), id="model-share-figure", what="model")
 
 
 def _stacked(
     shares: Shares,
     cells: Mapping[tuple[str, date], Decimal],
     names: Sequence[str],
-    colour: Callable[[str], str],
+    shown_as: Mapping[str, Look],
     *,
     id: str,
     what: str,
-    size: str,
 ) -> Chart:
     question, measure = shares.question, shares.question.measure
     title = f"Share by {what}"
     if not names:
         return Chart(id=id, title=title, empty_title="Nothing was answered in these days", empty_text=_NO_REQUESTS)
-    days = _days(question, shares.tier_days)
+    days = _days(question, shares.days)
     totals = {day: sum((cells[name, day] for name in names), Decimal(0)) for day in days}
 
     def part(name: str, day: date) -> Decimal | None:
         return cells[name, day] / totals[day] if totals[day] > 0 else None
 
     traces: list[Any] = [
-        go.Bar(
-            name=name,
+        trace(
+            "bar",
+            name=escaped(name),
             x=[day.isoformat() for day in days],
             y=[_per_cent(part(name, day)) for day in days],
             customdata=[written(cells[name, day], measure) for day in days],
-            marker_color=colour(name),
+            marker=shown_as[name].marker,
             hovertemplate="%{y:.1f} % · %{customdata}",
         )
         for name in names
@@ -123,11 +137,11 @@ def _stacked(
     return Chart(
         id=id,
         title=title,
-        subtitle=f"Per day, {_OF[measure]}{_so_far(question, days)}. {_legend_of(marks)}".strip(),
-        summary=f"Bars of 100 % per day by {what}, {_OF[measure]}. In all: "
+        subtitle=f"Per day, {OF[measure]}{_so_far(question, days)}. {_legend_of(marks)}".strip(),
+        summary=f"Bars of 100 % per day by {what}, {OF[measure]}. In all: "
         + ", ".join(f"{name} {percent(of_all[name])}" for name in names)
         + f". {len(marks)} versions of the rules are marked.",
-        figure=figure(
+        figure=drawn(
             traces, **_BARS,
             yaxis={"ticksuffix": " %", "range": [0, 106 if marks else 100], "dtick": 25},
             xaxis={**_DAYS, "range": _axis(days)},
@@ -137,167 +151,82 @@ def _stacked(
         rows=[
             [
                 day_of(day),
-                *(f"{percent(part(name, day))} ({_plain(cells[name, day], measure)})" for name in names),
-                _plain(totals[day], measure),
+                *(f"{percent(part(name, day))} ({plain(cells[name, day], measure)})" for name in names),
+                plain(totals[day], measure),
                 ", ".join(f"version {mark.number}" for mark in marked.get(day, ())),
             ]
             for day in reversed(days)
         ],
-        size=size,
+        size="large",
     )  # fmt: skip
 
 
-def fallbacks(page: Page) -> Chart:
-    """Stack how many of a day's answered requests a fallback answered, by the tier that it ended in."""
-    title = "Answered by a fallback"
-    rows = page.shares.tier_days
-    falls: dict[tuple[str, date], int] = defaultdict(int)
+def detours(page: Page) -> Chart:
+    """Stack how many of a day's answered requests did not go to their first choice, by the reason."""
+    title = "Away from the first choice, by reason"
+    rows = page.shares.days
+    gone: dict[tuple[str, date], int] = defaultdict(int)
     answered: dict[date, int] = defaultdict(int)
     for row in rows:
-        falls[row.tier, row.day] += row.by_fallback
+        gone[REASONS.get(row.reason, OTHER_REASON), row.day] += detoured(row, row.reason)
         answered[row.day] += row.answered
-    names = [tier for tier in TIERS if any(count for (name, _), count in falls.items() if name == tier)]
+    names = [name for name in REASON_COLOURS if any(count for (one, _), count in gone.items() if one == name)]
     if not names:
         return Chart(
-            id="fallback-figure",
+            id="detour-figure",
             title=title,
-            empty_title="No request was answered by a fallback",
-            empty_text="A fallback is what a gateway tries after its first choice failed, was switched off or was over "
-            "budget. Gateways report it as fallback_index or as the route reason fallback.",
+            empty_title="Every answered request went to its first choice",
+            empty_text="A gateway tries a fallback after its first choice failed; a used-up budget or a switch takes "
+            "the first choice away. Gateways report it as fallback_index and as the route reason.",
         )
     days = _days(page.question, rows)
     traces: list[Any] = [
-        go.Bar(
-            name=f"ended on {name}",
+        trace(
+            "bar",
+            name=name,
             x=[day.isoformat() for day in days],
-            y=[_per_cent(share(falls[name, day], answered[day])) for day in days],
-            customdata=[written(Decimal(falls[name, day]), "requests") for day in days],
-            marker_color=colour_of_tier(name),
+            y=[_per_cent(share(gone[name, day], answered[day])) for day in days],
+            customdata=[written(Decimal(gone[name, day]), "requests") for day in days],
+            marker_color=REASON_COLOURS[name],
             hovertemplate="%{y:.1f} % · %{customdata}",
         )
         for name in names
     ]
-    highest = max((share(sum(falls[name, day] for name in names), answered[day]) or Decimal(0)) for day in days)
+    highest = max((share(sum(gone[name, day] for name in names), answered[day]) or Decimal(0)) for day in days)
     top = float(highest * 100) * 1.02
     marks = [mark for mark in page.shares.marks if mark.day >= days[0]]
     traces += _hovering(marks, at=top)
+    in_all = {name: sum(gone[name, day] for day in days) for name in names}
     return Chart(
-        id="fallback-figure",
+        id="detour-figure",
         title=title,
-        subtitle=f"Per day, of answered requests, by the tier that answered{_so_far(page.question, days)}. "
-        f"{_legend_of(marks)}".strip(),
-        summary=f"Stacked bars per day: {exact(page.total.by_fallback)} requests, "
-        f"{percent(page.total.fallback_share)} of those answered, were answered by a fallback; "
-        f"{exact(page.total.fallback_on_frontier)} of them on frontier models.",
-        figure=figure(
+        subtitle=f"Per day, of answered requests{_so_far(page.question, days)}. {_legend_of(marks)}".strip(),
+        summary=f"Stacked bars per day: {exact(page.total.detoured)} requests, "
+        f"{percent(share(page.total.detoured, page.total.answered))} of those answered, did not go to their first "
+        "choice: " + ", ".join(f"{name} {exact(count)}" for name, count in in_all.items()) + ".",
+        figure=drawn(
             traces, **_BARS, yaxis={"ticksuffix": " %", "range": [0, top * 1.08]},
             xaxis={**_DAYS, "range": _axis(days)}, **_lines(marks, page.question.zone, top=top, days=len(days)),
         ),
-        columns=["Day", *(f"Ended on {name}" for name in names), "By a fallback", "Answered", "Share"],
+        columns=["Day", *(f"{name[0].upper()}{name[1:]}" for name in names), "In all", "Answered", "Share"],
         rows=[
             [
                 day_of(day),
-                *(exact(falls[name, day]) for name in names),
-                exact(sum(falls[name, day] for name in names)),
+                *(exact(gone[name, day]) for name in names),
+                exact(sum(gone[name, day] for name in names)),
                 exact(answered[day]),
-                percent(share(sum(falls[name, day] for name in names), answered[day])),
+                percent(share(sum(gone[name, day] for name in names), answered[day])),
             ]
             for day in reversed(days)
         ],
     )  # fmt: skip
-
-
-def requested(page: Page) -> Chart:
-    """Lead what was asked for to the models that answered, in the colours of their tiers."""
-    title = "Requested against served"
-    measure = page.question.measure
-    whole = sum((measured(one, measure) for one in page.shares.offerings), Decimal(0))
-    pairs = [pair for pair in page.pairs if measured(pair, measure) > 0]
-    if not pairs or whole <= 0:
-        return Chart(
-            id="requested-figure",
-            title=title,
-            empty_title="Nothing was answered in these days",
-            empty_text=_NO_REQUESTS,
-        )
-    asked = list(dict.fromkeys(pair.requested or NONE_GIVEN for pair in pairs))
-    served = list(dict.fromkeys((pair.offering, pair.tier) for pair in pairs))
-    served.sort(key=lambda one: TIERS.index(one[1]) if one[1] in TIERS else len(TIERS))
-    left = whole - sum((measured(pair, measure) for pair in pairs), Decimal(0))
-    labels = [*asked, *(offering for offering, _ in served)]
-    colours = [TEXT] * len(asked) + [colour_of_tier(tier) for _, tier in served]
-    links = [
-        (
-            asked.index(pair.requested or NONE_GIVEN),
-            len(asked) + served.index((pair.offering, pair.tier)),
-            measured(pair, measure),
-            f"{colour_of_tier(pair.tier)[:-1]}-soft)",
-        )
-        for pair in pairs
-    ]
-    if left > 0:
-        labels += ["other pairs", "other pairs"]
-        colours += [MUTED, MUTED]
-        links.append((len(labels) - 2, len(labels) - 1, left, "var(--tk-series-rest-soft)"))
-    return Chart(
-        id="requested-figure",
-        title=title,
-        subtitle=f"What callers asked for, and the offering that answered, {_OF[measure]}; coloured by tier",
-        summary=f"From left to right: {len(asked)} names that callers asked for to {len(served)} offerings. Most: "
-        f"{pairs[0].requested or NONE_GIVEN} answered by {pairs[0].offering}.",
-        figure=figure(
-            [
-                go.Sankey(
-                    node={"label": labels, "color": colours, "hovertemplate": "%{label}<extra></extra>"},
-                    link={
-                        "source": [one for one, _, _, _ in links],
-                        "target": [one for _, one, _, _ in links],
-                        "value": [number(one) for _, _, one, _ in links],
-                        "color": [one for _, _, _, one in links],
-                        "customdata": [f"{written(one, measure)}, {percent(one / whole)}" for _, _, one, _ in links],
-                        "hovertemplate": "%{source.label} → %{target.label}<br>%{customdata}<extra></extra>",
-                    },
-                )
-            ]
-        ),
-        columns=["Asked for", "Answered by", "Tier", "Requests", "Share", "Tokens", "Spend"],
-        rows=pair_rows(page),
-        size="large",
-    )
-
-
-def pair_rows(page: Page) -> list[list[str]]:
-    """Return the pairs as the table has them, and what is left as one row."""
-    measure = page.question.measure
-    whole = sum((measured(one, measure) for one in page.shares.offerings), Decimal(0))
-    rows = [
-        [
-            pair.requested or NONE_GIVEN,
-            pair.offering,
-            pair.tier,
-            exact(pair.answered),
-            percent(share_of(measured(pair, measure), whole)),
-            exact(pair.tokens),
-            f"${exact(pair.cost_usd)}",
-        ]
-        for pair in page.pairs
-    ]
-    answered = page.total.answered - sum(pair.answered for pair in page.pairs)
-    if answered > 0:
-        left = whole - sum((measured(pair, measure) for pair in page.pairs), Decimal(0))
-        cost = page.total.cost_usd - sum((pair.cost_usd for pair in page.pairs), Decimal(0))
-        tokens = page.total.tokens - sum(pair.tokens for pair in page.pairs)
-        rows.append(
-            ["all others", "", "", exact(answered), percent(share_of(left, whole)), exact(tokens), f"${exact(cost)}"]
-        )
-    return rows
 
 
 def share_of(part: Decimal, whole: Decimal) -> Decimal | None:
     return part / whole if whole > 0 else None
 
 
-def _plain(value: Decimal, measure: str) -> str:
+def plain(value: Decimal, measure: str) -> str:
     return f"${exact(value)}" if measure == "cost" else exact(value)
 
 
@@ -305,10 +234,10 @@ def _per_cent(value: Decimal | None) -> float | None:
     return number(value * 100) if value else None
 
 
-def _days(question: Question, rows: Sequence[TierDay | Served]) -> list[date]:
+def _days(question: Question, rows: Sequence[DayFlow]) -> list[date]:
     """Return the days of the axis: from the first that has anything, up to today."""
     until = min(question.until, max(question.today + timedelta(days=1), question.first + timedelta(days=1)))
-    first = begun(question.first, until, (row.day for row in rows if isinstance(row, TierDay)))
+    first = begun(question.first, until, (row.day for row in rows))
     return [first + timedelta(days=n) for n in range((until - first).days)]
 
 
@@ -334,7 +263,7 @@ def _by_day(marks: Sequence[Mark]) -> dict[date, list[Mark]]:
 def _legend_of(marks: Sequence[Mark]) -> str:
     if not marks:
         return ""
-    return "Dotted lines: versions of the rules"
+    return "Dotted lines: versions of the rules; their numbers lead to them"
 
 
 def told(mark: Mark) -> str:
@@ -342,6 +271,8 @@ def told(mark: Mark) -> str:
     title = mark.title if len(mark.title) <= _LONGEST_TITLE else f"{mark.title[: _LONGEST_TITLE - 1]}…"
     if mark.at is None:
         return f"version {mark.number} first seen"
+    if mark.rolls_back_to:
+        return f"version {mark.number}: back to version {mark.rolls_back_to}"
     return f"version {mark.number}: {title}" if title else f"version {mark.number} published"
 
 
@@ -350,9 +281,10 @@ def _hovering(marks: Sequence[Mark], *, at: float) -> list[Any]:
     by_day = _by_day(marks)
     if not by_day:
         return []
-    texts = ["; ".join(_escaped(told(mark)) for mark in those) for those in by_day.values()]
+    texts = ["; ".join(escaped(told(mark)) for mark in those) for those in by_day.values()]
     return [
-        go.Scatter(
+        trace(
+            "scatter",
             name="rules",
             x=[day.isoformat() for day in by_day],
             y=[at] * len(by_day),
@@ -385,11 +317,13 @@ def _lines(marks: Sequence[Mark], zone: str, *, top: float, days: int) -> dict[s
             continue
         last = place
         text = f"v{those[0].number}" if len(those) == 1 else f"v{those[0].number}\N{EN DASH}{those[-1].number}"
+        if those[-1].url:
+            text = f'<a href="{those[-1].url}" target="_self">{text}</a>'
         labels.append(
             {
                 "x": place.isoformat(), "y": top, "text": text, "showarrow": False, "xanchor": "center",
                 "yanchor": "bottom", "font": {"size": 11, "color": TEXT},
-                "hovertext": "<br>".join(_escaped(told(mark)) for mark in those),
+                "hovertext": "<br>".join(escaped(told(mark)) for mark in those),
             }
         )  # fmt: skip
     return {"shapes": shapes, "annotations": labels}
@@ -400,8 +334,3 @@ def _place(mark: Mark, zone: str) -> datetime:
     if mark.at is not None:
         local = mark.at.astimezone(ZoneInfo(zone)).replace(tzinfo=None)
     return local - _HALF_A_DAY
-
-
-def _escaped(text: str) -> str:
-    """Return a text that Plotly does not take for its markup."""
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

@@ -1,39 +1,41 @@
-"""Charts of the first page: spend, share on frontier, providers."""
+"""Charts of the first page: spend, shares on frontier and on open weights."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date, timedelta
 from decimal import Decimal
 
 import plotly.graph_objects as go
 
+from dashboards.charts.looks import Look
 from dashboards.charts.parts import (
-    MUTED,
     NONE_GIVEN,
     OTHERS,
-    REST,
     TEXT,
     TIERS,
     Chart,
     begun,
-    colour_of,
-    colour_of_tier,
     day_of,
+    escaped,
     figure,
     number,
     ranked,
 )
 from dashboards.templatetags.figures import exact, percent, usd
-from usage.selectors.overview import Part, ProviderDay, Week, share
+from usage.selectors.overview import Part, Week, share
 
 BY_WORDS = {"tier": "tier", "model": "model", "use_case": "use case", "team": "team"}
-GOAL = (Decimal("0.05"), Decimal("0.10"))  # share on frontier
 
 
-def daily_spend(parts: Sequence[Part], *, by: str, first: date, until: date, today: date) -> Chart:
-    """Stack what each name cost per day; of models, use cases and teams the six dearest, the others as one."""
+def daily_spend(
+    parts: Sequence[Part], *, by: str, first: date, until: date, today: date, shown: Mapping[str, Look]
+) -> Chart:
+    """Stack what each name cost per day; of models, use cases and teams the six dearest, the others as one.
+
+    `shown` are the looks of names.
+    """
     words = BY_WORDS[by]
     first = begun(first, until, (part.day for part in parts))
     days = [first + timedelta(days=n) for n in range((until - first).days)]
@@ -45,13 +47,9 @@ def daily_spend(parts: Sequence[Part], *, by: str, first: date, until: date, tod
     for part in parts:
         name = part.name or NONE_GIVEN
         cells[name if name in named else OTHERS, part.day] += part.cost_usd
-    if any(value for (name, _), value in cells.items() if name == OTHERS) and by != "tier":
+    # A name may be just that: it is one with the others, once.
+    if OTHERS not in named and any(value for (name, _), value in cells.items() if name == OTHERS) and by != "tier":
         named = [*named, OTHERS]
-
-    def colour(position: int, name: str) -> str:
-        if by == "tier":
-            return colour_of_tier(name)
-        return REST if name == OTHERS else colour_of(position)
 
     title = f"Spend per day by {words}"
     if not named:
@@ -63,13 +61,13 @@ def daily_spend(parts: Sequence[Part], *, by: str, first: date, until: date, tod
         )
     traces = [
         go.Bar(
-            name=name,
+            name=escaped(name),
             x=[day.isoformat() for day in days],
             y=[number(cells[name, day]) or None for day in days],
-            marker_color=colour(position, name),
+            marker=shown[name].marker,
             hovertemplate="$%{y:,.2f}",
         )
-        for position, name in enumerate(named)
+        for name in named
     ]
     grand = sum((cells[name, day] for name in named for day in days), Decimal(0))
     dearest = max(days, key=lambda day: sum((cells[name, day] for name in named), Decimal(0)))
@@ -96,8 +94,15 @@ def daily_spend(parts: Sequence[Part], *, by: str, first: date, until: date, tod
     )  # fmt: skip
 
 
-def changed_most(weeks: Sequence[Week], *, most: int = 5) -> list[str]:
-    """Return the use cases whose share on frontier moved furthest between the first and the last two weeks seen.
+Counted = Callable[[Week], int]
+
+
+def _on_frontier(week: Week) -> int:
+    return week.on_frontier
+
+
+def changed_most(weeks: Sequence[Week], *, most: int = 5, counted: Counted = _on_frontier) -> list[str]:
+    """Return the use cases whose share moved furthest between the first and the last two weeks seen.
 
     Those with too few answered requests to tell (fewer than 30 at either end) are left out.
     """
@@ -110,7 +115,7 @@ def changed_most(weeks: Sequence[Week], *, most: int = 5) -> list[str]:
         for offset, those in ((0, early), (2, late)):
             if week.monday in those:
                 ends[week.use_case][offset] += week.answered
-                ends[week.use_case][offset + 1] += week.on_frontier
+                ends[week.use_case][offset + 1] += counted(week)
     moved = {
         name: abs(Decimal(late_on) / late_all - Decimal(early_on) / early_all)
         for name, (early_all, early_on, late_all, late_on) in ends.items()
@@ -119,172 +124,103 @@ def changed_most(weeks: Sequence[Week], *, most: int = 5) -> list[str]:
     return ranked(moved, most)
 
 
-def frontier_share(weeks: Sequence[Week], *, until: date) -> Chart:
-    """Draw the share on frontier per week: of all answered requests, and of the use cases where it changed most."""
-    title = "Share on frontier per week"
+def frontier_share(weeks: Sequence[Week], *, shown: Mapping[str, Look], low: Decimal, high: Decimal) -> Chart:
+    """Draw the share on frontier per week: of all answered requests, and of the use cases where it changed most.
+
+    `low` and `high` are the goal in per cent, `shown` the looks of use cases.
+    """
+    return _shares(
+        weeks,
+        shown=shown,
+        id="frontier-figure",
+        title="Share on frontier per week",
+        of="on frontier",
+        goal=f"Shaded: the goal, {exact(low)} to {exact(high)} %",
+        band=(low, high),
+        counted=_on_frontier,
+    )
+
+
+def open_share(weeks: Sequence[Week], *, shown: Mapping[str, Look], least: Decimal) -> Chart:
+    """Draw the share on models with open weights per week in the same way; `least` is the goal in per cent."""
+    return _shares(
+        weeks,
+        shown=shown,
+        id="open-figure",
+        title="Share on open weights per week",
+        of="on open weights",
+        goal=f"Shaded: the goal, {exact(least)} % or more",
+        band=(least, Decimal(100)),
+        counted=lambda week: week.on_open,
+    )
+
+
+def _shares(
+    weeks: Sequence[Week],
+    *,
+    shown: Mapping[str, Look],
+    id: str,
+    title: str,
+    of: str,
+    goal: str,
+    band: tuple[Decimal, Decimal],
+    counted: Counted,
+) -> Chart:
     answered: dict[tuple[str, date], int] = defaultdict(int)
-    on_frontier: dict[tuple[str, date], int] = defaultdict(int)
+    reached: dict[tuple[str, date], int] = defaultdict(int)
     everything = ""
     for week in weeks:
         for name in (week.use_case, everything):
             answered[name, week.monday] += week.answered
-            on_frontier[name, week.monday] += week.on_frontier
+            reached[name, week.monday] += counted(week)
     mondays = sorted({week.monday for week in weeks})
     if not mondays:
         return Chart(
-            id="frontier-figure",
+            id=id,
             title=title,
             empty_title="No answered requests yet",
-            empty_text="The share on frontier is of requests with status ok; there are none in these weeks.",
+            empty_text=f"The share {of} is of requests with status ok; there are none in these weeks.",
         )
-    names = changed_most(weeks)
+    names = changed_most(weeks, counted=counted)
 
     def shares(name: str) -> list[Decimal | None]:
-        return [share(on_frontier[name, monday], answered[name, monday]) for monday in mondays]
+        return [share(reached[name, monday], answered[name, monday]) for monday in mondays]
 
     traces = [
         go.Scatter(
-            name=name or "all use cases",
+            name=escaped(name or "all use cases"),
             x=[monday.isoformat() for monday in mondays],
             y=[None if one is None else number(one * 100) for one in shares(name)],
             mode="lines+markers" if len(mondays) < 4 else "lines",
-            line={"color": TEXT, "dash": "dot"}
-            if name == everything
-            else {"color": colour_of(position - 1), "width": 2.5},
+            line={"color": TEXT, "dash": "dot"} if name == everything else {**shown[name].line, "width": 2.5},
             hovertemplate="%{y:.1f} %",
         )
-        for position, name in enumerate([everything, *names])
+        for name in [everything, *names]
     ]
-    low, high = (number(one * 100) for one in GOAL)
+    drawn = [one * 100 for name in (everything, *names) for one in shares(name) if one is not None]
+    # A band up to 100 per cent would make lines flat that never come near it.
+    top = min(max(band[0], band[1] if band[1] < 100 else Decimal(0), *drawn) * Decimal("1.1"), Decimal(100))
     most = max(names, key=lambda name: shares(name)[-1] or Decimal(0)) if names else everything
     return Chart(
-        id="frontier-figure",
+        id=id,
         title=title,
-        subtitle="Of answered requests, where it changed most, by week from Monday. Shaded: the goal, 5 to 10 %",
-        summary=f"Lines per week. In the last one {percent(shares(everything)[-1])} of all answered requests were on "
-        f"frontier" + (f", {percent(shares(most)[-1])} of those of {most}." if most else "."),
+        subtitle=f"Of answered requests, where it changed most, by week from Monday. {goal}",
+        summary=f"Lines per week. In the last one {percent(shares(everything)[-1])} of all answered requests were {of}"
+        + (f", {percent(shares(most)[-1])} of those of {most}." if most else "."),
         figure=figure(
             traces,
             shapes=[
                 {
-                    "type": "rect", "xref": "paper", "x0": 0, "x1": 1, "y0": low, "y1": high, "layer": "below",
-                    "fillcolor": "var(--tk-ok-soft)", "opacity": 0.45, "line": {"width": 0},
+                    "type": "rect", "xref": "paper", "x0": 0, "x1": 1, "y0": number(band[0]), "y1": number(band[1]),
+                    "layer": "below", "fillcolor": "var(--tk-ok-soft)", "opacity": 0.45, "line": {"width": 0},
                 }
             ],
-            yaxis={"ticksuffix": " %"},
+            yaxis={"ticksuffix": " %", "range": [0, number(top) or 1]},
             xaxis={"type": "date", "tickformat": "%-d %b", "hoverformat": "week from %-d %b %Y"},
         ),
         columns=["Week from", "all use cases", *names],
         rows=[
             [day_of(monday), *(percent(shares(name)[at]) for name in (everything, *names))]
             for at, monday in reversed(list(enumerate(mondays)))
-        ],
-    )  # fmt: skip
-
-
-def _by_provider(rows: Sequence[ProviderDay], measure: str) -> tuple[list[str], dict[tuple[str, date], int]]:
-    totals: dict[str, Decimal] = defaultdict(Decimal)
-    for row in rows:
-        totals[row.provider] += row.requests  # one order, and so one colour, in both charts
-    order = ranked(totals)
-    cells: dict[tuple[str, date], int] = defaultdict(int)
-    for row in rows:
-        cells[row.provider if row.provider in order else OTHERS, row.day] += getattr(row, measure)
-    if any(row.provider not in order for row in rows):
-        order.append(OTHERS)
-    return order, cells
-
-
-def providers(rows: Sequence[ProviderDay], *, first: date, until: date) -> Chart:
-    """Stack the requests that each provider was sent per day."""
-    first = begun(first, until, (row.day for row in rows))
-    days = [first + timedelta(days=n) for n in range((until - first).days)]
-    names, cells = _by_provider(rows, "requests")
-    title = "Requests per day by provider"
-    if not names:
-        return Chart(
-            id="providers-figure",
-            title=title,
-            empty_title="No requests in these days",
-            empty_text="Each request that a gateway reports is counted with the provider that it was sent to.",
-        )
-    traces = [
-        go.Bar(
-            name=name,
-            x=[day.isoformat() for day in days],
-            y=[cells[name, day] or None for day in days],
-            marker_color=REST if name == OTHERS else colour_of(position),
-            hovertemplate="%{y:,}",
-        )
-        for position, name in enumerate(names)
-    ]
-    return Chart(
-        id="providers-figure",
-        title=title,
-        subtitle="Attempts, whatever became of them",
-        summary=f"Stacked bars per day: {exact(sum(cells.values()))} requests to {len(names)} providers.",
-        figure=figure(
-            traces, barmode="stack", bargap=0.15,
-            xaxis={"type": "date", "tickformat": "%-d %b", "hoverformat": "%a %-d %b %Y"},
-        ),
-        columns=["Day", *names],
-        rows=[[day_of(day), *(exact(cells[name, day]) for name in names)] for day in reversed(days)],
-    )  # fmt: skip
-
-
-def failures(rows: Sequence[ProviderDay], *, first: date, until: date) -> Chart:
-    """Stack the failed attempts of each provider per day, and draw how many calls went to a fallback."""
-    first = begun(first, until, (row.day for row in rows))
-    days = [first + timedelta(days=n) for n in range((until - first).days)]
-    names, cells = _by_provider(rows, "failed")
-    fallbacks: dict[date, int] = defaultdict(int)
-    for row in rows:
-        fallbacks[row.day] += row.by_fallback
-    title = "Failed attempts and fallbacks per day"
-    if not any(cells.values()) and not any(fallbacks.values()):
-        return Chart(
-            id="failures-figure",
-            title=title,
-            empty_title="Nothing failed in these days",
-            empty_text="Attempts with status error, and attempts that were not the first choice, would be drawn here.",
-        )
-    x = [day.isoformat() for day in days]
-    drawn = [name for name in names if any(cells[name, day] for day in days)]
-    traces = [
-        go.Bar(
-            name=name,
-            x=x,
-            y=[cells[name, day] or None for day in days],
-            marker_color=REST if name == OTHERS else colour_of(names.index(name)),
-            hovertemplate="%{y:,} failed",
-        )
-        for name in drawn
-    ]
-    traces.append(
-        go.Scatter(
-            name="attempts at a fallback",
-            x=x,
-            y=[fallbacks[day] for day in days],
-            mode="lines",
-            line={"color": MUTED, "width": 1.25},
-            hovertemplate="%{y:,}",
-        )
-    )
-    worst: Mapping[date, int] = {day: sum(cells[name, day] for name in names) for day in days}
-    day = max(worst, key=lambda one: worst[one])
-    culprit = max(names, key=lambda name: cells[name, day])
-    return Chart(
-        id="failures-figure",
-        title=title,
-        subtitle="Bars: attempts with status error, by provider. Line: attempts that were not the first choice",
-        summary=f"Most attempts failed on {day_of(day)}: {exact(worst[day])}, of which {exact(cells[culprit, day])} at "
-        f"{culprit}.",
-        figure=figure(
-            traces, barmode="stack", bargap=0.15,
-            xaxis={"type": "date", "tickformat": "%-d %b", "hoverformat": "%a %-d %b %Y"},
-        ),
-        columns=["Day", *drawn, "At a fallback"],
-        rows=[
-            [day_of(one), *(exact(cells[name, one]) for name in drawn), exact(fallbacks[one])] for one in reversed(days)
         ],
     )  # fmt: skip

@@ -1,161 +1,215 @@
-"""The chart of the spend page: one measure of a few names over days, weeks or months."""
+"""The chart of the spend page: one measure over time or by name, as bars, areas, lines or a treemap.
+
+Figures are plain dictionaries: Plotly's own classes took a fifth of the page's time to check what tests check.
+"""
 
 from __future__ import annotations
 
-from datetime import date, timedelta
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
-import plotly.graph_objects as go
-from django.utils.safestring import SafeString
+from dashboards.charts.looks import DASHES, PATTERNS, Look, looks
+from dashboards.charts.parts import MUTED, TIERS, Chart, escaped, number
+from dashboards.charts.spending_parts import ID, Drawn, Names, empty, split, title_words, treemap
+from dashboards.charts.spending_words import at_words, axis, bucket_name, cell, hover, key_name, subtitle, written
+from dashboards.selectors.spend import REST, Breakdown, Key, Series
+from dashboards.selectors.spend_measures import measured
+from dashboards.selectors.spend_question import AREA, BARS, LINES, MONTH, TABLE, TREEMAP, YEAR, Bucket, Question
+from dashboards.templatetags.figures import percent
+from usage.selectors.spend import Sums
 
-from dashboards.charts.parts import OTHERS, REST, TIERS, Chart, colour_of, colour_of_tier, day_of, figure, number
-from dashboards.selectors.spend import Breakdown, Question, Series, plus
-from dashboards.templatetags.figures import exact, percent, tokens, usd
-
-ID = "spending-figure"
 MOST_MONTHS_NAMED, MOST_WEEKS_NAMED = 13, 9
-MEASURES = {"cost": "Spend", "tokens": "Tokens", "requests": "Requests"}
-BY_WORDS = {
-    "use_case": "use case",
-    "model": "model",
-    "team": "team",
-    "provider": "provider",
-    "tier": "tier",
-    "gateway": "gateway",
-}
-_HOVER = {"cost": "$%{y:,.2f}", "tokens": "%{y:,}", "requests": "%{y:,}"}
-_UNITS = {"cost": "USD", "tokens": "Tokens, input and output", "requests": "Requests"}
+_KINDS = {BARS: "Bars", AREA: "Areas", LINES: "Lines"}
 
 
-def over_time(shown: Breakdown) -> Chart:
-    """Stack what the largest few names come to per bucket, and the others as one."""
-    question, series = shown.question, shown.series
-    title = f"{MEASURES[question.measure]} per {question.per} by {BY_WORDS[question.by]}"
-    if not any(series.totals.values()):
-        return Chart(
+def draw(shown: Breakdown, *, titles: Mapping[str, str], numbers: Mapping[str, int]) -> Drawn | None:
+    """Draw what is shown; None where the table stands alone.
+
+    `titles` names the dimensions, `numbers` the colours of the names that `coloured_by` gives.
+    """
+    q = shown.question
+    if q.chart == TABLE:
+        return None
+    if q.chart == TREEMAP:
+        return treemap(shown, titles, numbers)
+    if q.then and q.chart == BARS:
+        return split(shown, titles, numbers)
+    assert shown.series is not None
+    return _over_time(shown, shown.series, titles, numbers)
+
+
+def coloured_by(question: Question) -> str:
+    """Return the dimension whose names have the colours; empty where all is one."""
+    if not question.dimensions:
+        return ""
+    return question.then if question.then and question.chart == BARS else question.by
+
+
+# --- over time ---
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Trace:
+    """A series of the chart: its name, its look, a value per bucket, and what it stands for."""
+
+    name: str
+    look: Look
+    values: Sequence[Decimal | None]
+    names: Names | None = None
+    thin: bool = False
+
+
+def _over_time(shown: Breakdown, series: Series, titles: Mapping[str, str], numbers: Mapping[str, int]) -> Drawn:
+    q = shown.question
+    title = f"{q.measures.title} per {q.per}"
+    if q.dimensions:
+        title += title_words(q, titles).removeprefix(q.measures.title)
+    totals = [_of(series.totals.get(bucket.label), q) for bucket in series.buckets]
+    if not any(totals):
+        return empty(shown, title)
+    traces = _traces(q, series, totals, numbers)
+    return Drawn(
+        chart=Chart(
             id=ID,
             title=title,
-            empty_title="Nothing to draw",
-            empty_text="Nothing that has a price was used in these days."
-            if question.measure == "cost" and shown.total.sums.tokens
-            else "Nothing was booked in these days.",
-        )
-    columns = _columns(question, series)
-    total = plus(list(series.totals.values()))
-    most = max(series.buckets, key=lambda bucket: series.totals[bucket])
-    share = shown.total.sums.priced_share
-    priced = f"; {percent(share)} of tokens priced" if question.measure == "cost" and share is not None else ""
-    return Chart(
-        id=ID,
-        title=title,
-        subtitle=_UNITS[question.measure] + _partial(question),
-        summary=f"Stacked bars of {title[0].lower()}{title[1:]}: {_written(total, question.measure)} in all{priced}, "
-        f"most {_at(most, question)}.",
-        figure=figure(
-            [
-                go.Bar(
-                    name=name,
-                    x=[_x(bucket, question) for bucket in series.buckets],
-                    y=[number(value) or None for value in values],
-                    marker_color=colour,
-                    hovertemplate=_HOVER[question.measure],
-                )
-                for name, colour, values in columns
+            subtitle=subtitle(q),
+            summary=_summary(shown, series, title, totals),
+            figure={"data": [_drawn(trace, q, series) for trace in traces], "layout": _layout(q, series)},
+            columns=[q.per.capitalize(), *(trace.name for trace in traces), *_last_column(q)],
+            rows=[
+                [
+                    bucket_name(bucket, q),
+                    *(cell(trace.values[at], q.measure) for trace in traces),
+                    *([cell(totals[at], q.measure)] if _last_column(q) else []),
+                ]
+                for at, bucket in reversed(list(enumerate(series.buckets)))
             ],
-            barmode="stack",
-            bargap=0.15,
-            yaxis={"tickprefix": "$" if question.measure == "cost" else ""},
-            xaxis=_axis(question, series),
+            size="large",
         ),
-        columns=[question.per.capitalize(), *(name for name, _, _ in columns), "Total"],
-        rows=[
-            [
-                _row_name(bucket, question),
-                *(_cell(values[at], question.measure) for _, _, values in columns),
-                _cell(series.totals[bucket], question.measure),
-            ]
-            for at, bucket in reversed(list(enumerate(series.buckets)))
-        ],
-        size="large",
+        traces=[trace.names for trace in traces],
+        points=series.buckets,
     )
 
 
-def _columns(question: Question, series: Series) -> list[tuple[str, str, list[Decimal]]]:
-    """Return name, colour and values of what is stacked; tiers in their own order, others by size."""
+def _of(sums: Sums | None, q: Question) -> Decimal | None:
+    return measured(sums or Sums(), q.measure)
+
+
+def _last_column(q: Question) -> list[str]:
+    return ["Total"] if q.dimensions and q.measures.adds else []
+
+
+def _traces(q: Question, series: Series, totals: Sequence[Decimal | None], numbers: Mapping[str, int]) -> list[_Trace]:
+    if not q.dimensions:
+        found = [_Trace(name=q.measures.title, look=Look(colour="var(--tk-series-1)"), values=totals, names={})]
+        if q.compares:
+            before = [_of(series.before.get(bucket.label), q) for bucket in series.buckets]
+            look = Look(colour=MUTED, dash="dot")
+            found.append(_Trace(name=before_name(q), look=look, values=before, thin=True))
+        return found
     names = list(series.names)
-    if question.by == "tier":
-        names.sort(key=lambda name: TIERS.index(name) if name in TIERS else len(TIERS))
-    columns = [
-        (
-            name,
-            colour_of_tier(name) if question.by == "tier" else colour_of(position),
-            [series.values[name, bucket] for bucket in series.buckets],
+    if q.dimensions == ("tier",):
+        names.sort(key=lambda key: TIERS.index(key[0]) if key[0] in TIERS else len(TIERS))
+    found = [
+        _Trace(
+            name=key_name(key),
+            look=look,
+            values=[_of(series.sums.get((key, bucket.label)), q) for bucket in series.buckets],
+            names=dict(zip(q.dimensions, key, strict=True)),
         )
-        for position, name in enumerate(names)
+        for key, look in zip(names, _looks(names, numbers), strict=True)
     ]
     if series.has_others:
-        columns.append((OTHERS, REST, [series.others(bucket) for bucket in series.buckets]))
-    return columns
+        values = [_of(series.sums.get((REST, bucket.label)), q) for bucket in series.buckets]
+        found.append(_Trace(name=key_name(REST), look=looks({})[key_name(REST)], values=values, names={}))
+    if not q.measures.adds:
+        look = Look(colour=MUTED, dash="dot")
+        found.append(_Trace(name="all together", look=look, values=totals, names={}, thin=True))
+    return found
 
 
-def _x(bucket: date, question: Question) -> str:
+def _looks(names: Sequence[Key], numbers: Mapping[str, int]) -> list[Look]:
+    """Return the look of each name; pairs of one first name have its colour, and differ by pattern and dash."""
+    known = looks(numbers)
+    seen: dict[str | None, int] = {}
+    found = []
+    for key in names:
+        turn = seen[key[0]] = seen.get(key[0], -1) + 1
+        look = known[key[0] or ""]
+        if turn:
+            look = replace(look, pattern=PATTERNS[turn % len(PATTERNS)], dash=DASHES[turn % len(DASHES)])
+        found.append(look)
+    return found
+
+
+def before_name(q: Question) -> str:
+    return {MONTH: "a month before", YEAR: "a year before"}.get(q.against, "the days before")
+
+
+def _drawn(trace: _Trace, q: Question, series: Series) -> Any:
+    # Nothing is no bar; on a line it is a point at zero, where the measure has one and the day has come.
+    bars = q.chart == BARS and not trace.thin
+    come = [trace.thin or bucket.first <= q.today for bucket in series.buckets]
+    given: dict[str, Any] = {
+        "name": escaped(trace.name),
+        "x": [_x(bucket, q) for bucket in series.buckets],
+        "y": [
+            (number(value) or None) if bars else number(value) if there else None
+            for value, there in zip(trace.values, come, strict=True)
+        ],
+        "hovertemplate": hover(q),
+    }
+    if bars:
+        return {"type": "bar", **given, "marker": trace.look.marker}
+    if q.chart == AREA and not trace.thin:
+        return {"type": "scatter", **given, "stackgroup": "all", **trace.look.area}
+    mode = "lines" if len(series.buckets) > 1 else "markers"
+    line = trace.look.line | ({"width": 1.5} if trace.thin else {})
+    return {"type": "scatter", **given, "mode": mode, "line": line, "marker": {"color": trace.look.colour}}
+
+
+def _layout(q: Question, series: Series) -> dict[str, Any]:
+    bars = {"barmode": "stack" if q.measures.adds else "group", "bargap": 0.15} if q.chart == BARS else {}
+    return {**bars, "yaxis": axis(q), "xaxis": _axis(q, series)}
+
+
+def _x(bucket: Bucket, q: Question) -> str:
     """Return where a bar stands: a week on its Monday, also where the range cuts it, so that all are as wide."""
-    if question.per == "week":
-        bucket -= timedelta(days=bucket.weekday())
-    return f"{bucket:%b %Y}" if question.per == "month" else bucket.isoformat()
+    if bucket.hour:
+        return f"{bucket.hour:%Y-%m-%dT%H:%M}"
+    if q.per == "week":
+        return (bucket.first - timedelta(days=bucket.first.weekday())).isoformat()
+    return f"{bucket.first:%b %Y}" if q.per == "month" else bucket.first.isoformat()
 
 
-def _axis(question: Question, series: Series) -> dict[str, Any]:
-    if question.per == "month":  # of unequal lengths, so on an axis of dates their bars would be too
+def _axis(q: Question, series: Series) -> dict[str, Any]:
+    if q.per == "month":  # of unequal lengths, so on an axis of dates their bars would be too
         every = -(-len(series.buckets) // MOST_MONTHS_NAMED)
-        return {"type": "category", "tickvals": [_x(bucket, question) for bucket in series.buckets[::every]]}
-    ticks = "%-d %b" if question.days <= 366 else "%b %Y"
-    axis = {"type": "date", "tickformat": ticks, "hoverformat": "%a %-d %b %Y"}
-    if question.per == "week":
+        return {"type": "category", "tickvals": [_x(bucket, q) for bucket in series.buckets[::every]]}
+    if q.per == "hour":
+        ticks = "%H:%M" if q.days == 1 else "%-d %b %H:%M"
+        return {"type": "date", "tickformat": ticks, "hoverformat": "%a %-d %b %Y, %H:%M"}
+    ticks = "%-d %b" if q.days <= 366 else "%b %Y"
+    found = {"type": "date", "tickformat": ticks, "hoverformat": "%a %-d %b %Y"}
+    if q.per == "week":
         every = -(-len(series.buckets) // MOST_WEEKS_NAMED)
         milliseconds = timedelta(weeks=every) // timedelta(milliseconds=1)
-        return axis | {
-            "tick0": _x(series.buckets[0], question), "dtick": milliseconds, "hoverformat": "week from %-d %b %Y"
+        return found | {
+            "tick0": _x(series.buckets[0], q), "dtick": milliseconds, "hoverformat": "week from %-d %b %Y"
         }  # fmt: skip
-    return axis
+    return found
 
 
-def _partial(question: Question) -> str:
-    return f"; {day_of(question.today)} is not over" if question.first <= question.today < question.until else ""
-
-
-def _at(bucket: date, question: Question) -> str:
-    if question.per == "day":
-        return f"on {day_of(bucket)}"
-    return f"in {bucket:%B %Y}" if question.per == "month" else f"in the week from {day_of(bucket)}"
-
-
-def _row_name(bucket: date, question: Question) -> str:
-    """Name a bucket, and its last day where the range cuts it."""
-    if question.per == "day":
-        return day_of(bucket)
-    last = _last_of(bucket, question.per)
-    if question.per == "month":
-        whole = bucket.day == 1 and last <= question.last
-        return f"{bucket:%b %Y}" if whole else f"{day_of(bucket)} to {day_of(min(last, question.last))}"
-    return f"{day_of(bucket)} to {day_of(min(last, question.last))}"
-
-
-def _last_of(bucket: date, per: str) -> date:
-    if per == "week":
-        return bucket + timedelta(days=6 - bucket.weekday())
-    return (bucket.replace(day=28) + timedelta(days=4)).replace(day=1) - timedelta(days=1)
-
-
-def _written(value: Decimal, measure: str) -> str:
-    return usd(value) if measure == "cost" else exact(value)
-
-
-def _cell(value: Decimal, measure: str) -> str | SafeString:
-    """Write a number for the eye; what that rounds shows every digit when pointed at."""
-    if measure == "requests" or value == 0:
-        return _written(value, measure)
-    if measure == "tokens":
-        return SafeString(f'<span title="{exact(value)}">{tokens(value)}</span>')  # digits and letters of ours alone
-    return SafeString(f'<span title="${exact(value)}">{usd(value)}</span>')
+def _summary(shown: Breakdown, series: Series, title: str, totals: Sequence[Decimal | None]) -> str:
+    q = shown.question
+    most = max(range(len(totals)), key=lambda at: totals[at] or Decimal(0))
+    share = shown.total.sums.priced_share
+    priced = f"; {percent(share)} of tokens priced" if q.measures.unit == "usd" and share is not None else ""
+    stacked = "Stacked bars" if q.chart == BARS and q.dimensions and q.measures.adds else _KINDS[q.chart]
+    whole = written(measured(shown.total.sums, q.measure), q.measure)
+    return (
+        f"{stacked} of {title[0].lower()}{title[1:]}: {whole} in all{priced}, most {at_words(series.buckets[most], q)}."
+    )

@@ -83,6 +83,8 @@
       title: { font: { size: 12, color: muted }, standoff: 12 },
     };
     var bar = { size: 12, color: muted };
+    // Over the colour, not in its place: what tells a name is the colour first.
+    var pattern = { fillmode: 'overlay', fgcolor: surface, fgopacity: 0.75, size: 7, solidity: 0.25 };
     return {
       layout: {
         font: { family: font, size: 12, color: text },
@@ -107,8 +109,8 @@
         coloraxis: { colorscale: scale, colorbar: { outlinewidth: 0, thickness: 10, tickfont: bar } },
       },
       data: {
-        scatter: [{ line: { width: 2 }, marker: { size: 6 } }],
-        bar: [{ marker: { line: { width: 0 } } }],
+        scatter: [{ line: { width: 2 }, marker: { size: 6 }, fillpattern: pattern }],
+        bar: [{ marker: { line: { width: 0 }, pattern: pattern } }],
         heatmap: [{
           colorscale: scale, xgap: 2, ygap: 2, hoverongaps: false,
           colorbar: { outlinewidth: 0, thickness: 10, tickfont: bar },
@@ -176,15 +178,18 @@
     if (!chart) return Promise.resolve();
     chart.width = Math.round(element.clientWidth);
     if (chart.width === 0) return Promise.resolve(); // hidden for now; its size will tell when it is not
+    makeRoom(element, chart); // before Plotly has come, so that nothing moves when it draws
     return plotly().then(function (Plotly) {
       if (!charts.has(element)) return null;
-      makeRoom(element, chart);
       var look = dressed(chart.figure, chart.width, scheme);
       look.layout.width = element.clientWidth;
       look.layout.height = element.clientHeight;
+      // A flow moves its nodes over to a new size, and stays half-way where a second drawing comes meanwhile.
+      if (look.data.some(function (trace) { return trace.type === 'sankey'; })) Plotly.purge(element);
       return Plotly.react(element, look.data, look.layout, CONFIG);
     }).then(function () {
       element.setAttribute('data-chart-state', 'drawn');
+      element.removeAttribute('aria-busy');
     }).catch(function (error) {
       failed(element, error);
     });
@@ -193,6 +198,7 @@
   function failed(element, error) {
     window.console.error(error);
     element.setAttribute('data-chart-state', 'failed');
+    element.removeAttribute('aria-busy');
     element.textContent = 'The chart could not be drawn. The numbers are in the table below.';
     var block = element.closest('[data-chart-block]');
     var table = block && block.querySelector('details');
@@ -218,6 +224,7 @@
         failed(element, error);
         return;
       }
+      element.setAttribute('aria-busy', 'true');
       sizes.observe(element);
       render(element);
     });
@@ -225,6 +232,13 @@
 
   function redraw(scheme) {
     charts.forEach(function (_, element) { render(element, scheme); });
+  }
+
+  // Of what, and of which days where the address says so.
+  function fileName(element) {
+    var asked = new URLSearchParams(window.location.search);
+    var name = element.dataset.chartName || element.dataset.chart;
+    return [name, asked.get('from') || asked.get('month'), asked.get('to')].filter(Boolean).join('-').replace(/[^\w.-]/g, '');
   }
 
   // A picture goes into a report: light, on white, whatever the screen shows.
@@ -238,7 +252,7 @@
     });
     return window.Plotly.downloadImage({ data: look.data, layout: look.layout, config: CONFIG }, {
       format: format, width: width, height: look.layout.height, scale: format === 'png' ? 2 : 1,
-      filename: element.dataset.chartName || element.dataset.chart,
+      filename: fileName(element),
     });
   }
 

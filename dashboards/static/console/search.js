@@ -1,5 +1,5 @@
-// The search field: `/` goes to it, arrows walk through what it suggests, Escape closes. htmx fetches the suggestions;
-// style sheets show them while the focus is in the form.
+// The search field: arrows walk through what it suggests, Escape closes. htmx fetches the suggestions; style sheets show
+// them while the focus is in the form. `/` goes to it: keys.js.
 (function () {
   'use strict';
 
@@ -8,21 +8,10 @@
   var input = form.querySelector('input[name=q]');
   var panel = form.querySelector('#search-results');
 
-  function writing(element) {
-    return element.isContentEditable || /^(input|textarea|select)$/i.test(element.tagName);
-  }
-
   function close() {
     window.htmx.trigger(input, 'htmx:abort'); // what is still on its way would open it again
     panel.replaceChildren();
   }
-
-  document.addEventListener('keydown', function (event) {
-    if (event.key !== '/' || event.ctrlKey || event.metaKey || event.altKey || writing(event.target)) return;
-    event.preventDefault();
-    input.focus();
-    input.select();
-  });
 
   form.addEventListener('keydown', function (event) {
     if (event.key === 'Escape') {

@@ -10,16 +10,15 @@ from decimal import Decimal
 from alerts.selectors import alerts
 from alerts.selectors.alerts import AlertRow
 from budgets.models import Budget
-from budgets.rules import TAG, Definition
+from budgets.rules import Definition
 from budgets.selectors import definitions
 from budgets.selectors import overview as budgets
-from budgets.selectors.overview import BudgetRow, CrossingRow
-from catalog.models import Model, Team, UseCase
-from core.periods import Period
-from usage.selectors import drivers, overview
-from usage.selectors.overview import Driver
+from budgets.selectors.overview import BudgetRow, CrossingRow, PastPeriod
+from usage.selectors import drivers
+from usage.selectors.drivers import Driver
 
-_RISK = {"EXCEEDED": 0, "ALERT": 1, "WARN": 2, "BUILDING": 4}  # what runs out at this pace stands at 3
+_RISK = {"EXCEEDED": 0, "ALERT": 1, "WARN": 2, "BUILDING": 4, "RETIRED": 6}
+_RUNS_OUT = 3  # at this pace, though no threshold is passed
 _AT_EASE = 5
 
 
@@ -33,58 +32,50 @@ class Told:
 
 @dataclass(frozen=True, kw_only=True)
 class BudgetPage:
-    """One budget; `daily` is None where its days are not known, as for scopes on tags."""
+    """One budget, and what its page says beside."""
 
     row: BudgetRow
     definition: Definition
-    daily: Mapping[date, Decimal] | None
     drivers: Mapping[str, Sequence[Driver]]
     told: Sequence[Told]
-    past: Sequence[tuple[Period, Decimal]]
+    past: Sequence[PastPeriod]
 
 
-def at_a_glance(*, at: datetime, zone: str) -> list[BudgetRow]:
-    """Return every budget that is not retired, what is most at risk first. Seven queries, more after a change."""
-    rows = budgets.rows(at=at, daily=overview.budget_days(zone=zone, at=at))
-    return sorted(rows, key=_risk)
+def at_a_glance(*, at: datetime) -> list[BudgetRow]:
+    """Return every budget that is not retired, what is most at risk first. Five queries, more after a change."""
+    rows = budgets.rows(at=at)
+    return sorted(rows, key=risk)
 
 
-def _risk(row: BudgetRow) -> tuple[int, date, Decimal, str]:
+def at_risk(row: BudgetRow) -> bool:
+    """Say whether somebody should look at a budget: a threshold is passed, or it runs out before its period ends."""
+    return risk(row)[0] <= _RUNS_OUT
+
+
+def risk(row: BudgetRow) -> tuple[int, date, Decimal, str]:
+    """Return a key that sorts what is most at risk first."""
     runs_out_on = row.forecast.runs_out_on if row.forecast else None
-    rank = _RISK.get(row.state, 3 if runs_out_on else _AT_EASE)
+    rank = _RISK.get(row.state, _RUNS_OUT if runs_out_on else _AT_EASE)
     return rank, runs_out_on or date.max, -(row.per_cent_used or Decimal(0)), row.name
 
 
 def one(*, budget_id: int, at: datetime) -> BudgetPage | None:
-    """Return one budget with what drove it, or None. Thirteen queries, more after a change."""
+    """Return one budget with what drove it, or None. Twelve queries, more after a change."""
     budget = Budget.objects.filter(pk=budget_id).first()
     if budget is None:
         return None
     definition = definitions.current().by_id.get(budget_id) or definitions.of(budget, budget.limits.all())
-    period = definition.period_of(at)
-    tagged = any(dimension.startswith(TAG) for dimension in definition.scope)
-    daily = None if tagged else drivers.daily(definition, period)
-    row = budgets.one(budget_id=budget_id, at=at, daily=daily)
+    row = budgets.one(budget_id=budget_id, at=at)
     if row is None:
         return None
     told = {each.id: each for each in alerts.newest(budget_id=budget_id, limit=100).rows}
     return BudgetPage(
         row=row,
         definition=definition,
-        daily=daily,
-        drivers={} if tagged else overview.drivers_of(definition, period),
+        drivers=drivers.shares(definition, definition.period_of(at)),
         told=[
             Told(crossing=each, alert=told.get(each.alert_id))
             for each in budgets.crossings(budget_id=budget_id, most=50)
         ],
-        past=[each for each in budgets.past_periods(budget_id=budget_id, most=12) if each[0].ends_at <= at],
+        past=budgets.past_periods(budget_id=budget_id, at=at, most=12),
     )
-
-
-def names() -> dict[str, list[str]]:
-    """Return what a scope may name, by dimension, for a form. Three queries."""
-    return {
-        "use_case": list(UseCase.objects.order_by("name").values_list("name", flat=True)),
-        "team": list(Team.objects.order_by("name").values_list("name", flat=True)),
-        "model": list(Model.objects.order_by("name").values_list("name", flat=True)),
-    }

@@ -60,6 +60,7 @@ class GatewayRow:
     id: int
     name: str
     kind: str
+    takes_rules: str  # catalog.models.TakesRules
     created_at: datetime
     retired_at: datetime | None
     settings: GatewaySettings
@@ -174,6 +175,7 @@ def _rows(found: Any, keys: Sequence[KeyRow], at: datetime, *, only: int | None 
                 id=gateway.pk,
                 name=gateway.name,
                 kind=gateway.kind,
+                takes_rules=gateway.takes_rules,
                 created_at=gateway.created_at,
                 retired_at=gateway.retired_at,
                 settings=known,

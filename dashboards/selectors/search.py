@@ -1,4 +1,5 @@
-"""Finds whatever has a name and a page: use cases, teams, models, offerings, providers, budgets, gateways, rules.
+"""Finds whatever has a name and a page: use cases, teams, models, budgets, channels, gateways, rules and so on, and an
+event by the whole of its id.
 
 `KINDS` is the registry. What is to be found besides gets a function that takes the text and how many hits are wanted
 and answers with them, best first, in one query, and a line there with the action of `core/access.py` that its page
@@ -19,13 +20,21 @@ from urllib.parse import urlencode
 from django.db.models import Case, F, IntegerField, Min, Q, QuerySet, Value, When
 from django.db.models.functions import Length, Lower
 from django.urls import NoReverseMatch, reverse
+from django.utils import timezone
 
+from alerts.models import Alert, Channel
 from budgets.models import Budget
 from catalog.models import ClaimState, Contract, Gateway, Model, Offering, Provider, Team, UseCase
-from routing.models import Version
+from dashboards.models import SavedView
+from routing.models import Proposal, Version
+from routing.models.proposals import ProposalState
 from routing.rules import document
+from usage.formats.labels import MAX_ID
+from usage.selectors import stories
+from usage.services.once import digest_of
 
-LONGEST = 100
+LONGEST = MAX_ID  # an event is found by the whole of its id
+MOST_ALERTS = 2000  # the newest, whose titles are looked through
 EXACT, PREFIX, INSIDE = range(3)
 
 
@@ -107,23 +116,38 @@ def _spend(**filters: str) -> str:
     return f"{reverse('spend')}?{urlencode(filters)}"
 
 
+def events(text: str, most: int) -> list[Hit]:
+    """Find events by the whole of their id, as long as it is known; an id that two sources have finds both."""
+    return [
+        Hit(
+            name=text,
+            url=reverse("event", args=[one.source.id, one.digest]),
+            note=_joined(one.source.gateway, "" if one.source.live else "an import"),
+            rank=EXACT,
+        )
+        for one in stories.named(digest=digest_of(text))[:most]
+    ]
+
+
 def use_cases(text: str, most: int) -> list[Hit]:
     return [
-        Hit(name=row.name, url=_spend(use_case=row.name), note=_joined(row.title, _waiting(row)), rank=row.rank)
+        Hit(
+            name=row.name, url=reverse("use-case", args=[row.pk]), note=_joined(row.title, _waiting(row)), rank=row.rank
+        )
         for row in _matching(UseCase.objects.all(), text, most, also=("title",))
     ]
 
 
 def teams(text: str, most: int) -> list[Hit]:
     return [
-        Hit(name=row.name, url=_spend(team=row.name), note=_waiting(row), rank=row.rank)
+        Hit(name=row.name, url=reverse("team", args=[row.pk]), note=_waiting(row), rank=row.rank)
         for row in _matching(Team.objects.all(), text, most)
     ]
 
 
 def models(text: str, most: int) -> list[Hit]:
     return [
-        Hit(name=row.name, url=_spend(model=row.name), note=row.lab, rank=row.rank)
+        Hit(name=row.name, url=_address("model", row.name) or _spend(model=row.name), note=row.lab, rank=row.rank)
         for row in _matching(Model.objects.all(), text, most)
     ]
 
@@ -165,7 +189,19 @@ def budgets(text: str, most: int) -> list[Hit]:
             note=_joined(f"per {row.period}", "retired" if row.retired_at else ""),
             rank=row.rank,
         )
-        for row in _matching(Budget.objects.all(), text, most)
+        for row in _matching(Budget.objects.filter(canary=False), text, most)
+    ]
+
+
+def channels(text: str, most: int) -> list[Hit]:
+    return [
+        Hit(
+            name=row.name,
+            url=reverse("channel", args=[row.pk]),
+            note=_joined(row.kind.replace("_", " "), "retired" if row.retired_at else ""),
+            rank=row.rank,
+        )
+        for row in _matching(Channel.objects.defer("secret"), text, most)
     ]
 
 
@@ -191,11 +227,72 @@ def rules(text: str, most: int) -> list[Hit]:
         for place, rule in enumerate(document.parse(bytes(version.canonical))["rules"], start=1):
             names = [name.casefold() for name in (rule["id"], rule.get("title") or "")]
             if any(folded in name for name in names):
-                rank = min(EXACT if name == folded else PREFIX if name.startswith(folded) else INSIDE for name in names)
+                rank = min(_rank(name, folded) for name in names)
                 url = f"{reverse('rules-environment', args=[environment])}#rule-{place}"
                 note = _joined(rule.get("title") or "", environment)
                 found.append(Hit(name=rule["id"], url=url, note=note, rank=rank))
     return sorted(found, key=lambda hit: (hit.rank, len(hit.name), hit.name))[:most]
+
+
+def versions(text: str, most: int) -> list[Hit]:
+    """Find published versions by title, or by number: `42`, `version 42`."""
+    number = text.casefold().removeprefix("version").strip()
+    asked = Q(title__icontains=text)
+    if number.isascii() and number.isdecimal() and len(number) < 10:
+        asked |= Q(number=int(number))
+    rows = Version.objects.filter(asked).select_related("environment").defer("canonical")
+    return [
+        Hit(
+            name=row.title or f"Version {row.number}",
+            url=reverse("rules-version", args=[row.environment.name, row.number]),
+            note=f"version {row.number}, {row.environment.name}",
+            rank=EXACT if str(row.number) == number else _rank(row.title, text),
+        )
+        for row in rows.order_by("-published_at", "-id")[:most]
+    ]
+
+
+def drafts(text: str, most: int) -> list[Hit]:
+    """Find what is on its way to become a version, by title."""
+    open_states = (ProposalState.DRAFT, ProposalState.IN_REVIEW, ProposalState.APPROVED)
+    rows = Proposal.objects.filter(title__icontains=text, state__in=open_states).select_related("environment")
+    return [
+        Hit(
+            name=row.title,
+            url=reverse("rules-draft", args=[row.environment.name, row.pk]),
+            note=_joined(str(row.get_state_display()), row.environment.name),
+            rank=_rank(row.title, text),
+        )
+        for row in rows.defer("content").order_by("-id")[:most]
+    ]
+
+
+def alerts(text: str, most: int) -> list[Hit]:
+    """Find alerts by title, the newest first, among the newest `MOST_ALERTS`."""
+    newest = Alert.objects.order_by("-created_at", "-id").values("pk")[:MOST_ALERTS]
+    rows = Alert.objects.filter(pk__in=newest, title__icontains=text).order_by("-created_at", "-id")
+    return [
+        Hit(
+            name=row.title,
+            url=reverse("alert", args=[row.pk]),
+            note=_joined(str(row.get_state_display()), f"{timezone.localtime(row.created_at):%-d %b %Y}"),
+            rank=_rank(row.title, text),
+        )
+        for row in rows.only("title", "state", "created_at")[:most]
+    ]
+
+
+def views(text: str, most: int) -> list[Hit]:
+    """Find saved views of pages that are shared with everybody."""
+    return [
+        Hit(name=row.name, url=f"{reverse(row.page)}?{row.query}", note=str(row.get_page_display()), rank=row.rank)
+        for row in _matching(SavedView.objects.filter(shared=True), text, most)
+    ]
+
+
+def _rank(name: str, text: str) -> int:
+    name, text = name.casefold(), text.casefold()
+    return EXACT if name == text else PREFIX if name.startswith(text) else INSIDE
 
 
 def _waiting(row: UseCase | Team | Offering) -> str:
@@ -207,6 +304,7 @@ def _joined(*parts: str) -> str:
 
 
 KINDS = (
+    Kind(title="Events", icon="search", action="view", find=events),
     Kind(title="Use cases", icon="spend", action="view", find=use_cases),
     Kind(title="Teams", icon="user", action="view", find=teams),
     Kind(title="Models", icon="catalog", action="view", find=models),
@@ -214,6 +312,11 @@ KINDS = (
     Kind(title="Providers", icon="external", action="view", find=providers),
     Kind(title="Contracts", icon="document", action="view", find=contracts),
     Kind(title="Budgets", icon="budgets", action="view", find=budgets),
+    Kind(title="Channels", icon="mail", action="view", find=channels),
     Kind(title="Gateways", icon="gateways", action="view", find=gateways),
     Kind(title="Rules", icon="rules", action="rules.read", find=rules),
+    Kind(title="Drafts of rules", icon="document", action="rules.read", find=drafts),
+    Kind(title="Versions of rules", icon="rules", action="rules.read", find=versions),
+    Kind(title="Saved views", icon="chart", action="view", find=views),
+    Kind(title="Alerts", icon="alerts", action="view", find=alerts),
 )

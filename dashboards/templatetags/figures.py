@@ -7,9 +7,12 @@ a spreadsheet.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import UTC, datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal, localcontext
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from django import template
 from django.utils import timezone
@@ -162,9 +165,31 @@ def relative(instant: datetime, now: datetime) -> str:
     return f"in {distance.seconds} seconds" if instant > now else f"{distance.seconds} seconds ago"
 
 
+# Whoever looks, where her clock is not the organisation's. Django's current zone stays the organisation's: days and
+# months are counted in it, and forms are read in it.
+_viewer: ContextVar[ZoneInfo | None] = ContextVar("viewer", default=None)
+
+
+@contextmanager
+def seen_from(zone: str) -> Iterator[None]:
+    """Have instants written in a person's own zone; empty for the organisation's.
+
+    One that this machine does not know (any more) is as none: on every page, also on the one where it is chosen.
+    """
+    try:
+        known = ZoneInfo(zone) if zone else None
+    except (ZoneInfoNotFoundError, ValueError):
+        known = None
+    token = _viewer.set(known)
+    try:
+        yield
+    finally:
+        _viewer.reset(token)
+
+
 @register.simple_tag
 def ago(instant: datetime | None, now: datetime | None = None) -> str | SafeString:
-    """Render an instant as a distance from now, exact in the current zone when pointed at."""
+    """Render an instant as a distance from now, exact when pointed at."""
     if instant is None:
         return ABSENT
     return _time(instant, relative(instant, now or timezone.now()))
@@ -172,14 +197,26 @@ def ago(instant: datetime | None, now: datetime | None = None) -> str | SafeStri
 
 @register.simple_tag
 def at(instant: datetime | None) -> str | SafeString:
-    """Render an instant in the current zone: "20 Nov 2026, 12:00 UTC"."""
+    """Render an instant in the viewer's zone, else the current one: "20 Nov 2026, 12:00 UTC".
+
+    What is shown when it is pointed at has the seconds, and the organisation's time where the two differ.
+    """
     if instant is None:
         return ABSENT
-    local = timezone.localtime(instant)
+    local = timezone.localtime(instant, _viewer.get())
     return _time(instant, f"{local.day} {local:%b %Y, %H:%M %Z}")
 
 
+@register.simple_tag
+def now_at() -> str | SafeString:
+    """Render the present instant as `at` does: for the head of what is printed."""
+    return at(timezone.now())
+
+
 def _time(instant: datetime, words: str) -> SafeString:
-    local = timezone.localtime(instant)
+    local, theirs = timezone.localtime(instant, _viewer.get()), timezone.localtime(instant)
+    exactly = f"{local:%Y-%m-%d %H:%M:%S %Z}"
+    if local.utcoffset() != theirs.utcoffset():
+        exactly += f"; {theirs:%Y-%m-%d %H:%M:%S %Z} for the organisation"
     machine = instant.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-    return format_html('<time datetime="{}" title="{}">{}</time>', machine, f"{local:%Y-%m-%d %H:%M:%S %Z}", words)
+    return format_html('<time datetime="{}" title="{}">{}</time>', machine, exactly, words)

@@ -7,8 +7,11 @@ from datetime import date, datetime, timedelta
 from typing import Any
 
 from django import forms
+from django.utils.html import escape
 
+from catalog.models import TakesRules
 from core import periods
+from dashboards.connecting import Recipe
 from dashboards.forms import Told
 
 KINDS = {
@@ -19,7 +22,16 @@ KINDS = {
     "cloudflare": "Cloudflare AI Gateway",
     "openrouter": "OpenRouter",
     "vercel": "Vercel AI Gateway",
+    "openclaw": "OpenClaw",
+    "langchain": "LangChain, LangGraph",
+    "python": "Python",
+    "javascript": "JavaScript",
     "promptlayer": "PromptLayer",
+}
+TAKES_RULES = {
+    TakesRules.POLL: "It polls for them, with the clients of Tollkeeper or code of yours",
+    TakesRules.EXPORT: "In the form of its kind: drafts that this cannot say are refused",
+    TakesRules.NONE: "It takes no rules",
 }
 SCOPE_WORDS = {
     "usage:write": "Report usage",
@@ -84,13 +96,31 @@ class AnotherKeyForm(KeyForm):
 
 
 class ConnectForm(KeyForm):
-    """A gateway with its first key."""
+    """A gateway with its first key, after a recipe. `environments` are those there are, to choose from."""
 
-    name = forms.CharField(
-        required=False, label="Name", help_text="Letters, digits and . _ : / @ -, such as: litellm-main"
+    name = forms.CharField(required=False, label="Name", help_text="Letters, digits and . _ : / @ -")
+    takes_rules = forms.ChoiceField(
+        required=False,
+        label="Rules",
+        choices=[(way, TAKES_RULES[way]) for way in (TakesRules.EXPORT, TakesRules.NONE)],
     )
-    kind = forms.ChoiceField(choices=list(KINDS.items()), label="Kind", initial="native")
-    field_order = ("name", "kind", "environment", "scopes", "expires_on")
+    field_order = ("name", "environment", "takes_rules", "scopes", "expires_on")
+
+    def __init__(
+        self, *args: Any, recipe: Recipe, environments: Sequence[str] = (), initial: Any = None, **given: Any
+    ) -> None:
+        offered = [scope for scope in recipe.scopes if scope in given["scopes"]]
+        super().__init__(*args, initial={"scopes": offered, **(initial or {})}, **given)
+        self._takes_rules = recipe.rules
+        if recipe.rules != TakesRules.EXPORT:
+            del self.fields["takes_rules"]
+        if environments:
+            self.fields["environment"].help_text = f"Whose rules it takes. There are: {escape(', '.join(environments))}"
+
+    def takes_rules_so(self) -> str:
+        """Return how the gateway takes rules: as its recipe has it, or as was chosen where there is a choice."""
+        chosen: str = self.cleaned_data.get("takes_rules", "")
+        return chosen or self._takes_rules
 
 
 PLACES = {
@@ -139,7 +169,10 @@ class NamesField(forms.CharField):
 
 
 class SettingsForm(Told):
-    """What a gateway does its own way. `seen` is the accounting format when the form was shown."""
+    """What a gateway does its own way. `seen` is the accounting format when the form was shown.
+
+    `has_form` says that there is a form of the rules for its kind.
+    """
 
     ids = "settings_%s"
     at_field = {"use_case_from": "place_1"}
@@ -150,18 +183,21 @@ class SettingsForm(Told):
         required=False, label="Told when silent for, in minutes", help_text="0: never"
     )
     accounting_format = forms.ChoiceField(required=False, label="Its live stream is counted by")
+    takes_rules = forms.ChoiceField(required=False, label="How it takes rules")
     seen = forms.CharField(required=False, widget=forms.HiddenInput)
     reason = forms.CharField(
         required=False, label="Reason", help_text="Needed where another format is to count; kept in the audit trail"
     )
 
-    def __init__(self, *args: Any, formats: Sequence[str], **given: Any) -> None:
+    def __init__(self, *args: Any, formats: Sequence[str], has_form: bool, **given: Any) -> None:
         super().__init__(*args, **given)
         for number in range(1, len(PLACES) + 1):
             label = "First from" if number == 1 else "else from"
             self.fields[f"place_{number}"] = forms.ChoiceField(
                 required=False, label=label, choices=[("", "nowhere else"), *PLACES.items()]
             )
+        ways = [(way, words) for way, words in TAKES_RULES.items() if way != TakesRules.EXPORT or has_form]
+        self.fields["takes_rules"].choices = ways  # type: ignore[attr-defined]
         none = [] if self.initial.get("seen") else [("", "the first that comes in")]
         choices = [*none, *((name, FORMAT_WORDS.get(name, name)) for name in formats)]
         self.fields["accounting_format"].choices = choices  # type: ignore[attr-defined]

@@ -14,15 +14,16 @@ from django.shortcuts import render
 from django.urls import NoReverseMatch, reverse
 from django.utils import timezone
 
-from catalog.models import Meter
+from catalog.models import METER_LABELS
 from catalog.rules.suggesting import Sureness
 from core import access, periods
 from core.models import Organisation
+from dashboards.downloads import Table, offers
 from dashboards.selectors import attention as page_of
 from dashboards.selectors.attention import LISTS, PER_PAGE, Page, Suggested
 from dashboards.selectors.catalog import named
 from dashboards.templatetags.figures import percent
-from dashboards.views import days
+from dashboards.views import days, files_books
 from dashboards.views.access import page
 from dashboards.views.catalog import offering_url
 from dashboards.views.links import Link
@@ -39,7 +40,6 @@ TITLES = {
     "teams": "Teams without an owner",
     "uncounted": "Not counted by gateways",
 }
-_METERS = {str(value): str(label) for value, label in Meter.choices}
 _PAGE = re.compile(r"[1-9][0-9]{0,3}", re.ASCII)
 _ROWS_PER_PAGE = 50
 _ASKED = ("list", "page")
@@ -95,7 +95,7 @@ def reason_words(reason: Reason) -> str:
 
 
 def _names(meters: Sequence[str]) -> list[str]:
-    return [_METERS.get(meter, meter) for meter in meters]
+    return [METER_LABELS.get(meter, meter) for meter in meters]
 
 
 def _unpriced(line: UnpricedLine, suggested: Mapping[str, str]) -> UnpricedRow:
@@ -131,7 +131,14 @@ def _name(one: Suggested, *, assign: str, claim: str, key: str = "", called: Seq
     )
 
 
+def _table(request: HttpRequest) -> Table:
+    organisation: Organisation = request.organisation  # type: ignore[attr-defined]
+    only, _ = _asked(request.GET)
+    return files_books.attention(at=timezone.now(), zone=organisation.zone, only=only, why=reason_words)
+
+
 @page("view")
+@offers(_table)
 def attention(request: HttpRequest) -> HttpResponse:
     now = timezone.now()
     organisation: Organisation = request.organisation  # type: ignore[attr-defined]

@@ -13,18 +13,21 @@ from urllib.parse import urlencode
 
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
-from django.urls import NoReverseMatch, reverse
+from django.urls import reverse
 from django.utils import timezone
 
-from catalog.models import ClaimState, Meter, Offering
+from catalog.models import METER_LABELS, ClaimState, Offering
 from catalog.services.prices import worked_example
 from core import access
 from core.models import Organisation
 from dashboards.charts import prices as charts
 from dashboards.charts.prices import price
+from dashboards.downloads import Table, offers
 from dashboards.selectors import catalog as page_of
 from dashboards.selectors.catalog import ContractLine, OfferingLine, OfferingPage, PriceLine, Wanted
 from dashboards.templatetags.figures import exact, percent
+from dashboards.templatetags.links import model_url, offering_url
+from dashboards.views import files_books
 from dashboards.views.access import page
 from dashboards.views.links import Link
 from usage.selectors import freshness
@@ -50,7 +53,6 @@ COLUMNS = (
     ("Context", "context", True),
     (f"Spend, {page_of.SPEND_DAYS} days", "spend", True),
 )
-_METERS = {str(value): str(label) for value, label in Meter.choices}
 _CHARTED = ("uncached_input", "cache_read", "cache_write_5m", "cache_write_1h", "output")
 _NARROWING = ("q", "provider", "tier", "only", "weights", "region", "data_class")
 _NUMBER = re.compile(r"[0-9]{1,3}", re.ASCII)
@@ -73,20 +75,13 @@ class OfferingConverter:
         return value.replace("/", "~")
 
 
-def offering_url(name: str) -> str:
-    """Return the address of an offering's page; empty for a name that no service would let in."""
-    try:
-        return reverse("offering", args=[name])
-    except NoReverseMatch:
-        return ""
-
-
 @dataclass(frozen=True, kw_only=True)
 class Line:
     """An offering as the list shows it: prices in words, and what is wrong with it as (tone, text)."""
 
     row: OfferingLine
     url: str
+    model_url: str
     prices: Sequence[tuple[str, str]]  # (words, head of the column)
     context: str
     weights: str
@@ -98,6 +93,7 @@ def line_of(row: OfferingLine) -> Line:
     return Line(
         row=row,
         url=offering_url(row.name),
+        model_url=model_url(row.model),
         prices=[
             (price(usd) if usd is not None else "\N{EN DASH}", head)
             for usd, head in ((row.input_usd, "Input"), (row.cache_read_usd, "Cache read"), (row.output_usd, "Output"))
@@ -141,12 +137,8 @@ def context_words(tokens: int | None) -> str:
     return exact(tokens)
 
 
-@page("view")
-def catalog_page(request: HttpRequest) -> HttpResponse:
-    now = timezone.now()
-    organisation: Organisation = request.organisation  # type: ignore[attr-defined]
-    asked, number = _asked(request)
-    wanted = Wanted(
+def _wanted(asked: dict[str, str]) -> Wanted:
+    return Wanted(
         words=asked["q"].split()[:MOST_WORDS],
         provider=asked["provider"],
         tier=asked["tier"],
@@ -156,7 +148,21 @@ def catalog_page(request: HttpRequest) -> HttpResponse:
         data_class=asked["data_class"],
         order=asked["sort"],
     )
-    found = page_of.offerings(at=now, zone=organisation.zone, wanted=wanted, page=number)
+
+
+def _table(request: HttpRequest) -> Table:
+    organisation: Organisation = request.organisation  # type: ignore[attr-defined]
+    asked, _ = _asked(request)
+    return files_books.offerings(at=timezone.now(), zone=organisation.zone, wanted=_wanted(asked))
+
+
+@page("view")
+@offers(_table)
+def catalog_page(request: HttpRequest) -> HttpResponse:
+    now = timezone.now()
+    organisation: Organisation = request.organisation  # type: ignore[attr-defined]
+    asked, number = _asked(request)
+    found = page_of.offerings(at=now, zone=organisation.zone, wanted=_wanted(asked), page=number)
     last = max(1, -(-found.found // page_of.PER_PAGE))
     context: dict[str, Any] = {
         "lines": [line_of(row) for row in found.lines],
@@ -264,7 +270,7 @@ def words_of(row: PriceLine, now: datetime) -> PriceWords:
         state = "to come" if row.valid_from and row.valid_from > now else "over"
     return PriceWords(
         row=row,
-        meter=_METERS.get(row.meter, row.meter),
+        meter=METER_LABELS.get(row.meter, row.meter),
         usd=price(row.usd_per_1m),
         each=f"{price(row.usd_per_1m / 1000)} per 1,000" if row.meter in ("requests", "web_searches") else "",
         terms=terms_of(row),
@@ -285,9 +291,9 @@ def _matrix(groups: Sequence[PriceGroup]) -> Matrix | None:
     """Return the prices at a glance, None where a single row would only repeat what the page says already."""
     if len(groups) < 2:
         return None
-    meters = [meter for meter in _METERS if any(one.row.meter == meter for group in groups for one in group.rows)]
+    meters = [meter for meter in METER_LABELS if any(one.row.meter == meter for group in groups for one in group.rows)]
     return Matrix(
-        meters=[_METERS[meter] for meter in meters],
+        meters=[METER_LABELS[meter] for meter in meters],
         rows=[
             (group.terms, [next((one for one in group.rows if one.row.meter == meter), None) for meter in meters])
             for group in groups
@@ -457,7 +463,7 @@ def _chosen(request: HttpRequest, many: int) -> int:
 def _steps(prices: Iterable[PriceLine]) -> list[charts.Step]:
     return [
         charts.Step(
-            meter=_METERS[row.meter], usd_per_1m=row.usd_per_1m, starts_at=row.valid_from, ends_at=row.valid_until
+            meter=METER_LABELS[row.meter], usd_per_1m=row.usd_per_1m, starts_at=row.valid_from, ends_at=row.valid_until
         )
         for row in prices
     ]

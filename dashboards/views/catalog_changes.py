@@ -18,7 +18,6 @@ from catalog.models import ClaimState, Offering
 from catalog.services import aliases, model_facts, offerings
 from core import access, periods
 from core.errors import Conflict, Invalid, NotFound
-from core.models import Organisation
 from dashboards.charts.parts import day_of
 from dashboards.forms import Told
 from dashboards.forms_catalog import (
@@ -33,7 +32,7 @@ from dashboards.forms_catalog import (
 )
 from dashboards.selectors import attention as attention_of
 from dashboards.selectors import catalog as page_of
-from dashboards.views.access import page
+from dashboards.views.access import page, zone_of
 from dashboards.views.changing import Make, settled, step
 from dashboards.views.links import Link
 from usage.selectors import attention
@@ -68,11 +67,6 @@ def answer(
 
 def ready(request: HttpRequest, form: Told) -> bool:
     return request.method == "POST" and form.is_valid()
-
-
-def zone_of(request: HttpRequest) -> str:
-    organisation: Organisation = request.organisation  # type: ignore[attr-defined]
-    return organisation.zone
 
 
 def day_words(day: date | None) -> str:

@@ -11,7 +11,7 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils import timezone
 
-from dashboards.views import connecting
+from dashboards import connecting
 from dashboards.views.access import page
 from dashboards.views.fleet_words import STATES, InstanceShown, RulesWords, counted, rules_words, shown
 from dashboards.views.links import Link
@@ -87,6 +87,7 @@ def fleet(request: HttpRequest, environment: str) -> HttpResponse:
                 )
                 for one in sorted(found.gateways, key=lambda one: page_of.STATES.index(one.state))
             ],
+            "not_polling": [rules_words(one, now) for one in found.not_polling],
             "versions": _versions(found),
             "behind": found.of(page_of.BEHIND),
             "refused": found.of(page_of.REFUSED),

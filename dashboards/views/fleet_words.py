@@ -8,6 +8,7 @@ from datetime import datetime
 
 from django.urls import NoReverseMatch, reverse
 
+from catalog.models import TakesRules
 from dashboards.templatetags.figures import relative
 from routing.selectors import fleet
 from routing.selectors.fleet import Instance, Standing
@@ -24,6 +25,11 @@ STATES = {
     fleet.GONE: ("neutral", "gone", "is gone", "are gone"),
 }
 _NEVER = ("neutral", "never polled")
+# Of those that never polled because they are not to.
+_NOT_POLLING = {
+    TakesRules.EXPORT: ("neutral", "own form", "takes rules in a form of its own; what it runs is not known here"),
+    TakesRules.NONE: ("neutral", "takes none", "it is set to take no rules from here"),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +61,9 @@ def fleet_url(environment: str) -> str:
 
 def rules_words(row: Standing, now: datetime) -> RulesWords:
     """Say whether a gateway runs the version in force: by its own word in the last poll, never by what it was given."""
+    if row.polled_at is None and row.takes_rules != TakesRules.POLL:
+        tone, state, words = _NOT_POLLING[TakesRules(row.takes_rules)]
+        return RulesWords(row=row, tone=tone, state=state, words=words, url=fleet_url(row.environment))
     tone, state = STATES[row.state][:2] if row.state else _NEVER
     if row.state == "" and row.live_version is None:
         tone, state = STATES[fleet.WAITING][:2]
@@ -90,17 +99,19 @@ def _words(row: Standing, now: datetime) -> str:
         if many:
             return f"{_some(row)} v{row.refused}; {live} is in force"
         return f"refuses v{row.refused} and goes on with {has}; asked {asked}"
-    since = f" since {relative(row.live_since, now).removesuffix(' ago')}" if row.live_since else ""
+    stands = f"{live} is in force"
+    if row.live_since:
+        stands = f"{live} has been in force for {relative(row.live_since, now).removesuffix(' ago')}"
     if row.state == fleet.CURRENT:
         return f"{live}, asked {asked}" + (f" by all {row.heard:,} instances" if many else "")
     if many:
-        return f"{_some(row)}; {live} is in force{since}"
+        return f"{_some(row)}; {stands}"
     if row.state == fleet.BEHIND and row.version == row.live_version:
-        late = f" since {relative(row.late_since, now).removesuffix(' ago')}" if row.late_since else ""
-        return f"has {has}, and not the budgets and switches in force{late}; asked {asked}"
+        late = f" for {relative(row.late_since, now).removesuffix(' ago')}" if row.late_since else ""
+        return f"has {has}, and{late} not the budgets and switches in force; asked {asked}"
     if row.given_version == row.live_version:
         return f"has {has}; was given {live} {asked} and has not confirmed it yet"
-    return f"has {has}, asked {asked}; {live} is in force{since}"
+    return f"has {has}, asked {asked}; {stands}"
 
 
 def _instance_words(row: Instance, now: datetime) -> str:

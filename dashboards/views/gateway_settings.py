@@ -1,4 +1,4 @@
-"""What a gateway does its own way, and the format that it is counted by."""
+"""What a gateway does its own way, how it takes rules, and the format that it is counted by."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from catalog.models import Gateway
 from catalog.rules import gateway_settings
 from core import access
 from core.errors import Conflict, Invalid
+from dashboards.connecting import format_of
 from dashboards.forms_gateways import NamesField, SettingsForm
 from dashboards.views.access import page
-from dashboards.views.connecting import format_of
+from routing.selectors.exports import FORM_OF_KIND
 from usage.formats import FORMATS
 from usage.models import Source, SourceKind
 from usage.services import gateways
@@ -33,10 +34,11 @@ def settings_page(request: HttpRequest, pk: int) -> HttpResponse:
         Source.objects.filter(gateway=pk, kind=SourceKind.LIVE).values_list("accounting_format", flat=True).first()
     )
     formats = [*FORMATS, *([counted] if counted and counted not in FORMATS else [])]
+    has_form = found.kind in FORM_OF_KIND
     if request.method != "POST":
-        form = SettingsForm(formats=formats, initial=_initial(found, counted or ""))
+        form = SettingsForm(formats=formats, has_form=has_form, initial=_initial(found, counted or ""))
         return _shown(request, found, form)
-    form = SettingsForm(request.POST, formats=formats, initial={"seen": counted or ""})
+    form = SettingsForm(request.POST, formats=formats, has_form=has_form, initial={"seen": counted or ""})
     if form.is_valid():
         data = form.cleaned_data
         chosen = data["accounting_format"]
@@ -46,6 +48,7 @@ def settings_page(request: HttpRequest, pk: int) -> HttpResponse:
                 settings=form.given,
                 accounting_format=chosen if chosen and chosen != data["seen"] else None,
                 seen_format=data["seen"],
+                takes_rules=data["takes_rules"] or None,
                 reason=data["reason"],
                 by=access.label(request.user),
                 at=timezone.now(),
@@ -73,6 +76,7 @@ def _initial(found: Gateway, counted: str) -> dict[str, Any]:
         "by_key_alias": NamesField.written(known.use_case_by_key_alias),
         "by_team": NamesField.written(known.use_case_by_team),
         "silent_after_minutes": known.silent_after_minutes,
+        "takes_rules": found.takes_rules,
         "accounting_format": counted,
         "seen": counted,
     }

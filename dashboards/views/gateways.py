@@ -1,43 +1,41 @@
-"""Gateways: what they report, which rules they run, and the keys that stand for them.
-
-# Note [A secret is shown once]
-The page with a new secret is the answer to the POST that made it, sent with `no-store`: a redirect would have to keep
-the secret somewhere until the next request. So a reload sends the POST again, and that must not make a second key. It
-needs no memory of what was sent: a gateway's name is taken the second time, a rotated key is revoked already, and the
-form for another key names the newest key that the person saw, which is then not the newest any more. Whoever reloads is
-told that the key was made, and not its secret.
-"""
+"""Gateways: what they report, which rules they run, and the keys that stand for them."""
 
 from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from django.conf import settings
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils import timezone
-from django.utils.cache import add_never_cache_headers
 
-from catalog.models import Gateway
+from catalog.models import Gateway, TakesRules
 from catalog.services import gateways as service
 from core import access
 from core.errors import Conflict, Invalid
-from core.models import ApiKey, Organisation
+from core.models import ApiKey
 from core.services import keys
-from dashboards.forms_gateways import PLACES, AnotherKeyForm, ConnectForm, ReasonForm, RotateForm
+from dashboards import connecting
+from dashboards.downloads import Table, offers
+from dashboards.forms_gateways import PLACES, TAKES_RULES, AnotherKeyForm, ReasonForm, RotateForm
 from dashboards.selectors import gateways as page_of
 from dashboards.selectors.gateways import GatewayRow, KeyRow
-from dashboards.views import connecting, fleet_words
-from dashboards.views.access import page
+from dashboards.views import files_running, fleet_words
+from dashboards.views.access import page, zone_of
+from dashboards.views.connect import address_of, base_url, made_page
 from dashboards.views.gateway_words import key_line, line_of, silence_words
-from routing.selectors import fleet
+from routing.selectors import exports, fleet
 from usage.selectors import freshness
 
 
+def _table(request: HttpRequest) -> Table:
+    return files_running.gateways(page_of.listed(at=timezone.now()).gateways)
+
+
 @page("view")
+@offers(_table)
 def gateways_page(request: HttpRequest) -> HttpResponse:
     now = timezone.now()
     listed = page_of.listed(at=now)
@@ -86,10 +84,11 @@ def _gateway(request: HttpRequest, pk: int, *, form: AnotherKeyForm | None = Non
         "instances": fleet_words.shown(shown.instances, now),
         "formats": [(name, bodies, last, name == shown.row.accounting_format) for name, bodies, last in shown.formats],
         "places": _places(shown.row),
+        "misfits": exports.misfits(at=now, gateway_id=pk),
+        "takes_rules": TAKES_RULES[TakesRules(shown.row.takes_rules)],
         "silence": silence_words(shown.row.settings.silent_after_minutes),
-        "send": connecting.first_event(shown.row.kind, connecting.YOUR_KEY),
-        "pastes": connecting.pastes(shown.row.kind),
-        "base_url": settings.BASE_URL,
+        "connect_url": address_of(pk),
+        "base_url": base_url(request),
         "form": form,
         "may_manage": may_manage,
         "may_make": may_manage and shown.row.retired_at is None,
@@ -106,37 +105,9 @@ def _places(row: GatewayRow) -> list[str]:
     return [PLACES[place].partition(":")[0].partition(",")[0] for place in row.settings.use_case_from]
 
 
-@page("keys.manage", "GET", "POST")
-def connect(request: HttpRequest) -> HttpResponse:
-    """Make a gateway and its first key; see Note [A secret is shown once]."""
-    grantable = _grantable(request)
-    if request.method != "POST":
-        return render(request, "dashboards/gateway_new.html", {"form": ConnectForm(scopes=grantable)})
-    form = ConnectForm(request.POST, scopes=grantable)
-    if form.is_valid():
-        data = form.cleaned_data
-        try:
-            secret = service.connect(
-                name=data["name"],
-                kind=data["kind"],
-                environment=data["environment"],
-                scopes=data["scopes"],
-                expires_at=form.expires_at(_zone(request)),
-                by=access.label(request.user),
-                at=timezone.now(),
-            )
-        except Invalid as error:
-            form.show(error.problems)
-        except service.GatewayExists as error:
-            form.show([("name", f"{error} If it was you a moment ago, its key is made: secrets are shown once.")])
-        else:
-            return _made(request, secret)
-    return render(request, "dashboards/gateway_new.html", {"form": form}, status=422)
-
-
 @page("keys.manage", "POST")
 def make_key(request: HttpRequest, pk: int) -> HttpResponse:
-    """Make another key for a gateway; see Note [A secret is shown once]."""
+    """Make another key for a gateway; see `connect.py`, Note [A secret is shown once]."""
     found = _found(pk)
     form = AnotherKeyForm(request.POST, scopes=_grantable(request))
     if not form.is_valid():
@@ -148,7 +119,7 @@ def make_key(request: HttpRequest, pk: int) -> HttpResponse:
             gateway=found.name,
             environment=data["environment"],
             scopes=data["scopes"],
-            expires_at=form.expires_at(_zone(request)),
+            expires_at=form.expires_at(zone_of(request)),
             newest_seen=data["newest"],
             by=access.label(request.user),
             at=timezone.now(),
@@ -159,12 +130,12 @@ def make_key(request: HttpRequest, pk: int) -> HttpResponse:
     except Conflict as error:
         messages.error(request, str(error))
         return redirect("gateway", pk=pk)
-    return _made(request, secret)
+    return made_page(request, secret)
 
 
 @page("keys.manage", "GET", "POST")
 def rotate_key(request: HttpRequest, pk: int) -> HttpResponse:
-    """Put a new key in the place of one, once it is confirmed; see Note [A secret is shown once]."""
+    """Put a new key in the place of one, once it is confirmed; see `connect.py`, Note [A secret is shown once]."""
     row, key = _key(pk)
     if not set(row.scopes) <= set(_grantable(request)):
         raise PermissionDenied("This key may do more than you may, so its successor is not for you to see.")
@@ -178,7 +149,7 @@ def rotate_key(request: HttpRequest, pk: int) -> HttpResponse:
         try:
             secret = service.rotate_key(
                 key=key,
-                expires_at=form.expires_at(_zone(request)),
+                expires_at=form.expires_at(zone_of(request)),
                 reason=form.cleaned_data["reason"].strip(),
                 by=access.label(request.user),
                 at=now,
@@ -189,7 +160,7 @@ def rotate_key(request: HttpRequest, pk: int) -> HttpResponse:
             messages.error(request, f"{error} A secret is shown once, when it is made.")
             return redirect("gateway", pk=row.gateway_id)
         else:
-            return _made(request, secret, instead_of=row)
+            return made_page(request, secret, instead_of=row)
     return _confirm(request, row, form=form, verb="rotate")
 
 
@@ -235,37 +206,6 @@ def _confirm(request: HttpRequest, row: KeyRow, *, form: ReasonForm | RotateForm
         return redirect("gateway", pk=row.gateway_id) if row.gateway_id else redirect("gateways")
     context = {"row": row, "form": form, "rotates": verb == "rotate", "now": timezone.now()}
     return render(request, "dashboards/gateway_key.html", context, status=422 if request.method == "POST" else 200)
-
-
-def _made(request: HttpRequest, secret: str, *, instead_of: KeyRow | None = None) -> HttpResponse:
-    """Answer with the page that shows a secret, which no cache keeps; see Note [A secret is shown once]."""
-    made = ApiKey.objects.get(digest=keys.digest_of(secret))
-    row = page_of.key(key_id=made.pk)
-    if row is None or row.gateway_id is None:
-        raise RuntimeError("a key was made for no gateway")
-    kind = Gateway.objects.values_list("kind", flat=True).get(pk=row.gateway_id)
-    sends = not access.ACTIONS["usage.send"].scopes.isdisjoint(row.scopes)
-    context = {
-        "row": row,
-        "secret": secret,
-        "instead_of": instead_of,
-        "send": connecting.first_event(kind, secret) if sends else "",
-        "format": connecting.format_of(kind),
-        "pastes": connecting.pastes(kind, secret) if sends else [],
-        "poll": (
-            f'curl -i {settings.BASE_URL}/api/v1/rules/{row.environment} \\\n  -H "Authorization: Bearer {secret}"'
-            if row.may_fetch_rules
-            else ""
-        ),
-    }
-    answer = render(request, "dashboards/gateway_key_made.html", context)
-    add_never_cache_headers(answer)  # no-store among them
-    return answer
-
-
-def _zone(request: HttpRequest) -> str:
-    organisation: Organisation = request.organisation  # type: ignore[attr-defined]
-    return organisation.zone
 
 
 def _found(pk: int) -> Gateway:

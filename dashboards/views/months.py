@@ -15,11 +15,12 @@ from django.urls import reverse
 from django.utils import timezone
 
 from core import access
-from core.models import Organisation
+from dashboards.downloads import Table, offers
 from dashboards.forms_months import CloseForm
 from dashboards.templatetags.figures import exact, percent, tokens, usd
-from dashboards.views import changing
-from dashboards.views.access import page
+from dashboards.views import changing, files_books
+from dashboards.views.access import page, zone_of
+from dashboards.views.month_address import month_of
 from dashboards.views.restatements import line_of as restatement_line
 from usage.selectors import corrections, freshness
 from usage.selectors import months as selector
@@ -65,11 +66,16 @@ def line_of(row: MonthRow) -> dict[str, Any]:
     return {"row": row, "tone": tone, "state": words}
 
 
+def table(request: HttpRequest) -> Table:
+    return files_books.month_list(at=timezone.now(), zone=zone_of(request))
+
+
 @page("view")
+@offers(table)
 def months_page(request: HttpRequest) -> HttpResponse:
     now = timezone.now()
-    upto = _upto(request)
-    shown = selector.listed(at=now, zone=_zone(request), upto=upto)
+    upto = month_of(request, "upto")
+    shown = selector.listed(at=now, zone=zone_of(request), upto=upto)
     # The oldest is to be closed first: that is the one whose list is shown.
     due = next((row for row in reversed(shown.rows) if row.state == OPEN), None)
     context = {
@@ -89,28 +95,10 @@ def _address(upto: date) -> str:
     return f"{reverse('months')}?{urlencode({'upto': f'{upto:%Y-%m}'})}"
 
 
-def _upto(request: HttpRequest) -> date | None:
-    text = request.GET.get("upto", "")
-    if not text:
-        return None
-    try:
-        found = date.fromisoformat(f"{text}-01")
-        if len(text) != 7 or not FIRST_YEAR <= found.year <= LAST_YEAR:
-            raise ValueError(text)
-    except ValueError as error:
-        raise Http404("There is no such month: write it as 2026-10.") from error
-    return found
-
-
-def _zone(request: HttpRequest) -> str:
-    organisation: Organisation = request.organisation  # type: ignore[attr-defined]
-    return organisation.zone
-
-
 @page("view")
 def month(request: HttpRequest, label: date) -> HttpResponse:
     now = timezone.now()
-    found = selector.one(label, at=now, zone=_zone(request))
+    found = selector.one(label, at=now, zone=zone_of(request))
     if found is None:
         raise Http404("Nothing was booked in that month.")
     row = found.row
@@ -142,7 +130,7 @@ def _linked(parts: tuple[Part, ...], dimension: str, label: date) -> list[tuple[
 def close(request: HttpRequest, label: date) -> HttpResponse:
     """Ask for a reason, show once more what closing means, and close where that was confirmed."""
     now = timezone.now()
-    row = selector.row(label, at=now, zone=_zone(request))
+    row = selector.row(label, at=now, zone=zone_of(request))
     if row is None:
         raise Http404("Nothing was booked in that month.")
     if row.state != OPEN:

@@ -16,8 +16,8 @@ from core import access, periods
 from core.errors import NotFound
 from dashboards.forms_catalog import ClaimForm, IntoForm, ReasonForm
 from dashboards.selectors import attention as attention_of
-from dashboards.views.access import page
-from dashboards.views.catalog_changes import Change, answer, day_words, prefilled, ready, zone_of
+from dashboards.views.access import page, zone_of
+from dashboards.views.catalog_changes import Change, answer, day_words, prefilled, ready
 from dashboards.views.links import Link
 from usage.selectors import attention
 

@@ -17,8 +17,10 @@ from django.utils import timezone
 
 from catalog.models import Meter
 from catalog.selectors import proposals
+from dashboards.downloads import Table, offers
 from dashboards.selectors import prices as page_of
 from dashboards.selectors.prices import BookLine, Wanted
+from dashboards.views import files_books
 from dashboards.views.access import page
 from dashboards.views.catalog import PriceWords, offering_url, words_of
 
@@ -74,23 +76,29 @@ def _groups(lines: Iterable[BookLine], now: datetime) -> list[Group]:
     return found
 
 
+def _wanted(asked: dict[str, str]) -> Wanted:
+    return Wanted(
+        words=asked["q"].split()[:MOST_WORDS],
+        layer=asked["layer"],
+        service_tier=asked["tier"],
+        meter=asked["meter"],
+        source=asked["source"],
+        contract=asked["contract"],
+        dated=asked["dated"],
+    )
+
+
+def _table(request: HttpRequest) -> Table:
+    asked, _ = _asked(request)
+    return files_books.price_book(at=timezone.now(), wanted=_wanted(asked), dated=DATED[asked["dated"]])
+
+
 @page("view")
+@offers(_table)
 def prices_page(request: HttpRequest) -> HttpResponse:
     now = timezone.now()
     asked, number = _asked(request)
-    found = page_of.book(
-        at=now,
-        wanted=Wanted(
-            words=asked["q"].split()[:MOST_WORDS],
-            layer=asked["layer"],
-            service_tier=asked["tier"],
-            meter=asked["meter"],
-            source=asked["source"],
-            contract=asked["contract"],
-            dated=asked["dated"],
-        ),
-        page=number,
-    )
+    found = page_of.book(at=now, wanted=_wanted(asked), page=number)
     last = max(1, -(-found.found // page_of.PER_PAGE))
     narrowed = any(asked[name] for name in _NARROWING) or asked["dated"] != "in-force"
     context: dict[str, Any] = {

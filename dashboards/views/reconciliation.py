@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import date, datetime
@@ -18,6 +16,7 @@ from django.utils import timezone
 
 from core import money, periods
 from core.errors import Invalid
+from dashboards.downloads import CSV, NUMBER, USD, Column, Refused, Table, columns, days_words, offers, send
 from dashboards.views import days
 from dashboards.views.access import page
 from dashboards.views.catalog import offering_url
@@ -34,7 +33,6 @@ from dashboards.views.reconciliation_shown import (
     stats_of,
     told,
 )
-from dashboards.views.spend_file import cell
 from usage.selectors import freshness, statements
 from usage.selectors.compared import USUAL_TOLERANCE, Pair, Reconciliation
 from usage.selectors.comparing import reconcile
@@ -47,6 +45,7 @@ _KNOWN = ("from", "to", "provider", "tolerance")
 
 
 @page("view")
+@offers(lambda request: _file(request, "model"))
 def reconciliation(request: HttpRequest) -> HttpResponse:
     now = timezone.now()
     newest = statements.latest_day()
@@ -76,6 +75,7 @@ def reconciliation(request: HttpRequest) -> HttpResponse:
 
 
 @page("view")
+@offers(lambda request: _file(request, "day"))
 def of_model(request: HttpRequest) -> HttpResponse:
     """Show one model of a provider, or all of the provider's, day by day and by key."""
     now = timezone.now()
@@ -133,34 +133,44 @@ def of_model(request: HttpRequest) -> HttpResponse:
 
 
 @page("view")
-def download(request: HttpRequest) -> HttpResponse:
-    """Send what the page shows as CSV: a row per model, or with `by=day` per day. Every digit."""
+def download(request: HttpRequest) -> Any:
+    """Send the same as CSV under an address of its own, which others may have kept; with `by=day` per day."""
+    try:
+        return send(request, _file(request, request.GET.get("by") or "model"), CSV)
+    except Refused as error:
+        return HttpResponse(str(error), status=400, content_type="text/plain; charset=utf-8")
+
+
+def _file(request: HttpRequest, by: str) -> Table:
+    """Return what the page shows: a row per model, or per day. Every digit."""
     now = timezone.now()
     asked, first, last, problems = _asked(
         request.GET, now=now, newest=statements.latest_day(), known=(*_KNOWN, "model", "by")
     )
-    by = request.GET.get("by") or "model"
     found = _found(
         problems, first=first, last=last, at=now, provider=asked.provider, tolerance=asked.tolerance, by=by,
         model=request.GET.get("model"),
     )  # fmt: skip
     if found is None:
-        return HttpResponse(" ".join(problems), status=400, content_type="text/plain; charset=utf-8")
-    text = io.StringIO()
-    writer = csv.writer(text)
-    for row in _table(found):
-        writer.writerow([cell(value) for value in row])
-    name = f"reconciliation-by-{by}-{first}-{last}.csv"
-    return HttpResponse(
-        text.getvalue(),
-        content_type="text/csv; charset=utf-8",
-        headers={"Content-Disposition": f'attachment; filename="{name}"'},
-    )
+        raise Refused(problems)
+    sides = [_named(name, side) for name in MEASURES for side in ("provider", "ours", "difference")]
+    return Table(
+        name=f"reconciliation-by-{by}-{first}-{last}",
+        title=f"The providers' statements beside the ledger, by {by}",
+        columns=[
+            *columns("from", "to", "provider", "model", "day", "named"), *sides,
+            Column("list_cost_usd_ours", USD), *columns("state", "reasons"),
+        ],
+        rows=_table(found),
+        facts=[days_words(first, last), ("Days", "UTC days, as providers count them")],
+    )  # fmt: skip
+
+
+def _named(measure: str, side: str) -> Column:
+    return Column(f"{measure}_{side}", USD if measure == COST else NUMBER)
 
 
 def _table(found: Reconciliation) -> Iterator[list[Any]]:
-    sides = [f"{name}_{side}" for name in MEASURES for side in ("provider", "ours", "difference")]
-    yield ["from", "to", "provider", "model", "day", "named", *sides, "list_cost_usd_ours", "state", "reasons"]
     for row in found.rows:
         yield [
             found.first, found.last, row.provider, row.model, row.day, " ".join(row.names), *_sides(row.figures),

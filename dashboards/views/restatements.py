@@ -19,6 +19,8 @@ from catalog.models import AmendmentKind
 from core import access, nudges
 from core.errors import Conflict
 from dashboards.charts import restatements as charts
+from dashboards.downloads import Table, offers
+from dashboards.views import files_books
 from dashboards.views.access import page
 from dashboards.views.catalog import offering_url
 from dashboards.views.links import Link
@@ -88,11 +90,22 @@ def line_of(row: CorrectionRow) -> dict[str, Any]:
     return {"row": row, "summary": summary, "tone": tone, "state": words, "kind": KINDS.get(row.kind, row.kind)}
 
 
-@page("view")
-def restatements(request: HttpRequest) -> HttpResponse:
+def _table(request: HttpRequest) -> Table:
+    title, states = LISTS[_list(request)]
+    return files_books.restatements(states=states, title=title)
+
+
+def _list(request: HttpRequest) -> str:
     shown = request.GET.get("state", "")
     if shown not in LISTS:
         raise Http404("There is no such state.")
+    return shown
+
+
+@page("view")
+@offers(_table)
+def restatements(request: HttpRequest) -> HttpResponse:
+    shown = _list(request)
     before = _before(request)
     rows = selector.listed(states=LISTS[shown][1], before=before, most=PER_PAGE + 1)
     counts = selector.counts()

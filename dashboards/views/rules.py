@@ -10,8 +10,10 @@ from django.utils import timezone
 
 from core import access
 from core.errors import Invalid, NotFound
+from dashboards.downloads import Table, offers
 from dashboards.forms_rules import BackForm
 from dashboards.selectors import rules as page_of
+from dashboards.views import files_running
 from dashboards.views.access import page
 from dashboards.views.rules_measured import measured
 from dashboards.views.rules_shown import (
@@ -74,7 +76,13 @@ def environment(request: HttpRequest, environment: str) -> HttpResponse:
     )
 
 
+def _history_table(request: HttpRequest, environment: str) -> Table:
+    found_environment(environment)
+    return files_running.history(environment)
+
+
 @page("rules.read")
+@offers(_history_table)
 def history(request: HttpRequest, environment: str) -> HttpResponse:
     row = found_environment(environment)
     before = whole(request.GET.get("before"))
@@ -179,7 +187,7 @@ def _go_back(request: HttpRequest, environment: str, number: int, form: BackForm
             "version": then.row,
             "live": live,
             "changes": changes,
-            "problems": checks.problems(then.content, at=timezone.now()),
+            "problems": checks.problems(then.content, at=timezone.now(), environment=environment),
             "form": form,
         },
         status=status,

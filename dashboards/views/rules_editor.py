@@ -18,10 +18,10 @@ from core.errors import Conflict, Invalid
 from dashboards.forms_rules_editor import RuleEditor
 from dashboards.forms_rules_typed import KIND_OF_FIELD, OPERATOR_WORDS, Typed
 from dashboards.selectors import rules as page_of
-from dashboards.views.access import page
+from dashboards.views.access import page, zone_of
 from dashboards.views.rules_arranging import another_id
 from dashboards.views.rules_copying import rule_to_copy
-from dashboards.views.rules_shown import whole, zone
+from dashboards.views.rules_shown import whole
 from dashboards.views.rules_step import found_proposal, limit_words
 from dashboards.views.rules_try import try_url
 from routing.rules import document
@@ -118,7 +118,7 @@ def _editor(request: HttpRequest, asked: _Asked) -> HttpResponse:
     typed = Typed.sent(request.POST)
     for kind in _KINDS_OF_ROWS:
         if kind in request.POST:
-            getattr(typed, kind)(zone(request) if kind == "refit" else request.POST[kind])
+            getattr(typed, kind)(zone_of(request) if kind == "refit" else request.POST[kind])
             editor = _made(request, _where_it_is_now(request, asked, found), found, typed)
             return _shown(request, asked, found, editor, saves=request.POST.get("saves", ""))
     return _saved(request, asked, found, typed)
@@ -126,9 +126,9 @@ def _editor(request: HttpRequest, asked: _Asked) -> HttpResponse:
 
 def _opened(request: HttpRequest, asked: _Asked, found: ProposalDetail) -> HttpResponse:
     stored = asked.stored(found.content)
-    typed = Typed.of(stored, zone(request))
+    typed = Typed.of(stored, zone_of(request))
     if asked.place is None and (copied := rule_to_copy(request, found)) is not None:
-        typed = Typed.of(copied, zone(request))
+        typed = Typed.of(copied, zone_of(request))
         taken = {rule["id"] for rule in found.content["rules"]}
         typed.single["id"] = [another_id(copied["id"], taken) if copied["id"] in taken else copied["id"]]
     elif asked.place is None:
@@ -146,7 +146,7 @@ def _made(request: HttpRequest, asked: _Asked, found: ProposalDetail, typed: Typ
         stored=asked.stored(found.content),
         typed=typed,
         choices=page_of.choices(at=timezone.now()),
-        zone=zone(request),
+        zone=zone_of(request),
         whole=asked.place != 0,
     )
 
@@ -171,7 +171,7 @@ def _saved(request: HttpRequest, asked: _Asked, found: ProposalDetail, typed: Ty
     content = asked.with_rule(found.content, built.rule)
     saves = whole(request.POST.get("saves"))
     saves = -1 if saves is None else saves
-    problems = checks.problems(catalogue.filled(content, at=now), at=now)
+    problems = checks.problems(catalogue.filled(content, at=now), at=now, environment=asked.environment)
     editor.show(problems, place=asked.pointer(found.content))
     editor.problems["rule"] += [limit_words(one.pointer, one.text) for one in problems if one.pointer in ("", "/rules")]
     if saves != found.row.saves or not found.row.open:

@@ -51,7 +51,7 @@ def _saved(request: HttpRequest, found: ProposalDetail, form: LabelsForm) -> Htt
         content["heuristics"] = made
     saves = whole(request.POST.get("saves"))
     saves = -1 if saves is None else saves
-    problems = checks.problems(catalogue.filled(content, at=now), at=now)
+    problems = checks.problems(catalogue.filled(content, at=now), at=now, environment=row.environment)
     form.show(problems)
     if saves != row.saves or not row.open:
         return _overtaken(request, found, form, saves)

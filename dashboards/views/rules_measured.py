@@ -16,11 +16,11 @@ from django.utils import timezone
 
 from core import periods
 from dashboards.templatetags.figures import exact, milliseconds, percent, tokens, usd
-from dashboards.views.access import page
+from dashboards.views.access import page, zone_of
 from dashboards.views.catalog import offering_url
 from dashboards.views.links import Link
-from dashboards.views.routing import Stat
-from dashboards.views.rules_shown import RuleShown, found_environment, zone
+from dashboards.views.rules_shown import RuleShown, found_environment
+from dashboards.views.stats import Stat
 from routing.rules import scoring
 from routing.rules.evaluator import DEFAULT_ID
 from routing.selectors import environments, orders
@@ -89,7 +89,7 @@ def measured(
     more where a rule is by score.
     """
     found = selector.of(
-        environment=environment, version=version, days=selector.USUAL_DAYS, zone=zone(request), at=at
+        environment=environment, version=version, days=selector.USUAL_DAYS, zone=zone_of(request), at=at
     )  # fmt: skip
     took = {name: hits_shown(one, found) for name, one in found.by_rule().items()}
     by_rule: dict[str, OrderShown] = {}
@@ -184,7 +184,7 @@ def hits(request: HttpRequest, environment: str) -> HttpResponse:
     known = {str(days): days for days in selector.DAYS}
     days = known.get(asked, selector.USUAL_DAYS)
     found = selector.of(
-        environment=environment, version=row.live_version, days=days, zone=zone(request), at=timezone.now()
+        environment=environment, version=row.live_version, days=days, zone=zone_of(request), at=timezone.now()
     )  # fmt: skip
     every = [*found.rules, *([found.default] if found.default else [])]
     return render(
@@ -204,7 +204,7 @@ def hits(request: HttpRequest, environment: str) -> HttpResponse:
             "when": _IN_RANGE[days],
             "days_shown": _days(found.first, found.last),
             "stats": _stats(found),
-            "rows": [_row(one, found, zone(request)) for one in every],
+            "rows": [_row(one, found, zone_of(request)) for one in every],
             "left_over": found.earlier + found.unnamed + found.strange,
         },
         status=200 if asked in known else 400,

@@ -12,7 +12,6 @@ from django.http import Http404, HttpRequest
 from django.urls import reverse
 from django.utils import timezone
 
-from core.models import Organisation
 from dashboards.selectors.rules import HeldBudget
 from dashboards.views.catalog import offering_url
 from routing.rules.conditions import TAG
@@ -265,11 +264,6 @@ def found_environment(name: str) -> EnvironmentRow:
 
 def today(request: HttpRequest) -> date:
     return timezone.localdate()
-
-
-def zone(request: HttpRequest) -> str:
-    organisation: Organisation = request.organisation  # type: ignore[attr-defined]
-    return organisation.zone
 
 
 def whole(text: str | None, most: int = 2_000_000_000) -> int | None:

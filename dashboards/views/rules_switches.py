@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,12 +18,12 @@ from django.utils.http import url_has_allowed_host_and_scheme
 
 from core import access
 from core.errors import Invalid
+from dashboards.downloads import CSV, Table, columns, offers, send
 from dashboards.forms_rules import SwitchForm
 from dashboards.selectors import rules as page_of
 from dashboards.templatetags.figures import exact, usd
 from dashboards.views.access import demand, page
 from dashboards.views.rules_shown import found_environment, whole
-from dashboards.views.spend_file import cell
 from routing.models import Switch
 from routing.selectors import switch_costs, switches
 from routing.selectors.switch_costs import Move, SwitchCost
@@ -50,6 +49,7 @@ def off_url(environment: str, *, kind: str, name: str, reason: str, back: str) -
 
 
 @page("rules.read", "GET", "HEAD", "POST")
+@offers(lambda request, environment: _table(request, environment))
 def switches_page(request: HttpRequest, environment: str) -> HttpResponse:
     found_environment(environment)
     now = timezone.now()
@@ -234,25 +234,27 @@ def _move_shown(move: Move) -> MoveShown:
     return MoveShown(move=move, cost=shown(move.sums), version_url=url)
 
 
-@page("rules.read")
-def download(request: HttpRequest, environment: str) -> HttpResponse:
-    """Send the history as CSV, every digit, the latest first; 1,000 words at most."""
+def _table(request: HttpRequest, environment: str) -> Table:
+    """Return the history, every digit, the latest first; 1,000 words at most."""
     found_environment(environment)
     now = timezone.now()
-    response = HttpResponse(
-        content_type="text/csv; charset=utf-8",
-        headers={"Content-Disposition": f'attachment; filename="switches-{timezone.localdate(now)}.csv"'},
-    )
-    table = csv.writer(response)
-    table.writerow([
-        "id", "kind", "name", "turned", "since", "until", "ended_at", "by", "reason", "requests", "tokens", "cost_usd",
-        "unpriced_requests", "compared_requests", "compared_usd", "instead_usd", "difference_usd",
-    ])  # fmt: skip
     rows = switches.newest(limit=MOST_IN_A_FILE)
     costs = switch_costs.of(rows, at=now)
-    for row in rows:
-        table.writerow([cell(value) for value in _line(row, costs.get(row.id))])
-    return response
+    return Table(
+        name=f"switches-{timezone.localdate(now)}",
+        title="Switches, newest first",
+        columns=columns(
+            "id", "kind", "name", "turned", "since", "until", "ended_at", "by", "reason", "requests", "tokens",
+            "cost_usd", "unpriced_requests", "compared_requests", "compared_usd", "instead_usd", "difference_usd",
+        ),
+        rows=(_line(row, costs.get(row.id)) for row in rows),
+    )  # fmt: skip
+
+
+@page("rules.read")
+def download(request: HttpRequest, environment: str) -> Any:
+    """Send the history as CSV under an address of its own, which others may have kept."""
+    return send(request, _table(request, environment), CSV)
 
 
 def _line(row: SwitchRow, cost: SwitchCost | None) -> Sequence[Any]:
@@ -267,7 +269,7 @@ def _line(row: SwitchRow, cost: SwitchCost | None) -> Sequence[Any]:
         ]
     )  # fmt: skip
     return [
-        row.id, row.kind, row.name, turned, row.since.isoformat(), row.until.isoformat(), row.ended_at.isoformat(),
+        row.id, row.kind, row.name, turned, row.since, row.until, row.ended_at,
         row.by, row.reason, *told,
     ]  # fmt: skip
 

@@ -17,27 +17,32 @@ from django.utils import timezone
 from core.errors import Invalid
 from dashboards.forms_rules import TryForm, show_pointers
 from dashboards.selectors import rules as page_of
-from dashboards.views.access import page
+from dashboards.views.access import page, zone_of
 from dashboards.views.catalog import offering_url
-from dashboards.views.rules_shown import found_environment, zone
+from dashboards.views.rules_shown import found_environment
 from dashboards.views.rules_step import found_proposal
 from routing.rules.conditions import TAG
 from routing.rules.evaluator import (
     BUDGET_BLOCKS,
+    DEFAULT,
     DEFAULT_FALLBACKS,
     DEFAULT_TARGETS,
     FALLBACKS,
     INSTEAD,
     NOTHING_LEFT,
     OVER_BUDGET,
+    RULE,
     SWITCHED_OFF,
+    TARGETS,
     Decision,
 )
 from routing.selectors import deciding, versions
+from routing.selectors.proposals import ProposalDetail
 
-_A_LINE = "This is a text of 256 characters at most."
-_A_NUMBER = "Write a number such as 1200 or 0.75."
-_WORDS = dict.fromkeys((*TryForm.TEXTS, "tags", "modalities"), _A_LINE) | dict.fromkeys(TryForm.NUMBERS, _A_NUMBER)
+A_LINE = "This is a text of 256 characters at most."
+A_NUMBER = "Write a number such as 1200 or 0.75."
+A_TAG = "Write each tag on a line of its own, as name=value."  # as the form says it
+FIELD_WORDS = dict.fromkeys((*TryForm.TEXTS, "tags", "modalities"), A_LINE) | dict.fromkeys(TryForm.NUMBERS, A_NUMBER)
 MORE = (
     "data_class", "region", "modalities", "batch", "context_needed", "latency_budget_ms", "gateway", "gateway_kind",
     "user", "request_id", "tags",
@@ -45,20 +50,37 @@ MORE = (
 # What a request has to say for a rule to be tried, by the field that its condition looks at.
 _TRIED = ("task", "complexity", "user_tier", "team", "use_case", "data_class", "region", "input_tokens",
           "context_needed", "latency_budget_ms")  # fmt: skip
-_FROM = {
-    INSTEAD: "so a target over budget takes its place",
-    FALLBACKS: "so the next fallback that nothing stands against takes its place",
-    DEFAULT_TARGETS: "and nothing of the rule is left, so the default takes it",
-    DEFAULT_FALLBACKS: "and nothing of the rule is left, so a fallback of the default takes it",
-}
-
-
-_TAKEN = {
-    "taken from targets": "taken, as a target",
-    "taken from over_budget": "taken, as a target over budget",
-    "taken from fallbacks": "taken, as a fallback",
-    "taken from default.targets": "taken, as a target of the default",
-    "taken from default.fallbacks": "taken, as a fallback of the default",
+# What a decision says in words. The page's script says it in the same ones, hence the places in braces.
+WORDS: Mapping[str, Any] = {
+    "matched": "Rule {rule} is the first that matches",
+    "unmatched": "No rule matches",
+    "why": {
+        RULE: "{matched}.",
+        DEFAULT: "{matched}, so the default holds.",
+        OVER_BUDGET: "{matched}. What comes first is over budget (the budget {budget} is used up), {taken}.",
+        SWITCHED_OFF: "{matched}. What comes first is switched off, {taken}.",
+        BUDGET_BLOCKS: "{matched}. Blocked: the budget {budget} is used up, and it blocks.",
+        NOTHING_LEFT: "{matched}. Blocked: all that is left is switched off or over budget.",
+    },
+    "taken": {
+        INSTEAD: "so a target over budget takes its place",
+        FALLBACKS: "so the next fallback that nothing stands against takes its place",
+        DEFAULT_TARGETS: "and nothing of the rule is left, so the default takes it",
+        DEFAULT_FALLBACKS: "and nothing of the rule is left, so a fallback of the default takes it",
+        TARGETS: "so the next target takes its place",
+    },
+    "steps": {
+        "taken from targets": "taken, as a target",
+        "taken from over_budget": "taken, as a target over budget",
+        "taken from fallbacks": "taken, as a fallback",
+        "taken from default.targets": "taken, as a target of the default",
+        "taken from default.fallbacks": "taken, as a fallback of the default",
+    },
+    "labels": {
+        "said": "as the request says",
+        "by_text": "by the text",
+        "unknown": "unknown: these rules have no label for the text",
+    },
 }
 
 
@@ -83,16 +105,16 @@ class Answer:
 @page("rules.read", "GET", "HEAD", "POST")
 def in_force(request: HttpRequest, environment: str) -> HttpResponse:
     row = found_environment(environment)
-    form = _form(request)
+    form = read_form(request)
     answers: list[Answer] = []
     if form.is_bound and form.is_valid() and row.live_version is not None:
         at = form.cleaned_data["at"] or timezone.now()
         try:
             decision = deciding.live(environment=environment, context=form.context, at=at)
         except Invalid as error:
-            show_pointers(form, error.problems, words=_WORDS)
+            show_pointers(form, error.problems, words=FIELD_WORDS)
         else:
-            names = _budgets(at)
+            names = budget_names(at)
             answers = [_answer(decision, f"Version {decision.version}, in force", names, form.context)]
     return _shown(request, environment, form, answers, version=row.live_version)
 
@@ -100,25 +122,21 @@ def in_force(request: HttpRequest, environment: str) -> HttpResponse:
 @page("rules.read", "GET", "HEAD", "POST")
 def of_draft(request: HttpRequest, environment: str, pk: int) -> HttpResponse:
     found = found_proposal(environment, pk)
-    form = _form(request)
+    form = read_form(request)
     answers: list[Answer] = []
     live = found.row.live_version
     if form.is_bound and form.is_valid():
         at = form.cleaned_data["at"] or timezone.now()
-        tried = [("This draft", found.content)]
-        if live is not None:
-            # Both are held to the same state, so that only the rules make a difference.
-            content = versions.content_of(environment=environment, number=live)
-            tried.append((f"Version {live}, in force", content))
+        tried = contents_tried(found, environment)
         try:
             decisions = [
                 deciding.trial(content=content, environment=environment, context=form.context, at=at)
                 for _, content in tried
             ]
         except Invalid as error:
-            show_pointers(form, error.problems, words=_WORDS)
+            show_pointers(form, error.problems, words=FIELD_WORDS)
         else:
-            names = _budgets(at)
+            names = budget_names(at)
             answers = [
                 _answer(decision, title, names, form.context)
                 for (title, _), decision in zip(tried, decisions, strict=True)
@@ -126,16 +144,28 @@ def of_draft(request: HttpRequest, environment: str, pk: int) -> HttpResponse:
     return _shown(request, environment, form, answers, version=live, draft=found.row)
 
 
-def _form(request: HttpRequest) -> TryForm:
+def contents_tried(found: ProposalDetail, environment: str) -> list[tuple[str, Mapping[str, Any]]]:
+    """Return what a draft is tried beside, with what each is called. One query where there is a version in force.
+
+    All are held to the same state, so that only the rules make a difference.
+    """
+    live = found.row.live_version
+    tried: list[tuple[str, Mapping[str, Any]]] = [("This draft", found.content)]
+    if live is not None:
+        tried.append((f"Version {live}, in force", versions.content_of(environment=environment, number=live)))
+    return tried
+
+
+def read_form(request: HttpRequest) -> TryForm:
     """Return what was asked. A text is only ever sent: addresses are logged, remembered and passed on."""
     if request.method == "POST":
-        return TryForm(request.POST, zone=zone(request))
+        return TryForm(request.POST, zone=zone_of(request))
     asked = request.GET.copy()
     asked.pop("text", None)
-    return TryForm(asked or None, zone=zone(request))
+    return TryForm(asked or None, zone=zone_of(request))
 
 
-def _budgets(at: datetime) -> Mapping[str, str]:
+def budget_names(at: datetime) -> Mapping[str, str]:
     return {f"b-{one.id}": one.name for one in page_of.held_budgets(at=at)}
 
 
@@ -143,26 +173,24 @@ def _shown(
     request: HttpRequest, environment: str, form: TryForm, answers: list[Answer], **context: Any
 ) -> HttpResponse:
     draft = context.get("draft")
-    url = reverse("rules-try", args=[environment, draft.id] if draft else [environment])
-    alone = request.headers.get("HX-Request") == "true"
-    response = render(
+    place = [environment, draft.id] if draft else [environment]
+    return render(
         request,
-        "dashboards/_rules_try.html" if alone else "dashboards/rules_try.html",
+        "dashboards/rules_try.html",
         {
             "environment": environment,
             "form": form,
             "answers": answers,
             "differ": len(answers) == 2 and _place(answers[0]) != _place(answers[1]),
-            "url": url,
+            "url": reverse("rules-try", args=place),
+            "documents_url": reverse("rules-try-documents", args=place),
+            "check_url": reverse("rules-try-check", args=place),
+            "words": {**WORDS, "line": A_LINE, "number": A_NUMBER, "tag": A_TAG},
             "more_open": any(form.data.get(name) for name in MORE) if form.is_bound else False,
-            "names": {} if alone else page_of.names_to_try(),
+            "names": page_of.names_to_try(),
             **context,
         },
     )
-    if alone and request.method == "POST":
-        asked = {name: value for name, value in form.data.items() if value and name in form.fields and name != "text"}
-        response["HX-Push-Url"] = f"{url}?{urlencode(asked)}" if asked else url
-    return response
 
 
 def _place(answer: Answer) -> tuple[str, tuple[str, ...]]:
@@ -189,34 +217,29 @@ def _answer(decision: Decision, title: str, budgets: Mapping[str, str], context:
 def _labels(decision: Decision, context: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     """Return task and complexity, where the request says one or brings a text that could say it."""
     found = []
+    how = WORDS["labels"]
     for name, value in (("task", decision.task), ("complexity", decision.complexity)):
         if name in context:
-            found.append((name.capitalize(), value or "", "as the request says"))
+            found.append((name.capitalize(), value or "", how["said"]))
         elif value is not None:
-            found.append((name.capitalize(), value, "by the text"))
+            found.append((name.capitalize(), value, how["by_text"]))
         elif "text" in context:
-            found.append((name.capitalize(), "", "unknown: these rules have no label for the text"))
+            found.append((name.capitalize(), "", how["unknown"]))
     return found
 
 
 def _why(decision: Decision, budgets: Mapping[str, str]) -> str:
-    matched = f"Rule {decision.rule} is the first that matches" if decision.rule else "No rule matches"
-    budget = f"the budget {budgets.get(decision.budget or '', decision.budget)} is used up"
-    taken = _FROM.get(decision.taken_from or "", "so the next target takes its place")
-    if decision.reason == BUDGET_BLOCKS:
-        return f"{matched}. Blocked: {budget}, and it blocks."
-    if decision.reason == NOTHING_LEFT:
-        return f"{matched}. Blocked: all that is left is switched off or over budget."
-    if decision.reason == OVER_BUDGET:
-        return f"{matched}. What comes first is over budget ({budget}), {taken}."
-    if decision.reason == SWITCHED_OFF:
-        return f"{matched}. What comes first is switched off, {taken}."
-    return f"{matched}." if decision.rule else f"{matched}, so the default holds."
+    said: str = WORDS["why"][decision.reason].format(
+        matched=WORDS["matched" if decision.rule else "unmatched"].format(rule=decision.rule),
+        budget=budgets.get(decision.budget or "", decision.budget),
+        taken=WORDS["taken"].get(decision.taken_from, ""),
+    )
+    return said
 
 
 def _steps(decision: Decision, budgets: Mapping[str, str]) -> Iterable[tuple[str, str, bool]]:
     for number, step in enumerate(decision.steps, 1):
-        outcome = _TAKEN.get(step.outcome, step.outcome)
+        outcome = WORDS["steps"].get(step.outcome, step.outcome)
         for known, name in budgets.items():
             outcome = outcome.replace(f"budget {known} ", f"budget {name} ")
         yield step.subject, outcome, number == len(decision.steps)

@@ -16,10 +16,9 @@ from django.utils import timezone
 from catalog.models import Gateway
 from core import access, nudges
 from core.errors import Conflict, Invalid, Malformed, NotFound, TooLarge
-from core.models import Organisation
 from dashboards.forms_prices import written
 from dashboards.forms_usage_imports import COLUMN, ConfirmForm, ImportForm
-from dashboards.views.access import page
+from dashboards.views.access import page, zone_of
 from dashboards.views.links import number
 from usage.api_intake import format_settings
 from usage.formats import FILE_FORMATS
@@ -202,7 +201,7 @@ def _run(request: HttpRequest, row: ImportRow) -> dict[str, Any]:
 
 def _one(request: HttpRequest, row: ImportRow, form: ConfirmForm | None, *, status: int = 200) -> HttpResponse:
     may_import = request.user.has_perm("usage.send")
-    zone = _zone(request)
+    zone = zone_of(request)
     usual = _usual(row)
     if form is None and usual is not None:
         form = ConfirmForm(zone=zone, initial={"since": written(usual[0], zone), "until": written(usual[1], zone)})
@@ -225,11 +224,6 @@ def _one(request: HttpRequest, row: ImportRow, form: ConfirmForm | None, *, stat
     return render(request, "dashboards/usage_import.html", context, status=status)
 
 
-def _zone(request: HttpRequest) -> str:
-    organisation: Organisation = request.organisation  # type: ignore[attr-defined]
-    return organisation.zone
-
-
 def _usual(row: ImportRow) -> Any:
     if row.first_at is None or row.last_at is None:
         return None
@@ -248,7 +242,7 @@ def _spend_url(row: ImportRow, zone: str) -> str:
 @page("usage.send", "POST")
 def confirm(request: HttpRequest, pk: int) -> HttpResponse:
     row = _found(pk)
-    form = ConfirmForm(request.POST, zone=_zone(request))
+    form = ConfirmForm(request.POST, zone=zone_of(request))
     if _usual(row) is None:
         messages.error(request, "The file holds no events, so there is nothing to book.")
         return redirect("usage-import", pk=pk)

@@ -36,3 +36,9 @@ def signed_in(client: Client, *roles: str) -> User:
     person = make_user(*roles)
     client.force_login(person)
     return person
+
+
+def filled_in(**overrides: Any) -> dict[str, Any]:
+    """Return what a person sends who connects a gateway; `kind` is the id of a recipe."""
+    given = {"name": "edge", "kind": "native", "environment": "production", "scopes": ["usage:write", "rules:read"]}
+    return given | overrides

@@ -20,7 +20,7 @@ from tests.usage.making import DAY, make_event, make_offering, make_priced_offer
 from tests.usage.test_usage_restating import restate
 from usage.models import HeldEvent, Month, Receipt
 from usage.selectors import months as selector
-from usage.services import months
+from usage.services import months, rebuilding
 from usage.services.restating import running
 
 pytestmark = pytest.mark.django_db
@@ -101,6 +101,32 @@ def test_a_closed_month_tells_who_closed_it_and_what_was_booked_for_it_since(cli
     assert [(one.month, one.booked_in, one.cost_usd) for one in answer.context["corrections"]] == [(LAST, THIS, 2)]
     assert "invoices compared" in answer.content.decode()
     assert answer.context["due"] is None
+
+
+def test_a_closed_month_is_summed_once_and_again_after_a_rebuild(client, booked):
+    def shown():
+        return [(row.label, row.cost_usd) for row in selector.listed(at=NOW, zone="UTC").rows]
+
+    def spoil():
+        with connection.cursor() as cursor:
+            cursor.execute("UPDATE rollup_day SET cost_usd = cost_usd + 1")
+
+    spoil()
+    open_ = shown()
+    close()
+    with CaptureQueriesContext(connection) as summing:
+        closed = shown()
+    spoil()
+    remembered = shown()
+    rebuild = rebuilding.begin(first=LAST, last=NOW.date(), by="platform@example.com", reason="spoilt", at=NOW)
+    while_it_runs = shown()
+    rebuilding.go_on(rebuild=rebuild, clock=lambda: NOW, told=lambda day, mended: None)
+
+    assert open_ == closed == [(THIS, 6), (LAST, 8)]
+    assert remembered == [(THIS, 7), (LAST, 8)]
+    assert while_it_runs == [(THIS, 7), (LAST, 9)]
+    assert shown() == [(THIS, 5), (LAST, 7)]
+    assert len(summing) == 5
 
 
 def test_the_oldest_open_month_is_the_one_to_close_first(client, booked):
@@ -395,7 +421,7 @@ def test_the_pages_take_as_many_queries_however_much_there_is(client, booked):
         )
     after = queries()
 
-    assert before == after == [14, 17, 12]
+    assert before == after == [15, 17, 12]
 
 
 def test_earlier_months_that_are_open_are_named_and_closed_ones_are_not(booked):

@@ -7,6 +7,7 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
+from catalog.models import Gateway, TakesRules
 from catalog.services import gateways
 from core.models import ApiKey
 from dashboards.views import fleet as view
@@ -61,7 +62,7 @@ def test_the_page_tells_who_runs_what_in_numbers_and_by_instance(client, two_ver
 
     page = text(answer)
     assert "3 of 4 instances run version" in page
-    assert "1 of 4 instances is behind; v2 is in force" in page
+    assert "1 of 4 instances is behind; v2 has been in force for " in page
     assert "1 behind, 3 up to date" in page
     assert "tollkeeper-python/1.0" in page
     assert [(one.number, one.instances, one.width, one.live) for one in answer.context["versions"]] == [
@@ -115,6 +116,22 @@ def test_whoever_has_a_key_and_never_asked_is_named_with_how_to(client, two_vers
     assert "active=2.2" in page
     make_poll(2, gateway="quiet", at=ago())
     assert "Connected, never asked for rules" not in text(client.get(FLEET))
+
+
+def test_whoever_takes_rules_in_a_form_of_its_own_is_not_missed_and_leads_to_that_form(client, two_versions):
+    make_poll(2, at=ago())
+    make_key("rules:read", gateway="proxy")
+    Gateway.objects.filter(name="proxy").update(takes_rules=TakesRules.EXPORT)
+    ApiKey.objects.filter(gateway_key__gateway__name="proxy").update(last_used_at=ago(HOUR))
+    signed_in(client, "viewer")
+
+    page = client.get(FLEET)
+
+    assert "Connected, never asked for rules" not in text(page)
+    assert "in a form of its own" in text(page)
+    assert "1 hour ago" in text(page)
+    assert "/rules/production/forms/" in text(page)
+    assert "never polled" not in text(client.get(f"/gateways/{Gateway.objects.get(name='proxy').pk}/"))
 
 
 def test_environments_are_told_apart_and_one_that_only_a_poll_names_says_so(client, two_versions):

@@ -3,44 +3,32 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
-import shlex
-import subprocess
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
-import yaml
 from django.utils import timezone
-from opentelemetry.util.re import parse_env_headers
 
 from alerts.models import Alert
 from catalog.models import Gateway, GatewayKey
 from catalog.rules import gateway_settings
 from catalog.selectors import callers
 from catalog.services import gateways
-from core.models import ApiKey, AuditEntry, Organisation
+from core.models import ApiKey, AuditEntry
 from core.services import keys
-from dashboards.forms_gateways import KINDS, PLACES
+from dashboards.forms_gateways import PLACES
 from dashboards.selectors import gateways as page_of
-from dashboards.views import connecting
 from dashboards.views.fleet_words import rules_words
 from dashboards.views.gateway_words import rate_words, seconds_words
 from routing.models import Environment, GatewayPoll, Version
-from tests.dashboards.seeing import HOSTILE, book, call, signed_in
+from tests.dashboards.seeing import HOSTILE, book, call, filled_in, signed_in
 from tests.factories import make_key
 from tests.usage import making
-from usage.models import LedgerEntry, Receipt, Source
+from usage.models import Receipt, Source
 from usage.services import silence
 
 pytestmark = pytest.mark.django_db
 SECRET = re.compile(r"tk_[A-Za-z0-9_-]{43}")
-
-
-def filled_in(**overrides):
-    """Return what a person sends who connects a gateway."""
-    given = {"name": "edge", "kind": "native", "environment": "production", "scopes": ["usage:write", "rules:read"]}
-    return given | overrides
 
 
 def another(**overrides):
@@ -246,6 +234,26 @@ def test_settings_are_kept_and_shown_again(client):
     assert "Nothing was changed" in client.post(f"/gateways/{pk}/settings/", given, follow=True).content.decode()
 
 
+def test_how_a_gateway_takes_rules_is_a_setting_and_a_form_is_offered_where_its_kind_has_one(client):
+    making.make_gateway()
+    edge = gateways.get("edge")
+    signed_in(client, "platform")
+
+    def offered():
+        return [
+            way for way, _ in client.get(f"/gateways/{edge.pk}/settings/").context["form"]["takes_rules"].field.choices
+        ]
+
+    assert offered() == ["poll", "none"]
+    assert client.post(f"/gateways/{edge.pk}/settings/", chosen(takes_rules="export")).status_code == 422
+    Gateway.objects.filter(pk=edge.pk).update(kind="litellm")
+    assert offered() == ["poll", "export", "none"]
+    page = client.post(f"/gateways/{edge.pk}/settings/", chosen(takes_rules="export"), follow=True).content.decode()
+    assert "In the form of its kind" in page
+    client.post(f"/gateways/{edge.pk}/settings/", chosen())
+    assert gateways.get("edge").takes_rules == "export"
+
+
 def test_everything_that_is_wrong_with_settings_is_shown_at_its_field_and_nothing_is_kept(client):
     book(call())
     pk = gateways.get("edge").pk
@@ -349,12 +357,12 @@ def test_keys_are_listed_with_all_but_their_secret(client):
     [
         ([], "neutral", "never polled", "v2 is in force"),
         ([{"version": 2}], "ok", "up to date", "v2, asked 20 seconds ago"),
-        ([{"version": 1}], "warning", "behind", "has v1, asked 20 seconds ago; v2 is in force since 1 hour"),
+        ([{"version": 1}], "warning", "behind", "has v1, asked 20 seconds ago; v2 has been in force for 1 hour"),
         (
             [{"version": None, "given": 1}],
             "neutral",
             "says nothing",
-            "has no version, asked 20 seconds ago; v2 is in force since 1 hour",
+            "has no version, asked 20 seconds ago; v2 has been in force for 1 hour",
         ),
         (
             [{"version": 1, "given": 2}],
@@ -372,7 +380,7 @@ def test_keys_are_listed_with_all_but_their_secret(client):
             [{"version": 2, "instance": "a"}, {"version": 1, "instance": "b"}, {"version": 2, "instance": "c"}],
             "warning",
             "behind",
-            "1 of 3 instances is behind; v2 is in force since 1 hour",
+            "1 of 3 instances is behind; v2 has been in force for 1 hour",
         ),
         (
             [{"version": 2, "instance": "a"}, {"version": 1, "instance": "gone", "ago": timedelta(days=2)}],
@@ -439,136 +447,6 @@ def test_each_environment_of_a_gateway_is_told_apart_with_its_instances(client):
     assert "pod-2" in page
 
 
-def test_a_new_gateway_comes_with_a_key_that_is_shown_once_and_kept_by_no_cache(client):
-    person = signed_in(client, "platform")
-
-    answer = client.post("/gateways/new/", filled_in(environment="staging", kind="cloudflare"))
-
-    secret = secret_in(answer)
-    key = ApiKey.objects.get()
-    caller = callers.by_digest(keys.digest_of(secret))
-    assert answer.status_code == 200
-    assert "no-store" in answer["Cache-Control"]
-    assert caller is not None
-    assert (caller.gateway, caller.environment, caller.scopes) == ("edge", "staging", ("usage:write", "rules:read"))
-    assert (Gateway.objects.get().kind, key.created_by) == ("cloudflare", person.email)
-    for path in ("/gateways/", f"/gateways/{Gateway.objects.get().pk}/"):
-        assert secret not in client.get(path).content.decode()
-    assert secret not in json.dumps(list(AuditEntry.objects.values("before", "after", "reason")))
-    assert secret not in json.dumps(dict(client.session))
-
-
-def test_the_lines_to_paste_hold_the_address_and_the_key(client, settings):
-    settings.BASE_URL = "https://toll.example"
-    signed_in(client, "platform")
-
-    context = client.post("/gateways/new/", filled_in(environment="staging")).context
-
-    assert "https://toll.example/api/v1/rules/staging" in context["poll"]
-    for lines in (context["send"], context["poll"]):
-        assert f"Authorization: Bearer {context['secret']}" in shlex.split(lines)
-    assert "https://toll.example/api/v1/usage/events" in shlex.split(context["send"])
-
-
-def as_the_shell_would(lines: str) -> tuple[str, dict[str, str], str]:
-    """Let a shell read a curl command; returns the address, the headers and the body that would be sent."""
-    script = 'curl() { printf "%s\\0" "$@"; }\n' + lines
-    done = subprocess.run(["/bin/sh", "-c", script], capture_output=True, check=True, timeout=10)
-    words = done.stdout.decode().split("\0")
-    headers = dict(words[n + 1].split(": ", 1) for n, word in enumerate(words) if word == "-H")
-    (address,) = [word for word in words if word.startswith("http")]
-    return address, headers, words[words.index("-d") + 1]
-
-
-@pytest.mark.parametrize("kind", list(KINDS))
-def test_the_event_to_paste_is_taken_and_counted_in_the_format_of_the_gateway(client, settings, kind):
-    settings.BASE_URL = "http://testserver"
-    signed_in(client, "platform")
-    context = client.post("/gateways/new/", filled_in(kind=kind)).context
-
-    address, headers, body = as_the_shell_would(context["send"])
-    answer = client.post(
-        address.removeprefix("http://testserver"), body, content_type=headers.pop("Content-Type"), headers=headers
-    )
-    making.book(at=timezone.now() + timedelta(seconds=1))
-
-    assert answer.status_code in (200, 201, 202), answer.content
-    receipt = Receipt.objects.get()
-    assert (receipt.format, receipt.booked) == (context["format"], 1)
-    entry = LedgerEntry.objects.select_related("use_case").get()
-    assert (entry.use_case.name, entry.uncached_input_tokens, entry.output_tokens) == ("hello-tollkeeper", 12, 3)
-
-
-@pytest.mark.parametrize("kind", list(KINDS))
-def test_what_is_pasted_into_a_gateway_names_our_address_and_the_key(client, settings, kind):
-    settings.BASE_URL = "https://toll.example"
-    signed_in(client, "platform")
-    context = client.post("/gateways/new/", filled_in(kind=kind)).context
-    pk = Gateway.objects.get().pk
-
-    text = " ".join(one.text for one in context["pastes"])
-    page = client.get(f"/gateways/{pk}/").content.decode()
-
-    assert bool(text) is (kind != "native")
-    if text:
-        assert "https://toll.example" in text
-        assert context["secret"] in text
-        assert "YOUR-KEY" in page
-    assert context["secret"] not in page
-    ways = {"litellm": "/api/v1/usage/litellm", "promptlayer": "https://toll.example\n"}
-    assert ways.get(kind, "/v1/traces" if text else "") in text
-
-
-def test_litellm_s_lines_are_yaml_with_retries_and_bifrost_s_are_json(settings):
-    settings.BASE_URL = "https://toll.example"
-
-    (litellm,) = connecting.pastes("litellm", "tk_x")
-    (bifrost,) = connecting.pastes("bifrost", "tk_x")
-
-    callback = yaml.safe_load(litellm.text)["callback_settings"]["tollkeeper"]
-    assert callback["headers"] == {"Authorization": "Bearer tk_x"}
-    assert (callback["max_retries"], callback["callback_type"]) == (3, "generic_api")
-    assert json.loads(bifrost.text)["plugins"][0]["config"]["headers"] == {"Authorization": "Bearer tk_x"}
-    assert connecting.pastes("something of another release") == []
-
-
-def test_the_headers_of_opentelemetry_s_environment_come_back_as_they_were(settings):
-    (paste,) = connecting.pastes("otlp", "tk_x")
-    environment = dict(line.split("=", 1) for line in paste.text.splitlines())
-
-    assert parse_env_headers(environment["OTEL_EXPORTER_OTLP_TRACES_HEADERS"], liberal=True) == {
-        "authorization": "Bearer tk_x"
-    }
-    assert environment["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"].endswith("/v1/traces")
-
-
-def test_a_key_that_may_not_report_or_fetch_gets_no_lines_for_it(client):
-    signed_in(client, "platform")
-
-    sends = client.post("/gateways/new/", filled_in(scopes=["usage:write"])).context
-    reads = client.post("/gateways/new/", filled_in(name="other", scopes=["rules:read"])).context
-
-    assert (bool(sends["send"]), sends["poll"]) == (True, "")
-    assert (reads["send"], bool(reads["poll"])) == ("", True)
-
-
-def test_a_reload_makes_no_second_gateway_and_no_second_key_and_shows_no_secret(client):
-    signed_in(client, "platform")
-    client.post("/gateways/new/", filled_in())
-    pk = Gateway.objects.get().pk
-    form = another()
-    client.post(f"/gateways/{pk}/keys/", form)
-
-    connected = client.post("/gateways/new/", filled_in())
-    made = client.post(f"/gateways/{pk}/keys/", form, follow=True)
-
-    assert connected.status_code == 422
-    assert "secrets are shown once" in connected.content.decode()
-    assert "so none was made now" in made.content.decode()
-    assert not SECRET.search(connected.content.decode() + made.content.decode())
-    assert (Gateway.objects.count(), ApiKey.objects.count()) == (1, 2)
-
-
 def test_the_form_for_another_key_names_the_newest_that_was_seen(client):
     make_key("read")
     signed_in(client, "platform")
@@ -582,40 +460,6 @@ def test_the_form_for_another_key_names_the_newest_that_was_seen(client):
     assert GatewayKey.objects.count() == 2
 
 
-def test_everything_that_is_wrong_is_shown_at_once_and_nothing_is_made(client):
-    signed_in(client, "platform")
-    wrong = filled_in(name="my edge", environment="", scopes=[], expires_on="2020-01-01")
-
-    answer = client.post("/gateways/new/", wrong)
-
-    assert answer.status_code == 422
-    assert set(answer.context["form"].errors) == {"name", "environment", "scopes", "expires_on"}
-    assert not Gateway.objects.exists()
-    make_key("read")
-    another_wrong = another(name="", environment="", scopes=[], expires_on="2020-01-01")
-    answer = client.post(f"/gateways/{gateways.get('edge').pk}/keys/", another_wrong)
-    assert set(answer.context["form"].errors) == {"name", "environment", "scopes", "expires_on"}
-
-
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        {"kind": "none of them"},
-        {"scopes": ["everything"]},
-        {"expires_on": "9999-12-31"},
-        {"expires_on": "soon"},
-        {"name": "ed\0ge"},
-        {"name": "x" * 129},
-    ],
-)
-def test_what_no_form_offers_is_refused(client, wrong):
-    signed_in(client, "admin")
-
-    answer = client.post("/gateways/new/", filled_in(**wrong))
-
-    assert (answer.status_code, Gateway.objects.count(), ApiKey.objects.count()) == (422, 0, 0)
-
-
 @pytest.mark.parametrize("newest", ["", "x", "-1", str(2**63)])
 def test_another_key_needs_to_say_what_was_seen(client, newest):
     make_key("read")
@@ -624,15 +468,6 @@ def test_another_key_needs_to_say_what_was_seen(client, newest):
     answer = client.post(f"/gateways/{gateways.get('edge').pk}/keys/", another(newest=newest))
 
     assert (answer.status_code, ApiKey.objects.count()) == (422, 1)
-
-
-def test_a_key_works_to_the_end_of_the_day_that_was_chosen(client):
-    Organisation.objects.update(zone="Europe/Berlin")
-    signed_in(client, "platform")
-
-    client.post("/gateways/new/", filled_in(expires_on="2090-07-01"))
-
-    assert ApiKey.objects.get().expires_at == datetime(2090, 7, 1, 22, tzinfo=UTC)
 
 
 def test_rotating_is_confirmed_shows_the_new_key_once_and_ends_the_old(client):
@@ -723,7 +558,7 @@ def test_nobody_makes_or_sees_a_key_that_may_do_more_than_she_may(client):
     signed_in(client, "platform")
     pk = gateways.get("edge").pk
 
-    offered = [name for name, _ in client.get("/gateways/new/").context["form"].fields["scopes"].choices]
+    offered = [name for name, _ in client.get("/gateways/new/?kind=native").context["form"].fields["scopes"].choices]
 
     assert offered == ["usage:write", "rules:read", "read"]
     assert client.post("/gateways/new/", filled_in(name="mine", scopes=["admin"])).status_code == 422
@@ -796,7 +631,7 @@ def test_names_that_are_markup_stay_text(client):
 
 
 LIST_QUERIES = 11
-PAGE_QUERIES = 13
+PAGE_QUERIES = 14
 
 
 def test_the_pages_ask_the_same_few_questions_however_much_there_is(client, django_assert_num_queries):

@@ -5,13 +5,14 @@ from decimal import Decimal
 
 import pytest
 
-from catalog.models import Tier
+from catalog.models import Model, Tier
 from core.models import Organisation
 from dashboards.charts import spend as charts
+from dashboards.charts.looks import looks
 from dashboards.selectors import overview as page_of
 from tests.dashboards.seeing import HOSTILE, book, call, signed_in
 from tests.usage import making
-from usage.selectors import overview
+from usage.selectors import overview, pictured
 from usage.selectors.overview import Sums, Week
 from usage.services import months
 
@@ -23,10 +24,20 @@ def instant(day: str, hour: int = 12) -> datetime:
 
 
 def at_the(at: datetime, *, zone: str = "UTC") -> page_of.Overview:
-    return page_of.of_month(month=page_of.calendar_of(month=None, zone=zone, at=at), at=at)
+    return page_of.of_month(month=page_of.calendar_of(month=None, zone=zone, at=at), at=at, zone=zone)
 
 
-PATHS = ["/", "/budgets/", "/budgets/1/", "/budgets/new/", "/alerts/", "/alerts/1/"]
+PATHS = [
+    "/",
+    "/changes/",
+    "/savings/",
+    "/goals/",
+    "/budgets/",
+    "/budgets/1/",
+    "/budgets/new/",
+    "/alerts/",
+    "/alerts/1/",
+]
 
 
 @pytest.mark.parametrize("path", PATHS)
@@ -95,7 +106,7 @@ def test_a_month_that_is_over_is_compared_with_the_whole_one_before():
     book(call(at=instant("2026-04-30"), usd=14))
     april = page_of.calendar_of(month=date(2026, 4, 1), zone="UTC", at=instant("2026-06-10"))
 
-    shown = page_of.of_month(month=april, at=instant("2026-06-10"))
+    shown = page_of.of_month(month=april, at=instant("2026-06-10"), zone="UTC")
 
     assert (shown.month.cost_usd, shown.same_days_before.cost_usd) == (14, 7)
     assert shown.use_cases[0].change == 1
@@ -171,17 +182,6 @@ def test_what_came_late_for_a_closed_month_is_told_apart():
     assert (shown.month.cost_usd, shown.month_before.cost_usd) == (15, 5)
 
 
-def test_the_day_a_provider_failed_is_told_with_its_name():
-    making.make_priced_offering()
-    book(*(call(at=instant("2026-06-02"), status="error") for _ in range(3)), call(at=instant("2026-06-02")))
-    rows = overview.providers(first=date(2026, 6, 1), until=date(2026, 6, 5))
-
-    chart = charts.failures(rows, first=date(2026, 6, 1), until=date(2026, 6, 5))
-
-    assert chart.summary == "Most attempts failed on 2 Jun 2026: 3, of which 3 at openai."
-    assert ["2 Jun 2026", "3", "0"] in [list(row) for row in chart.rows]
-
-
 def test_the_use_case_whose_share_creeps_up_is_drawn():
     weeks = [
         Week(monday=date(2026, 6, 1) + timedelta(weeks=n), use_case=name, answered=100, on_frontier=on)
@@ -190,9 +190,10 @@ def test_the_use_case_whose_share_creeps_up_is_drawn():
     ]
 
     assert charts.changed_most(weeks, most=1) == ["support-routing"]
-    drawn = charts.frontier_share(weeks, until=date(2026, 7, 13))
+    drawn = charts.frontier_share(weeks, shown=looks({}), low=Decimal(5), high=Decimal("7.5"))
     assert "code-review" not in drawn.columns  # it did not change
     assert drawn.rows[0][2] == "25.0\N{NO-BREAK SPACE}%"
+    assert "the goal, 5 to 7.5 %" in drawn.subtitle
 
 
 @pytest.mark.parametrize("by", ["tier", "model", "use_case", "team"])
@@ -235,13 +236,45 @@ def test_the_page_asks_the_same_few_questions_however_much_there_is(client, djan
     signed_in(client, "viewer")
     client.get("/")
 
-    with django_assert_num_queries(14):
+    with django_assert_num_queries(12):
         client.get("/")
     book(*(call(use_case=f"case-{n}", team=f"team-{n}") for n in range(20)))
-    with django_assert_num_queries(14):
+    with django_assert_num_queries(12):
         client.get("/")
-    with django_assert_num_queries(4):
+    with django_assert_num_queries(5):
         client.get("/?by=team", headers={"HX-Request": "true"})
+
+
+def test_the_one_read_of_the_page_tells_what_the_questions_tell_that_are_asked_one_by_one():
+    making.make_priced_offering()
+    offering = making.make_offering("deepseek-v4-flash@deepseek", tier=Tier.ECONOMY, uncached_input="1")
+    Model.objects.filter(pk=offering.model_id).update(open_weights=True)
+    cheap = {"provider": "deepseek", "model": "deepseek-v4-flash"}
+    book(call(at=instant("2026-05-20")), at=instant("2026-05-20"))
+    months.close_month(label=date(2026, 5, 1), by="finance@example.com", at=instant("2026-06-02"))
+    book(
+        call(at=instant("2026-05-21"), usd=15), call(at=instant("2026-06-07"), **cheap), call(at=instant("2026-06-08")),
+        call(at=instant("2026-06-08"), use_case="other", model="mystery"),
+        call(at=instant("2026-06-09"), status="error"), at=instant("2026-06-10"),
+    )  # fmt: skip
+    june = pictured.Ranges(
+        first=date(2026, 6, 1), until=date(2026, 7, 1), comparable_until=date(2026, 6, 9), before=date(2026, 5, 1),
+        before_until=date(2026, 5, 21),
+    )  # fmt: skip
+    whole = {"first": date(2026, 5, 4), "until": date(2026, 7, 1)}
+
+    drawn = pictured.pictured(**whole, month=june)
+
+    assert drawn.days == overview.days(**whole)
+    assert drawn.tiers == overview.daily_spend(**whole, by="tier")
+    weeks = [(str(one.monday), one.use_case, one.answered, one.on_frontier, one.on_open) for one in drawn.weeks]
+    assert weeks == [
+        ("2026-05-18", "support-routing", 1, 1, 0), ("2026-06-01", "support-routing", 1, 0, 1),
+        ("2026-06-08", "other", 1, 0, 0), ("2026-06-08", "support-routing", 2, 2, 0),
+    ]  # fmt: skip
+    (support, other) = drawn.use_cases
+    assert (support.cost_usd, support.comparable_usd, support.before_usd) == (5 + 1 + 15 + 5, 6, 5)
+    assert (other.name, other.requests, other.cost_usd) == ("other", 1, 0)
 
 
 def test_numbers_of_a_chart_are_those_of_the_ledger():

@@ -11,6 +11,7 @@ from routing.models import Environment, Proposal, Version
 from routing.services import proposals
 from tests.dashboards.making_rules import PRODUCTION, at, draft_of, furnish, version_of
 from tests.dashboards.seeing import HOSTILE, signed_in
+from tests.drawing import rounds
 from tests.factories import NOON, make_user
 from tests.routing.making import APPROVER, CHEAP, LEAD, MIDDLE, OPUS, make_content, make_rule
 from tests.usage.making import make_offering, set_price
@@ -347,6 +348,7 @@ def test_what_is_settled_is_read_and_offers_no_step(client):
     assert f'action="{at(draft)}' not in page
 
 
+@pytest.mark.soak
 def test_nothing_that_can_be_sent_breaks_a_draft(client):
     chance = random.Random(7)
     signed_in(client, "admin")
@@ -368,7 +370,7 @@ def test_nothing_that_can_be_sent_breaks_a_draft(client):
     ]
     names = ["saves", "place", "to", "title", "why", "comment", "sha256", "rule", "offering"]
 
-    for _ in range(120):
+    for _ in rounds(40, 1000):
         draft = Proposal.objects.order_by("-id").first()
         if draft is None or draft.settled_at is not None:
             draft = draft_of(three())
@@ -391,5 +393,5 @@ def test_a_draft_asks_the_same_few_questions_however_many_rules_there_are(client
     signed_in(client, "engineer")
 
     for one in (draft, larger):
-        with django_assert_num_queries(14):
+        with django_assert_num_queries(15):
             client.get(at(one))

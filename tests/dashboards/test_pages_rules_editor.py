@@ -16,6 +16,7 @@ from routing.rules import document
 from routing.services import proposals
 from tests.dashboards.making_rules import at, draft_of, form_of, furnish, typed
 from tests.dashboards.seeing import HOSTILE, signed_in
+from tests.drawing import rounds
 from tests.factories import NOON, make_use_case
 from tests.routing.making import CHEAP, MIDDLE, OPUS, make_content, make_rule
 from tests.usage.making import make_offering
@@ -625,6 +626,7 @@ SOUP = [
 ]  # fmt: skip
 
 
+@pytest.mark.soak
 def test_nothing_that_can_be_typed_breaks_the_editor(client):
     chance = random.Random(2026)
     draft = draft_of(make_content(make_rule("a"), STRANGE[1] | {"id": "b", "use_cases": ["other"]}))
@@ -650,7 +652,7 @@ def test_nothing_that_can_be_typed_breaks_the_editor(client):
     ]
     seen = set()
 
-    for _ in range(120):
+    for _ in rounds(40, 1000):
         sent: dict[str, Any] = typed()
         for name in chance.sample(names, chance.randint(1, 6)):
             sent[name] = chance.choice(SOUP)

@@ -11,6 +11,7 @@ from routing.rules import document
 from routing.services import proposals
 from tests.dashboards.making_rules import ROLES, at, draft_of, form_of, furnish
 from tests.dashboards.seeing import HOSTILE, signed_in
+from tests.drawing import rounds
 from tests.routing.making import make_content, make_rule
 
 pytestmark = pytest.mark.django_db
@@ -278,6 +279,7 @@ def test_words_that_are_markup_stay_text(client):
         assert "&lt;script&gt;" in page
 
 
+@pytest.mark.soak
 def test_nothing_that_can_be_sent_breaks_the_page(client):
     draft = labelled()
     signed_in(client, "engineer")
@@ -302,7 +304,7 @@ def test_nothing_that_can_be_sent_breaks_the_page(client):
              for name in (head, "count", "at_least", "at_most", "words")]  # fmt: skip
     steps = ["task-0", "task", "point-1", "point", "task-", "-", "task-99999999999", "x" * 50]
 
-    for _ in range(60):
+    for _ in rounds(15, 500):
         sent = {name: chance.choice(soup) for name in chance.sample(names, chance.randint(1, len(names)))}
         sent |= {"saves": chance.choice(["0", "1", "-1", "x"])}
         if chance.random() < 0.4:

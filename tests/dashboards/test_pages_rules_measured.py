@@ -85,7 +85,10 @@ def test_the_link_to_spend_shows_what_the_rule_spent(client):
 
     assert page.status_code == 200
     assert page.context["total"].sums.requests == 2
-    assert [chip["value"] for chip in page.context["chips"]] == ["first", "production"]
+    assert {(chip["dimension"], chip["value"]) for chip in page.context["chips"]} == {
+        ("Rule", "first"),
+        ("Environment", "production"),
+    }
 
 
 @pytest.mark.parametrize(("days", "requests"), [("1", "2"), ("7", "2"), ("30", "2")])

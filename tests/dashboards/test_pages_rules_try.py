@@ -9,10 +9,12 @@ import pytest
 from django.utils import timezone
 
 from core.models import Organisation
+from routing.rules import document
 from routing.services import switches
 from tests.dashboards.making_rules import PRODUCTION, at, draft_of, furnish, version_of
 from tests.dashboards.seeing import HOSTILE, signed_in
-from tests.factories import make_use_case
+from tests.drawing import rounds
+from tests.factories import make_key, make_use_case
 from tests.routing.making import CHEAP, MIDDLE, OPUS, make_content, make_rule
 
 pytestmark = pytest.mark.django_db
@@ -124,16 +126,6 @@ def test_a_request_that_cannot_be_read_is_said_at_its_field(client, query, field
         assert answer.context["answers"] == []
 
 
-def test_htmx_gets_the_answer_alone(client):
-    version_of()
-    signed_in(client, "viewer")
-
-    answer = client.get(f"{PRODUCTION}try/?{CODE}", headers={"HX-Request": "true"})
-
-    assert answer.content.decode().startswith('<div class="tk-try__answers" id="answer"')
-    assert "HX-Request" in answer["Vary"]
-
-
 def test_without_rules_there_is_nothing_to_try_but_a_draft(client):
     draft = draft_of()
     signed_in(client, "viewer")
@@ -164,6 +156,7 @@ def test_names_that_are_markup_stay_text(client):
     assert "&lt;script&gt;" in page
 
 
+@pytest.mark.soak
 def test_nothing_that_can_be_asked_breaks_the_page(client):
     version_of()
     draft = draft_of()
@@ -188,7 +181,7 @@ def test_nothing_that_can_be_asked_breaks_the_page(client):
     names = ["use_case", "team", "task", "complexity", "input_tokens", "tags", "modalities", "batch", "at", "session",
              "user", "request_id", "gateway", "gateway_kind", "region", "data_class", "context_needed"]  # fmt: skip
 
-    for _ in range(100):
+    for _ in rounds(30, 500):
         query = urlencode({name: chance.choice(soup) for name in chance.sample(names, chance.randint(1, 17))})
         for path in (f"{PRODUCTION}try/?{query}", at(draft, f"try/?{query}")):
             assert client.get(path).status_code == 200, query
@@ -246,14 +239,9 @@ def test_a_draft_labels_by_its_own_heuristics(client):
 def test_a_text_never_stands_in_an_address(client):
     version_of(make_content(make_rule(), heuristics=LABELS))
     signed_in(client, "viewer")
-    htmx = {"HX-Request": "true"}
 
-    sent = client.post(f"{PRODUCTION}try/", {"text": "secret bug", "team": "core", "task": ""}, headers=htmx)
-    bare = client.post(f"{PRODUCTION}try/", {"text": "secret bug"}, headers=htmx)
     asked = client.get(f"{PRODUCTION}try/?text=secret+bug&team=core")
 
-    assert sent["HX-Push-Url"] == f"{PRODUCTION}try/?team=core"
-    assert bare["HX-Push-Url"] == f"{PRODUCTION}try/"
     assert "secret" not in asked.content.decode()
     assert asked.context["answers"][0].labels == []
 
@@ -268,3 +256,87 @@ def test_no_text_breaks_the_page(client, text):
 
     assert answer.status_code == 200
     assert HOSTILE not in answer.content.decode()
+
+
+def test_the_browser_decides_by_the_document_that_gateways_get(client):
+    version_of(make_content(make_rule(), heuristics=LABELS))
+    given = {"off": True, "seconds": 600, "reason": "outage", "by": "lead@example.com", "at": timezone.now()}
+    switches.turn(kind="model", name="claude-opus-4.7", **given)
+    bearer = f"Bearer {make_key('rules:read', name='gateway')}"
+    signed_in(client, "viewer")
+
+    told = client.get(f"{PRODUCTION}try/documents/").json()
+    got = client.get("/api/v1/rules/production", headers={"Authorization": bearer}).json()
+
+    [one] = told["documents"]
+    assert (one["title"], one["document"]) == ("Version 1, in force", got)
+    assert got["state"]["switches"][0]["reason"] == "outage"
+    assert told["at"] is None
+
+
+def test_a_draft_and_the_version_in_force_are_held_to_the_same_state(client):
+    version_of()
+    draft = draft_of(make_content(make_rule(targets=[{"offering": CHEAP, "weight": 10000}])))
+    signed_in(client, "viewer")
+
+    told = client.get(at(draft, "try/documents/?at=2026-12-01T08:30")).json()
+
+    ours, live = (one["document"] for one in told["documents"])
+    assert [one["title"] for one in told["documents"]] == ["This draft", "Version 1, in force"]
+    assert [document.schema_problems("document", one) for one in (ours, live)] == [[], []]
+    assert ours["rules"][0]["targets"][0]["offering"] == CHEAP
+    assert ours["state"] == live["state"]
+    assert told["at"] == "2026-12-01T08:30:00Z"
+
+
+def test_the_server_says_what_it_decides_and_what_it_cannot_read(client):
+    version_of()
+    draft = draft_of(make_content(make_rule(targets=[{"offering": CHEAP, "weight": 10000}])))
+    signed_in(client, "viewer")
+    asked = {"use_case": "code-review", "task": "code", "at": "2026-12-01T08:30"}
+
+    live = client.post(f"{PRODUCTION}try/check/", asked).json()
+    both = client.post(at(draft, "try/check/"), asked).json()
+
+    assert [one["offering"] for one in live["decisions"]] == [OPUS]
+    assert [one["offering"] for one in both["decisions"]] == [CHEAP, OPUS]
+    assert live["decisions"][0] | {"version": 0, "revision": 0} == both["decisions"][1]
+    assert live["at"] == both["at"] == "2026-12-01T08:30:00Z"
+    for path in (f"{PRODUCTION}try/check/", at(draft, "try/check/")):
+        for name, text in (("complexity", "0,75"), ("tags", "x")):
+            refused = client.post(path, {name: text})
+            assert (refused.status_code, set(refused.json()["errors"])) == (422, {name})
+    for path in (f"{PRODUCTION}try/documents/", at(draft, "try/documents/")):
+        assert client.get(f"{path}?at=soon").json()["errors"].keys() == {"at"}
+
+
+def test_who_is_a_stranger_gets_no_documents_and_asks_nothing(client):
+    version_of()
+    draft = draft_of()
+    paths = [f"{PRODUCTION}try/", at(draft, "try/")]
+
+    def statuses():
+        asked = [client.get(f"{path}documents/") for path in paths]
+        asked += [client.post(f"{path}check/", {"task": "code"}) for path in paths]
+        return {answer.status_code for answer in asked}
+
+    unknown = statuses()
+    signed_in(client)
+    assert (unknown, statuses()) == ({302}, {403})
+    assert client.get(f"{PRODUCTION}try/check/").status_code == 405
+
+
+def test_documents_and_checks_cost_few_questions(client, django_assert_max_num_queries):
+    version_of()
+    draft = draft_of(make_content(*(make_rule(f"rule-{n}", use_cases=[f"use-case-{n}"]) for n in range(30))))
+    signed_in(client, "viewer")
+    client.get(f"{PRODUCTION}try/documents/")
+
+    with django_assert_max_num_queries(10):
+        client.get(f"{PRODUCTION}try/documents/")
+    with django_assert_max_num_queries(20):
+        client.get(at(draft, "try/documents/"))
+    with django_assert_max_num_queries(8):
+        client.post(f"{PRODUCTION}try/check/", {"task": "code"})
+    with django_assert_max_num_queries(22):
+        client.post(at(draft, "try/check/"), {"task": "code"})

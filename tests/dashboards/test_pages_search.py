@@ -18,8 +18,10 @@ from django.test.utils import CaptureQueriesContext
 
 from catalog.models import Model, Offering, Provider, Team, UseCase
 from catalog.services import contracts
+from dashboards.models import SavedView
 from dashboards.selectors import search
-from routing.models import Environment, Version
+from routing.models import Environment, Proposal, Version
+from tests.alerts.making import make_alert, make_channel
 from tests.dashboards.seeing import HOSTILE, signed_in
 from tests.factories import make_budget, make_user
 from tests.usage import making
@@ -54,8 +56,15 @@ def make_named(kind: str, name: str) -> object:
             at=making.NOON,
         ),
         "Budgets": lambda: make_budget(name=name),
+        "Channels": lambda: make_channel(name=name),
         "Gateways": lambda: making.make_gateway(name),
         "Rules": lambda: publish(make_rule(name)),
+        "Drafts of rules": lambda: make_draft(name),
+        "Versions of rules": lambda: make_titled_version(name),
+        "Saved views": lambda: SavedView.objects.create(
+            page="spend", name=name, query="by=model", owner=make_user("finance"), shared=True, changed_at=making.NOON
+        ),
+        "Alerts": lambda: make_alert(title=name),
     }
     return makers[kind]()
 
@@ -140,7 +149,31 @@ def test_every_page_has_the_field_as_a_form_that_works_without_scripts(client):
 # --- what is found ---
 
 
-@pytest.mark.parametrize("kind", [kind.title for kind in search.KINDS])
+def make_draft(title: str) -> Proposal:
+    environment, _ = Environment.objects.get_or_create(name="production", defaults={"created_at": making.NOON})
+    content = {"rules": [], "default": {"targets": []}, "offerings": {}}
+    return Proposal.objects.create(
+        environment=environment, title=title, content=content, created_at=making.NOON, created_by="ann@example.com"
+    )
+
+
+def make_titled_version(title: str) -> Version:
+    """Put a version with a title in force."""
+    environment, _ = Environment.objects.get_or_create(name="production", defaults={"created_at": making.NOON})
+    canonical = b'{"rules":[],"default":{"targets":[]},"offerings":{}}'
+    return Version.objects.create(
+        environment=environment,
+        number=42,
+        canonical=canonical,
+        sha256=hashlib.sha256(canonical).digest(),
+        published_at=making.NOON,
+        published_by="ann@example.com",
+        approved_by="bob@example.com",
+        title=title,
+    )
+
+
+@pytest.mark.parametrize("kind", [kind.title for kind in search.KINDS if kind.title != "Events"])
 def test_each_kind_is_found_and_leads_to_a_page_that_exists(client, kind):
     made = make_named(kind, "Needle.9")
     signed_in(client, "viewer")
@@ -151,11 +184,39 @@ def test_each_kind_is_found_and_leads_to_a_page_that_exists(client, kind):
     assert hit[1].startswith("Needle.9")
     assert kind in page
     assert client.get(unescape(hit[0])).status_code == 200
-    parameter = {"Use cases": "use_case", "Teams": "team", "Models": "model", "Providers": "provider"}.get(kind)
-    if parameter:
-        assert parse_qs(urlsplit(unescape(hit[0])).query) == {parameter: ["Needle.9"]}
-    if kind == "Budgets":
-        assert hit[0] == f"/budgets/{made.pk}/"
+    own = {"Use cases": "use-cases", "Teams": "teams", "Budgets": "budgets", "Alerts": "alerts"}.get(kind)
+    if own:
+        assert hit[0] == f"/{own}/{made.pk}/"
+    if kind == "Models":
+        assert hit[0] == "/models/Needle.9/"
+    if kind == "Providers":
+        assert parse_qs(urlsplit(unescape(hit[0])).query) == {"provider": ["Needle.9"]}
+
+
+def test_an_event_is_found_by_the_whole_of_its_id_before_all_else_and_by_no_part_of_it(client):
+    making.make_priced_offering()
+    making.send(making.make_event(event_id="code-7"))
+    making.send(making.make_event(event_id="code-7"), gateway="batch")
+    make_use_case("code-7")
+    signed_in(client, "viewer")
+
+    answer = search.find(text="code-7", may=lambda action: True, most=5)
+    page = client.get(unescape(answer[0].hits[0].url))
+
+    assert [one.kind.title for one in answer[:2]] == ["Events", "Use cases"]
+    assert [(hit.name, hit.note) for hit in answer[0].hits] == [("code-7", "edge"), ("code-7", "batch")]
+    assert page.status_code == 200
+    assert "Events" not in found("code-")
+
+
+def test_versions_are_found_by_number_and_views_of_others_only_when_shared():
+    make_titled_version("Cheaper drafts")
+    SavedView.objects.create(
+        page="spend", name="mine alone", query="", owner=make_user("finance"), changed_at=making.NOON
+    )
+
+    assert found("42") == found("version 42") == {"Versions of rules": ["Cheaper drafts"]}
+    assert found("mine") == {}
 
 
 def test_the_best_come_first_exact_then_beginning_then_inside():
@@ -240,7 +301,8 @@ def test_an_empty_search_asks_for_a_name_and_the_database_for_nothing(client, dj
         page = client.get("/search/", {"q": text}).content.decode()
 
     assert "Type part of the name" in page
-    assert "tk-found__name" not in page
+    assert "code-7" not in page
+    assert "the whole id of an event" in page
 
 
 def test_nothing_found_says_so_with_what_was_searched_for(client):
@@ -249,13 +311,14 @@ def test_nothing_found_says_so_with_what_was_searched_for(client):
     page = client.get("/search/", {"q": HOSTILE}).content.decode()
 
     assert "Nothing is called anything like" in page
+    assert "Look for an older event" in page
     assert "&lt;script&gt;alert(1)" in page
     assert HOSTILE not in page
 
 
 @pytest.mark.parametrize(
     ("text", "sentence"),
-    [("x" * 101, "A search has 100 characters at most."), ("a\0b", "This text cannot be searched for.")],
+    [("x" * 201, "A search has 200 characters at most."), ("a\0b", "This text cannot be searched for.")],
 )
 def test_what_cannot_be_searched_for_is_refused_in_words(client, text, sentence):
     signed_in(client, "viewer")

@@ -18,7 +18,8 @@ from core import periods
 from core.models import Organisation
 from dashboards.charts import spending as charts
 from dashboards.selectors import spend as page_of
-from dashboards.selectors.spend import Question
+from dashboards.selectors.spend_measures import measured
+from dashboards.selectors.spend_question import Question
 from tests.api.ledgers import make_entries, make_entry, make_names, roll_up
 from tests.dashboards.seeing import HOSTILE, book, call, signed_in
 from tests.factories import make_key
@@ -152,22 +153,22 @@ def test_what_is_drawn_adds_up_to_the_total_and_is_that_of_its_days(per, measure
 
     found = answered(per=per, measure=measure, by="model")
 
-    series, total = found.series, page_of.measured(found.total.sums, measure)
-    assert page_of.plus(list(series.totals.values())) == total > 0
-    assert not series.has_others or measure == "cost"
-    for name in series.names:
-        (line,) = [line for line in found.lines if line.name == name]
-        assert page_of.plus([series.values[name, bucket] for bucket in series.buckets]) == page_of.measured(
-            line.sums, measure
-        )
-    for bucket, after in zip(series.buckets, [*series.buckets[1:], date(2026, 4, 9)], strict=True):
-        cost, requests, tokens = in_ledger(first=bucket, last=after - timedelta(days=1), zone="UTC")
-        assert series.totals[bucket] == {"cost": cost, "tokens": tokens, "requests": requests}[measure]
+    series = found.series
+    assert series is not None
+    totals = {label: measured(sums, measure) for label, sums in series.totals.items()}
+    assert page_of.plus(totals.values()) == measured(found.total.sums, measure) > 0
+    for key in series.names:
+        (line,) = [line for line in found.lines if (line.name,) == key]
+        drawn = [sums for (name, _), sums in series.sums.items() if name == key]
+        assert page_of.plus(measured(sums, measure) for sums in drawn) == measured(line.sums, measure)
+    for bucket in series.buckets:
+        cost, requests, tokens = in_ledger(first=bucket.first, last=bucket.last, zone="UTC")
+        assert totals.get(bucket.label, 0) == {"cost": cost, "tokens": tokens, "requests": requests}[measure]
     expected = {"day": 30, "week": 5, "month": 2}
     assert len(series.buckets) == expected[per]
 
 
-def test_beyond_the_six_largest_names_the_chart_has_others_and_beyond_a_hundred_the_table_adds_the_rest_up():
+def test_beyond_the_nine_largest_names_the_chart_has_others_and_beyond_a_hundred_the_table_adds_the_rest_up():
     names = make_names()
     for number in range(109):
         use_case = UseCase.objects.create(name=f"case-{number}", folded=f"case-{number}")
@@ -177,12 +178,14 @@ def test_beyond_the_six_largest_names_the_chart_has_others_and_beyond_a_hundred_
     found = answered()
 
     series = found.series
-    (day,) = [bucket for bucket in series.buckets if series.totals[bucket]]
-    assert series.names == [f"case-{number}" for number in (108, 107, 106, 105, 104, 103)]
-    assert (series.has_others, series.others(day)) == (True, sum(number + Decimal("0.5") for number in range(103)))
+    assert series is not None
+    assert series.names == [(f"case-{number}",) for number in range(108, 99, -1)]
+    assert series.sums[page_of.REST, "2026-03-11"].cost_usd == sum(number + Decimal("0.5") for number in range(100))
     assert [line.name for line in found.lines[98:]] == ["case-10", "case-9", None]
     assert (found.lines[-1].rest, found.lines[-1].sums.cost_usd) == (9, Decimal("40.5"))
-    assert charts.over_time(found).columns[-2:] == ["others", "Total"]
+    drawn = charts.draw(found, titles={"use_case": "Use case"}, numbers={})
+    assert drawn is not None
+    assert list(drawn.chart.columns[-2:]) == ["others", "Total"]
 
 
 def test_a_change_is_of_the_days_that_are_over_against_as_many_right_before():
@@ -344,7 +347,14 @@ def test_two_values_of_a_filter_pass_either_and_what_a_form_left_empty_says_noth
         ({"from": "2026-03-10", "to": "2026-03-09"}, "The last day lies before the first."),
         ({"from": "1971-01-01", "to": "2026-03-09"}, "A range has 3700 days at most."),
         ({"by": "colour"}, "There is no &#x27;colour&#x27; to choose for `by`"),
-        ({"per": "hour"}, "There is no &#x27;hour&#x27; to choose for `per`"),
+        ({"per": "minute"}, "There is no &#x27;minute&#x27; to choose for `per`"),
+        ({"chart": "pie"}, "There is no &#x27;pie&#x27; to choose for `chart`"),
+        ({"against": "1999"}, "There is no &#x27;1999&#x27; to choose for `against`"),
+        ({"range": "soon"}, "There is no &#x27;soon&#x27; to choose for `range`"),
+        ({"range": "this-month", "from": "2026-03-10"}, "Give a range by its name or by its days, not by both."),
+        ({"by": "model", "then": "model"}, "Model is chosen twice"),
+        ({"by": "tag:colour"}, "There is no &#x27;tag:colour&#x27; to choose for `by`"),
+        ({"status": "fine"}, "There is no status &#x27;fine&#x27;."),
         ({"measure": "joy"}, "There is no &#x27;joy&#x27; to choose for `measure`"),
         ({"modle": "gpt-5.5"}, "There is no filter &#x27;modle&#x27;"),
         ({"use_case": "support-ruting"}, "There is no use case &#x27;support-ruting&#x27;."),
@@ -388,31 +398,35 @@ def test_the_page_comes_alone_when_htmx_asks_and_says_its_whole_address(client):
     making.make_priced_offering()
     book(call(usd=3))
     signed_in(client, "viewer")
-    today = timezone.now().date()
 
-    answer = client.get("/spend/?tier=&team=unassigned&by=model", headers=HTMX)
+    answer = client.get("/spend/?tier=&team=unassigned&by=model&range=last-30-days&chart=bars", headers=HTMX)
 
     page = answer.content.decode()
     assert page.startswith('<div id="spend"')
     assert "<html" not in page
     assert "HX-Request" in answer["Vary"]
-    assert answer["HX-Push-Url"] == (
-        f"/spend/?from={today - timedelta(days=29)}&to={today}&by=model&team=unassigned"
-    )  # fmt: skip
+    assert answer["HX-Push-Url"] == "/spend/?by=model&team=unassigned"
 
 
-def test_presets_are_days_of_the_organisation(client):
+def test_ranges_by_name_are_days_of_the_organisation_and_stay_names_in_the_address(client):
     Organisation.objects.filter(pk=1).update(zone="Pacific/Kiritimati")
     signed_in(client, "viewer")
     there = periods.local_day(timezone.now(), "Pacific/Kiritimati")
+    month = there.replace(day=1)
 
-    page = unescape(client.get("/spend/").content.decode())
-
-    first = there.replace(day=1)
-    assert f"from={first}&to={periods.add_months(first, 1) - timedelta(days=1)}" in page
-    assert f"from={periods.add_months(first, -1)}&to={first - timedelta(days=1)}" in page
-    assert f"from={there - timedelta(days=89)}&to={there}" in page
-    assert f'name="to" value="{there}"' in page
+    for query, first, last in (
+        ("", there - timedelta(days=29), there),
+        ("?range=this-month", month, periods.add_months(month, 1) - timedelta(days=1)),
+        ("?range=last-month", periods.add_months(month, -1), month - timedelta(days=1)),
+        ("?range=last-12-months", periods.add_months(month, -11), periods.add_months(month, 1) - timedelta(days=1)),
+        ("?range=this-week", there - timedelta(days=there.weekday()), there + timedelta(days=6 - there.weekday())),
+        ("?range=yesterday", there - timedelta(days=1), there - timedelta(days=1)),
+        ("?range=last-year", date(there.year - 1, 1, 1), date(there.year - 1, 12, 31)),
+    ):
+        page = unescape(client.get(f"/spend/{query}").content.decode())
+        assert f'name="from" value="{first}"' in page
+        assert f'name="to" value="{last}"' in page
+        assert 'href="/spend/?range=last-90-days"' in page
 
 
 # --- nothing to show ---
@@ -469,7 +483,7 @@ def test_the_file_has_a_row_per_day_and_name_if_asked(client):
         ("2026-03-03", "support-routing", "3", "1"),
         ("2026-03-09", "b", "4", "1"),
     ]
-    assert "spend-by-use-case-2026-03-03-2026-03-31.csv" in answer["Content-Disposition"]
+    assert "spend-by-use-case-per-week-2026-03-03-2026-03-31.csv" in answer["Content-Disposition"]
     assert client.get("/spend/table.csv?rows=all").status_code == 400
 
 

@@ -40,7 +40,7 @@ def compared():
 
 
 def table(answer) -> list[dict[str, str]]:
-    return list(csv.DictReader(io.StringIO(answer.content.decode())))
+    return list(csv.DictReader(io.StringIO(answer.getvalue().decode())))
 
 
 # --- the page ---

@@ -1,0 +1,219 @@
+"""Tables of pages as files: `?as=csv` or `?as=xlsx` behind a page's own address, with exactly its filters.
+
+A page that shows a table says what its file holds:
+
+    @page("view")
+    @offers(_table)
+    def budgets_page(request): ...
+
+    def _table(request) -> Table: ...
+
+`offers` stands below `page`, so whoever may not see the page gets no file of it. The function is given what the view is
+given, without `as` and the marks of paging in its query: a file has all lines, not those of one page. Refusals are
+answers, too: it raises `Refused` (or `Invalid`) with sentences, and the file is a 400 in plain text. In the page,
+`{% load downloads %}{% downloads %}` gives the links. A view that needs more than this calls `download` itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from functools import wraps
+from tempfile import SpooledTemporaryFile
+from typing import Any
+
+from django.http import FileResponse, HttpRequest, HttpResponse, StreamingHttpResponse
+from django.http.response import HttpResponseBase
+from django.utils import timezone
+from django.utils.http import content_disposition_header
+from django.utils.text import get_valid_filename
+
+from core import sheets
+from core.errors import Invalid
+from core.large_files import Lines, OthersFirst
+from dashboards import workbooks
+from dashboards.workbooks import DAY, INSTANT, NUMBER, SHARE, TEXT, USD, Column
+
+__all__ = [
+    "CSV", "DAY", "INSTANT", "KINDS", "NUMBER", "SHARE", "TEXT", "USD", "XLSX", "Column", "Refused", "Table", "columns",
+    "days_words", "download", "offers", "send",
+]  # fmt: skip
+
+CSV, XLSX = "csv", "xlsx"
+KINDS = (CSV, XLSX)
+PARAMETER = "as"
+PAGING = ("after", "before", "page")  # where in a list a page stands
+_XLSX_TYPE = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
+_IN_MEMORY = 2_000_000  # bytes of a workbook before it goes to the disk
+_CHUNK = 64_000  # characters
+_EXACTLY = "Columns whose names end in _exact hold the same amounts as text, with every digit: Excel keeps 15 of them."
+
+
+class Refused(Invalid):
+    """What the address asks for is no table; `problems` are the sentences that its page says, too."""
+
+    def __init__(self, sentences: Iterable[str]) -> None:
+        said = list(sentences)
+        super().__init__(" ".join(said), [("", each) for each in said])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """What a page shows, as a file: `name` is the file's without its ending, `facts` go on the sheet "About"."""
+
+    name: str
+    title: str
+    columns: Sequence[Column]
+    rows: Iterable[Sequence[Any]]
+    facts: Sequence[tuple[str, Any]] = ()
+
+
+def columns(*names: str) -> list[Column]:
+    """Return columns by names that say what stands in them: `cost_usd`, `priced_share`, `created_at`, `first_day`."""
+    return [Column(name, next((kind for end, kind in _ENDS.items() if name.endswith(end)), TEXT)) for name in names]
+
+
+_ENDS = {
+    "_usd": USD, "_share": SHARE, "_at": INSTANT, "_from": INSTANT, "_until": INSTANT, "_day": DAY, "_on": DAY,
+    "per_cent": NUMBER, "tokens": NUMBER, "requests": NUMBER,
+}  # fmt: skip
+
+
+def download(
+    *,
+    name: str,
+    columns: Sequence[Column],
+    rows: Iterable[Sequence[Any]],
+    kind: str,
+    about: Sequence[tuple[str, Any]] = (),
+) -> HttpResponseBase:
+    """Send a table as a file of a kind in `KINDS`; `rows` may be an iterator, and memory does not grow with it.
+
+    Each row has a value per column: text, int, Decimal, bool, date, an aware datetime, or None for nothing. CSV is
+    UTF-8 by RFC 4180 with every digit and instants in UTC; names that a spreadsheet would run as a formula are text
+    there (`core.sheets`). XLSX has instants on the clock of the current zone, money as `workbooks` notes, and `about`
+    on a sheet of its own; it is made whole before anything is sent. The first rows are asked for before this returns,
+    so that what fails at once is an error and not half a file.
+
+    Raises:
+        OthersFirst: there are many rows, and large files enough are being made.
+    """
+    if kind not in KINDS:
+        raise ValueError(kind)
+    lines = Lines(rows)
+    filename = f"{get_valid_filename(name)}.{kind}"
+    if kind == CSV:
+        answer = StreamingHttpResponse(
+            _csv(columns, lines),
+            content_type="text/csv; charset=utf-8",
+            headers={"Content-Disposition": content_disposition_header(True, filename) or ""},
+        )
+        # Also where nobody takes a line: a generator that was never begun has no end.
+        answer._resource_closers.append(lines.close)  # type: ignore[attr-defined]
+        return answer
+    file = SpooledTemporaryFile(max_size=_IN_MEMORY)  # noqa: SIM115 (the answer closes it)
+    try:
+        workbooks.write(file, columns=columns, rows=lines, about=about, zone=timezone.get_current_timezone())
+        file.seek(0)
+    except BaseException:
+        file.close()
+        raise
+    finally:
+        lines.close()
+    return FileResponse(file, as_attachment=True, filename=filename, content_type=_XLSX_TYPE)
+
+
+def _csv(columns: Sequence[Column], rows: Iterator[Sequence[Any]]) -> Iterator[str]:
+    writer = sheets.writer()
+    chunk = [writer.writerow([column.name for column in columns])]
+    held = 0
+    for row in rows:
+        line = writer.writerow([_cell(value) for value in row])
+        chunk.append(line)
+        held += len(line)
+        if held > _CHUNK:
+            yield "".join(chunk)
+            chunk, held = [], 0
+    yield "".join(chunk)
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    return sheets.cell(value)
+
+
+# --- pages ---
+
+View = Callable[..., HttpResponseBase]
+
+
+def offers(table: Callable[..., Table]) -> Callable[[View], Any]:
+    """Make a page answer `?as=csv` and `?as=xlsx` with what `table` gives; see the module."""
+
+    def decorate(view: View) -> View:
+        @wraps(view)
+        def offered(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+            kind = request.GET.get(PARAMETER)
+            if kind is None or request.method not in ("GET", "HEAD"):
+                return view(request, *args, **kwargs)
+            request.GET = asked(request)
+            if kind not in KINDS:
+                return _refused([f"There is no file {kind!r} of this page: csv, xlsx."])
+            try:
+                return send(request, table(request, *args, **kwargs), kind)
+            except Invalid as error:
+                return _refused([sentence for _, sentence in error.problems] or [str(error)])
+
+        return offered
+
+    return decorate
+
+
+def asked(request: HttpRequest) -> Any:
+    """Return the query of a page as its files take it: all that is asked, whatever part of it was shown."""
+    query = request.GET.copy()
+    for name in (PARAMETER, *PAGING):
+        query.pop(name, None)
+    return query
+
+
+def send(request: HttpRequest, table: Table, kind: str) -> HttpResponseBase:
+    """Send a table, with who made it, when and from which address on its sheet "About"."""
+    zone = timezone.get_current_timezone_name()
+    facts = [
+        ("Table", table.title),
+        *table.facts,
+        ("Zone", f"{zone}: days begin there at midnight, and times are on its clock"),
+        ("Made at", timezone.now()),
+        ("Made by", str(request.user)),
+        ("From", request.build_absolute_uri(_address(request))),
+    ]
+    if any(column.kind == USD for column in table.columns):
+        facts.append(("Exact amounts", _EXACTLY))
+    try:
+        return download(name=table.name, columns=table.columns, rows=table.rows, kind=kind, about=facts)
+    except OthersFirst as error:
+        return come_again(error)
+
+
+def come_again(error: OthersFirst) -> HttpResponse:
+    headers = {"Retry-After": str(error.retry_after_seconds)}
+    return HttpResponse(str(error), status=429, content_type="text/plain; charset=utf-8", headers=headers)
+
+
+def _address(request: HttpRequest) -> str:
+    query = request.GET.urlencode()
+    return f"{request.path}?{query}" if query else request.path
+
+
+def _refused(sentences: Sequence[str]) -> HttpResponse:
+    return HttpResponse(" ".join(sentences), status=400, content_type="text/plain; charset=utf-8")
+
+
+def days_words(first: date, last: date) -> tuple[str, str]:
+    """Return a range of days as a fact; both days are in it."""
+    return "Days", f"{first} to {last}, both included"

@@ -1,0 +1,93 @@
+"""Where the numbers of the spend page lead: to what they are made of, to their entries, to prices and to the API."""
+
+from __future__ import annotations
+
+from datetime import date
+from functools import cache
+from typing import Any
+from urllib.parse import urlencode
+
+from django.urls import reverse
+
+from dashboards.selectors.spend_question import NONE, Question
+from dashboards.views.catalog import offering_url
+from dashboards.views.spend_address import State
+from usage.selectors.spend_ask import TAG
+
+# What one asks next of a use case, a model, ...
+_NEXT = {
+    "team": ("use_case", "model"),
+    "use_case": ("model", "tier"),
+    "model": ("use_case", "provider"),
+    "provider": ("model", "use_case"),
+    "tier": ("model", "use_case"),
+}
+_USUAL = ("use_case", "model")
+
+Names = dict[str, str | None]  # by dimension; None: none given
+
+
+def narrowed(state: State, question: Question, names: Names) -> dict[str, Any] | None:
+    """Return the changes that make the question one about some names, told apart by what is not settled yet.
+
+    None where no address says it: sums do not keep what has no value of a tag.
+    """
+    if any(name.startswith(TAG) and value is None for name, value in names.items()):
+        return None
+    filters = {**state.filters, **{name: (value or NONE,) for name, value in names.items()}}
+    left = [name for name in question.dimensions if name not in names]
+    if left:
+        return {"filters": filters, "by": left[0], "then": ""}
+    if not names:
+        return {"filters": filters}
+    choices = (*_NEXT.get(question.dimensions[-1], ()), *_USUAL, "tier", "gateway")
+    by = next((each for each in choices if len(filters.get(each, ())) != 1), question.by)
+    return {"filters": filters, "by": by, "then": ""}
+
+
+def drill_url(state: State, question: Question, names: Names) -> str:
+    """Return the address of some names; empty where there is none."""
+    changes = narrowed(state, question, names)
+    return "" if changes is None else state.url(**changes)
+
+
+def days_url(state: State, first: date, last: date) -> str:
+    """Return the same question about some of its days, drawn by what is usual for so many."""
+    return state.url(**state.within(first, last), per="")
+
+
+def entries_url(question: Question, names: Names, *, first: date | None = None, last: date | None = None) -> str:
+    """Return where the entries behind a sum are listed; empty where no address says it."""
+    if any(name.startswith(TAG) and value is None for name, value in names.items()):
+        return ""
+    filters = {**question.filters, **{name: (value or NONE,) for name, value in names.items()}}
+    pairs = [("from", (first or question.first).isoformat()), ("to", (last or question.last).isoformat())]
+    pairs += [(name, value) for name, values in filters.items() for value in values]
+    return f"{_entries()}?{urlencode(pairs)}"
+
+
+@cache
+def _entries() -> str:
+    return reverse("entries")
+
+
+def prices(question: Question) -> dict[str, str]:
+    """Return where the prices behind the numbers are, once these are of one model: at one provider, or at any."""
+    models, providers = (question.filters.get(name, ()) for name in ("model", "provider"))
+    if len(models) != 1:
+        return {}
+    (model,) = models
+    if len(providers) == 1:
+        name = f"{model}@{providers[0]}"
+        if url := offering_url(name):
+            return {"prices_of": name, "prices_url": url}
+    return {"prices_of": model, "prices_url": f"{reverse('catalog')}?{urlencode({'q': model})}"}
+
+
+def api_query(question: Question) -> str:
+    """Return the same question to the API, whose ranges end before their last instant."""
+    group_by = ",".join([*question.dimensions, question.per])
+    pairs = [("from", question.first.isoformat()), ("to", question.until.isoformat()), ("group_by", group_by)]
+    pairs += [("latency", "true")] if question.measures.unit == "ms" else []
+    pairs += [(name, "" if value == NONE else value) for name, values in question.filters.items() for value in values]
+    return f"{reverse('api-spend')}?{urlencode(pairs, safe=',:')}"

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gc
+import os
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import pytest
 from django.conf import settings
@@ -10,9 +13,16 @@ from django.core.cache import cache
 from django.core.management.commands import flush
 from django.db import connection, transaction
 from django.db.backends.postgresql.operations import DatabaseOperations
+from django.utils import timezone
+from hypothesis import is_hypothesis_test
+from hypothesis import settings as drawing
 
-from core import keys
-from tests.usage.making import forget_everything
+from core import keys, turned_away
+from core.periods import add_months
+from tests import servers
+from tests.drawing import drawn
+from tests.usage.making import NOON, forget_everything
+from usage.services import partitions
 
 # Tables that Django does not manage, and so would not flush.
 UNMANAGED = (
@@ -37,18 +47,41 @@ FIRST_ROWS = (
 
 
 def pytest_configure() -> None:
-    # Pages name their static files plainly here: the manifest is made by collectstatic, which tests do not need.
-    settings.STORAGES = {
-        **settings.STORAGES,
-        "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
-    }
+    settings.STORAGES = {**settings.STORAGES, "staticfiles": {"BACKEND": "tests.static_names.PlainNames"}}
+    # Each client would look through what was collected on this machine, if anything was.
+    settings.WHITENOISE_AUTOREFRESH = True
+    drawing.register_profile("tollkeeper", drawn())
+    drawing.load_profile("tollkeeper")
+    # A third of a second for each password that somebody is given or signs in with is for attackers.
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+    if servers.HAS_TABLES in os.environ:
+        database = settings.DATABASES["default"]
+        database["TEST"] = {**database.get("TEST", {}), "TEMPLATE": database["NAME"]}
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    # Tests of drawn values draw more in `make soak`.
+    if isinstance(item, pytest.Function) and is_hypothesis_test(item.obj):
+        item.add_marker(pytest.mark.soak)
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    # Files that take minutes first, whatever the order of the rest: begun last, one would leave a core idle to the end.
+    # Files that take long first, whatever the order of the rest: begun last, one would leave a core idle to the end.
     # (pytest-xdist would sort by the number of tests, hence --no-loadscope-reorder.)
-    items.sort(key=lambda item: not item.path.parent.name.startswith(("faults", "browser", "controlplane")))
+    drawing_many = {item.path for item in items if item.get_closest_marker("soak")}
+
+    def quick(item: pytest.Item) -> int:
+        starts_processes = item.path.parent.name.startswith(("browser", "controlplane", "faults", "gateways"))
+        return 0 if starts_processes else 1 if item.path in drawing_many else 2
+
+    items.sort(key=quick)
+
+
+def pytest_collection_finish() -> None:
+    # Whatever was collected stays to the end: looking through it for garbage, again and again, took 3 % of the time.
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 20)
 
 
 def _sql_flush(self: DatabaseOperations, style: object, tables: Sequence[str], **options: bool) -> list[str]:
@@ -77,9 +110,20 @@ def _flush_past_triggers() -> Iterator[None]:
     patch.undo()
 
 
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> None:
+    """Make the partitions of the months that most tests book in, or each that takes its writes back makes them anew."""
+    this = timezone.now().date().replace(day=1)
+    with django_db_blocker.unblock():
+        partitions.make(first=add_months(this, -1), last=this)
+        partitions.make(first=NOON.date(), last=NOON.date())
+        connection.close()
+
+
 @pytest.fixture(autouse=True)
 def _nothing_kept() -> Iterator[None]:
     """Forget what an earlier test left in memory or in Redis: callers, rate limits, names, prices, partitions."""
+    turned_away._resting_until = 0.0  # a test without Redis leaves it resting for seconds
     keys.forget()
     forget_everything()
     yield

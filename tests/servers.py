@@ -2,7 +2,8 @@
 
 Loaded by `-p tests.servers` (see pyproject.toml), so that plain `pytest` works on a fresh machine. Where DATABASE_URL
 is set, that server is used instead. Under pytest-xdist the controller starts them, and its workers inherit the
-addresses.
+addresses, each with a database of its own: pytest-django names that of PostgreSQL, and this module that of Redis, where
+emptying the cache of one worker would take away what a test of the other has just noted.
 """
 
 from __future__ import annotations
@@ -11,8 +12,12 @@ import atexit
 import os
 import signal
 from contextlib import ExitStack
+from urllib.parse import urlsplit, urlunsplit
 
 _stack = ExitStack()
+
+# Set where the database at DATABASE_URL has every table, so that test databases can be copies of it.
+HAS_TABLES = "TOLLKEEPER_TESTS_HAVE_TABLES"
 
 _SETTINGS = {
     "DJANGO_SETTINGS_MODULE": "controlplane.settings",
@@ -27,20 +32,50 @@ _SETTINGS = {
 def _start() -> None:
     for name, value in _SETTINGS.items():
         os.environ.setdefault(name, value)
+    worker = os.environ.get("PYTEST_XDIST_WORKER")
+    if worker is not None:
+        os.environ["REDIS_URL"] = _own_redis(os.environ["REDIS_URL"], 1 + int(worker.removeprefix("gw")))
     if "DATABASE_URL" in os.environ and "REDIS_URL" in os.environ:
         return
     from controlplane.embedded.servers import Servers, temporary_dir
+    from tests import prepared
 
     # The data directory of a demo that runs on this machine is none of the tests' business.
     atexit.register(_stack.close)
     # pytest turns SIGINT into an orderly end; SIGTERM would skip it and leave the servers behind.
     signal.signal(signal.SIGTERM, lambda number, frame: os.kill(os.getpid(), signal.SIGINT))
     directory = _stack.enter_context(temporary_dir())
+    if "DATABASE_URL" not in os.environ:
+        prepared.lay_out(directory)
     servers = _stack.enter_context(
         Servers(directory, postgres="DATABASE_URL" not in os.environ, redis="REDIS_URL" not in os.environ)
     )
     os.environ["TOLLKEEPER_DATA_DIR"] = str(directory)
     os.environ.update(servers.environment())
+    if "PostgreSQL" in [server.name for server in servers.each]:
+        _spare_the_disk(servers.postgres.url)
+        os.environ[HAS_TABLES] = "1"
+
+
+def _own_redis(url: str, number: int) -> str:
+    """Return the address of another database of a Redis, which has sixteen unless it was told otherwise."""
+    address = urlsplit(url)
+    if address.scheme == "unix":
+        return urlunsplit(address._replace(query=f"db={number}"))
+    return urlunsplit(address._replace(path=f"/{number}"))
+
+
+def _spare_the_disk(url: str) -> None:
+    """Wait for no disk: what the tests keep here is thrown away, and no machine loses its power meanwhile.
+
+    The houses that tests kill have servers of their own, with the settings of the product.
+    """
+    import psycopg
+
+    with psycopg.connect(url, autocommit=True) as connection:
+        for setting in ("fsync", "synchronous_commit", "full_page_writes"):
+            connection.execute(f"ALTER SYSTEM SET {setting} = off")
+        connection.execute("SELECT pg_reload_conf()")
 
 
 _start()

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django.db import connection
 
 from catalog.models import Gateway, Model, Offering, Provider, Team, UseCase
+from usage.rules.postings import LATENCY_BOUNDS_MS
 
 TIERS = {"gpt-5.5@openai": 1, "claude-sonnet-4.6@anthropic": 2, "deepseek-v4-flash@deepseek": 3, "mystery@openai": 0}
 
@@ -145,7 +146,12 @@ _SUMS = (
     + ", coalesce(sum(requests) FILTER (WHERE unpriced > 0), 0)"
     + ", coalesce(sum(requests) FILTER (WHERE NOT counted), 0)"
     + ", coalesce(sum(requests) FILTER (WHERE fallback_index > 0), 0)"
-    + ", coalesce(sum(latency_ms), 0), array_fill(0::bigint, ARRAY[16])"
+    + ", coalesce(sum(latency_ms * sign(requests)), 0), ARRAY["
+    + ", ".join(
+        f"coalesce(sum(sign(requests)) FILTER (WHERE latency_ms > {low} AND latency_ms <= {high}), 0)::bigint"
+        for low, high in zip((-1, *LATENCY_BOUNDS_MS), (*LATENCY_BOUNDS_MS, 2**31 - 1), strict=True)
+    )
+    + "]"
 )
 _SUM_COLUMNS = ", ".join(_METERS) + (
     ", reasoning_tokens, cost_usd, list_cost_usd, avoided_usd, reported_cost_usd, unpriced_tokens, unpriced_requests,"
@@ -190,7 +196,3 @@ def ledger_total(*, starts_at: datetime, ends_at: datetime) -> tuple[int, Any, i
         )
         requests, cost, tokens = cursor.fetchone()
     return int(requests), cost, int(tokens)
-
-
-def a_day(text: str) -> date:
-    return date.fromisoformat(text)

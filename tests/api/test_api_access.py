@@ -6,10 +6,11 @@ import re
 from collections.abc import Iterator
 
 import pytest
+from django.db import transaction
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver
 
-from core import access, keys
+from core import access
 from core.models import ROLES, SCOPES
 from tests.factories import make_key, make_user
 
@@ -49,30 +50,47 @@ def test_there_are_operations_to_look_at():
     assert {"/api/v1/spend", "/api/v1/usage/events"} <= {address for address, _, _ in OPERATIONS}
 
 
-@pytest.fixture(scope="module")
-def client() -> Client:
-    """One for all: each new client loads the middleware anew, static files and all."""
-    return Client()
+class Callers:
+    """A person of each role and one without any, signed in, and a key of each scope."""
 
+    def __init__(self) -> None:
+        self._stranger = Client()
+        self._people = {role: Client() for role in ("", *ROLES)}
+        for role, client in self._people.items():
+            client.force_login(make_user(*filter(None, [role])))
+        self._secrets = {scope: make_key(scope) for scope in SCOPES}
 
-@pytest.mark.parametrize(("address", "method", "action"), OPERATIONS, ids=lambda value: str(value))
-def test_whoever_may_is_let_through_and_nobody_else(client, address, method, action):
-    keys.forget()
-    assert action in access.ACTIONS, "every method of every view declares its action"
-    grant = access.ACTIONS[action]
+    def person(self, role: str, method: str, address: str) -> int:
+        return self._status(self._people[role], method, address)
 
-    def status(*roles: str, scope: str = "", stranger: bool = False) -> int:
-        client.logout()
-        headers = {"Authorization": f"Bearer {make_key(scope)}"} if scope else {}
-        if not scope and not stranger:
-            client.force_login(make_user(*roles))
+    def key(self, scope: str, method: str, address: str) -> int:
+        return self._status(self._stranger, method, address, Authorization=f"Bearer {self._secrets[scope]}")
+
+    def stranger(self, method: str, address: str) -> int:
+        return self._status(self._stranger, method, address)
+
+    def _status(self, client: Client, method: str, address: str, **headers: str) -> int:
         return client.generic(
             method.upper(), address, "{}", content_type="application/json", headers=headers
         ).status_code
 
-    let_in = {role for role in ROLES if status(role) not in (401, 403)}
-    let_in |= {scope for scope in SCOPES if status(scope=scope) not in (401, 403)}
+
+@pytest.fixture(scope="module")
+def callers(django_db_setup, django_db_blocker) -> Iterator[Callers]:
+    """The same for every address: what a test writes is taken back, and they stay."""
+    with django_db_blocker.unblock(), transaction.atomic():
+        yield Callers()
+        transaction.set_rollback(True)
+
+
+@pytest.mark.parametrize(("address", "method", "action"), OPERATIONS, ids=lambda value: str(value))
+def test_whoever_may_is_let_through_and_nobody_else(callers, address, method, action):
+    assert action in access.ACTIONS, "every method of every view declares its action"
+    grant = access.ACTIONS[action]
+
+    let_in = {role for role in ROLES if callers.person(role, method, address) not in (401, 403)}
+    let_in |= {scope for scope in SCOPES if callers.key(scope, method, address) not in (401, 403)}
 
     assert let_in == grant.roles | grant.scopes
-    assert status() == 403  # somebody without a role
-    assert status(stranger=True) == 401
+    assert callers.person("", method, address) == 403
+    assert callers.stranger(method, address) == 401

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 
 import pytest
+from django.utils import timezone
 
 from alerts.models import Channel
 from tests.alerts.far_sides import Webhook
@@ -113,3 +115,71 @@ def test_a_test_message_says_what_became_of_it(writer, webhook):
 
     assert answer.json() == {"outcome": "delivered", "detail": "200 ok"}
     assert "key:pipeline" in json.dumps(webhook.posts)
+
+
+def test_an_alert_is_snoozed_commented_on_and_resolved(writer, api):
+    alert = make_alert()
+    later = timezone.now() + timedelta(hours=1)
+
+    snoozed = writer.post(f"alerts/{alert.pk}/snooze", {"until": later.isoformat()})
+    past = writer.post(f"alerts/{alert.pk}/snooze", {"until": "2020-01-01T00:00:00Z"})
+    said = writer.post(f"alerts/{alert.pk}/comments", {"text": "looking"})
+    resolved = [writer.post(f"alerts/{alert.pk}/resolve") for _ in range(2)]
+
+    assert (snoozed.status_code, snoozed.json()["state"]) == (200, "open")
+    assert past.status_code == 422
+    assert (said.status_code, [each["text"] for each in said.json()["comments"]]) == (201, ["looking"])
+    assert [(each.status_code, each.json()["state"]) for each in resolved] == [(200, "resolved")] * 2
+    assert resolved[0].json()["resolved_at"] == resolved[1].json()["resolved_at"]
+    stranger = api("read", name="stranger")
+    for verb in ("snooze", "comments", "resolve"):
+        assert stranger.post(f"alerts/{alert.pk}/{verb}").status_code == 403
+
+
+def test_a_failed_delivery_is_sent_again_by_whoever_may(writer, api):
+    make_channel(name="on-call")
+    alert, another = make_alert(), make_alert()
+    alert.deliveries.update(state="failed", reason="404 no_service")
+    path = f"alerts/{alert.pk}/deliveries/{alert.deliveries.get().pk}/retry"
+
+    refused = api("read", name="stranger").post(path)
+    asked = writer.post(path)
+    again = writer.post(path)
+
+    assert (refused.status_code, asked.status_code, again.status_code) == (403, 200, 409)
+    (delivery,) = asked.json()["deliveries"]
+    assert (delivery["state"], delivery["asked_again_at"] is None) == ("waiting", False)
+    assert asked.json()["comments"][0]["text"] == "Asked for the delivery to on-call again."
+    assert writer.post(f"alerts/{another.pk}/deliveries/{delivery['id']}/retry").status_code == 404
+    assert writer.post("alerts/999999/deliveries/1/retry").status_code == 404
+
+
+def test_a_signing_secret_is_made_shown_once_and_rotated(writer, api):
+    made = writer.post("channels", {"name": "hook", "kind": "webhook", "config": {"url": "https://3.121.19.1/x"}})
+    path = f"channels/{made.json()['id']}"
+    rotated = writer.post(f"{path}/rotate-secret", {"keep_hours": 48})
+
+    first, second = made.json()["made_secret"], rotated.json()["made_secret"]
+    assert first.startswith("whsec_")
+    assert second.startswith("whsec_")
+    assert first != second
+    shown = json.dumps([writer.get("channels").json(), writer.get(path).json(), writer.patch(path, {}).json()])
+    assert first not in shown
+    assert second not in shown
+    assert writer.get(path).json()["former_secret_until"] == rotated.json()["former_secret_until"]
+    assert writer.post(f"{path}/rotate-secret", {"keep_hours": 721}).status_code == 422
+    assert api("read", name="stranger").post(f"{path}/rotate-secret").status_code == 403
+    assert writer.post(f"channels/{make_channel().pk}/rotate-secret").status_code == 422
+
+
+def test_a_channel_takes_digests_and_the_daily_check(writer):
+    given = {"digests": ["weekly", "daily"], "digest_hour": 7, "canary": True}
+    made = writer.post(
+        "channels", {"name": "mail", "kind": "email", "config": {"recipients": ["lead@example.com"]}} | given
+    )
+    changed = writer.patch(f"channels/{made.json()['id']}", {"digests": [], "digest_hour": 0})
+
+    assert [made.json()[name] for name in given] == [["daily", "weekly"], 7, True]
+    assert [changed.json()[name] for name in given] == [[], 0, True]
+    for wrong in ({"digests": ["hourly"]}, {"digest_hour": 24}):
+        assert writer.patch(f"channels/{made.json()['id']}", wrong).status_code == 422

@@ -45,7 +45,7 @@ def test_everything_that_is_wrong_with_it_is_said_at_once(writer):
     )
 
     assert answer.status_code == 422
-    assert {each["pointer"] for each in answer.json()["errors"]} == {"#/scope", "#/amount", "#/zone"}
+    assert {each["pointer"] for each in answer.json()["errors"]} == {"#/scope/use_case", "#/amount", "#/zone"}
     assert not Budget.objects.exists()
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import threading
 from collections.abc import Iterator
 from io import StringIO
@@ -19,8 +18,7 @@ from drf_spectacular.validation import validate_schema
 from playwright.sync_api import sync_playwright
 
 from tests.api.test_api_access import SERVED
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+from tests.browser.screenshots import launch
 
 
 @pytest.fixture(scope="module")
@@ -91,11 +89,9 @@ def served() -> Iterator[str]:
     server.server_close()
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed: apt-get install chromium")
 def test_the_page_works_in_a_browser_under_our_policy(served):
     complaints = []
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+    with sync_playwright() as playwright, launch(playwright) as browser:
         page = browser.new_page()
         page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
         page.on("pageerror", lambda error: complaints.append(str(error)))
@@ -104,6 +100,5 @@ def test_the_page_works_in_a_browser_under_our_policy(served):
         operation.wait_for(timeout=20_000)
         operation.get_by_role("button").first.click()
         operation.get_by_text("group_by").first.wait_for(timeout=10_000)
-        browser.close()
 
     assert complaints == []

@@ -7,9 +7,10 @@ from itertools import count
 
 import pytest
 from django.db.models import Sum
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
+from tests.drawing import drawn
 from tests.factories import make_budget
 from tests.usage.checks import assert_counters_equal_ledger, assert_rollups_equal_ledger
 from tests.usage.making import (
@@ -123,7 +124,7 @@ _bodies = st.lists(st.lists(_one, min_size=1, max_size=4), min_size=1, max_size=
 _runs = count()
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+@drawn(10, 200, suppress_health_check=list(HealthCheck))
 @given(bookings=st.lists(_bodies, min_size=1, max_size=5), moved=st.sampled_from([None, None, 1, 3]))
 def test_of_events_that_take_each_others_place_one_counts(bookings, moved):
     """Bookings of bodies of events, each with an id, what it is to another, and its tokens.

@@ -5,7 +5,7 @@ import pytest
 from django.db import connection
 from playwright.sync_api import Browser, sync_playwright
 
-from tests.browser.screenshots import ARGUMENTS, chromium
+from tests.browser.screenshots import launch
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -21,9 +21,15 @@ def _server_lets_go(django_db_setup: None, django_db_blocker: Any) -> Iterator[N
         connection.close()
 
 
-@pytest.fixture
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        launched = playwright.chromium.launch(executable_path=chromium(), args=ARGUMENTS)
+@pytest.fixture(scope="module")
+def _launched() -> Iterator[Browser]:
+    with sync_playwright() as playwright, launch(playwright) as launched:
         yield launched
-        launched.close()
+
+
+@pytest.fixture
+def browser(_launched: Browser) -> Iterator[Browser]:
+    """A Chromium without a page: one for the tests of a file, since starting it takes a second."""
+    yield _launched
+    for context in _launched.contexts:
+        context.close()

@@ -6,10 +6,11 @@ import os
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Page, expect
 
 from routing.models import Version
-from tests.browser.screenshots import ARGUMENTS, chromium, sign_in
+from tests.browser.looks import WALKED
+from tests.browser.screenshots import sign_in
 from tests.browser.test_console import Heard
 from tests.factories import make_user
 from tests.routing.making import CHEAP, OPUS, make_content, make_draft, make_rule, make_version, stock
@@ -25,8 +26,9 @@ def looked_at(page: Page, name: str, width: int) -> None:
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), f"{name} scrolls sideways at {width}"
 
 
+@pytest.mark.soak
 @pytest.mark.django_db(transaction=True)
-def test_the_admin_works_in_a_browser_at_both_widths_and_in_both_themes(live_server):
+def test_the_admin_works_in_a_browser_at_both_widths_and_in_both_themes(live_server, browser):
     stock()
     make_version()
     make_version(make_content(make_rule(fallbacks=[CHEAP])), title="cheaper fallback")
@@ -53,34 +55,31 @@ def test_the_admin_works_in_a_browser_at_both_widths_and_in_both_themes(live_ser
         "price": "/admin/catalog/price/",
     }
 
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium(), args=ARGUMENTS)
-        for width, theme in ((1440, "light"), (390, "dark")):
-            context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=theme)
-            page = context.new_page()
-            page.set_default_timeout(60_000)
-            heard = Heard()
-            heard.listen(page)
-            sign_in(page, live_server.url, EMAIL, PASSWORD)
-            for name, path in pages.items():
-                page.goto(live_server.url + path)
-                page.wait_for_load_state()
-                looked_at(page, name, width)
-            assert heard.complaints == []
-            context.close()
-
-        page = browser.new_context(viewport={"width": 1440, "height": 900}).new_page()
+    for width, theme in WALKED:
+        context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=theme)
+        page = context.new_page()
+        page.set_default_timeout(60_000)
         heard = Heard()
         heard.listen(page)
         sign_in(page, live_server.url, EMAIL, PASSWORD)
-        page.goto(live_server.url + pages["proposal"])
-        page.fill("#id_content", '{"rules": [}')
-        page.get_by_role("button", name="Save", exact=True).click()
-        expect(page.get_by_role("alert").first).to_contain_text("line 1")
-        expect(page.locator("#id_content")).to_have_value('{"rules": [}')
-        looked_at(page, "refused", 1440)
-        page.get_by_role("link", name="Back to the console").click()
-        expect(page).to_have_url(f"{live_server.url}/")
-        # A refused form is answered with 422, which a browser tells as an error.
-        assert [one for one in heard.complaints if "422" not in one] == []
-        browser.close()
+        for name, path in pages.items():
+            page.goto(live_server.url + path)
+            page.wait_for_load_state()
+            looked_at(page, name, width)
+        assert heard.complaints == []
+        context.close()
+
+    page = browser.new_context(viewport={"width": 1440, "height": 900}).new_page()
+    heard = Heard()
+    heard.listen(page)
+    sign_in(page, live_server.url, EMAIL, PASSWORD)
+    page.goto(live_server.url + pages["proposal"])
+    page.fill("#id_content", '{"rules": [}')
+    page.get_by_role("button", name="Save", exact=True).click()
+    expect(page.get_by_role("alert").first).to_contain_text("line 1")
+    expect(page.locator("#id_content")).to_have_value('{"rules": [}')
+    looked_at(page, "refused", 1440)
+    page.get_by_role("link", name="Back to the console").click()
+    expect(page).to_have_url(f"{live_server.url}/")
+    # A refused form is answered with 422, which a browser tells as an error.
+    assert [one for one in heard.complaints if "422" not in one] == []

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
 from django.utils import timezone
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
 from catalog.models import Amendment
 from core import periods
 from core.models import Job, JobState
-from tests.browser.screenshots import ARGUMENTS, chromium, sign_in
+from tests.browser.screenshots import sign_in
 from tests.browser.test_console import Heard, checked
 from tests.dashboards.seeing import book, call
 from tests.factories import make_user
@@ -26,13 +25,10 @@ EMAIL, PASSWORD = "finance@example.com", "correct horse battery"
 
 
 @pytest.fixture
-def page() -> Iterator[Page]:
-    with sync_playwright() as playwright:
-        launched: Browser = playwright.chromium.launch(executable_path=chromium(), args=ARGUMENTS)
-        opened = launched.new_context(viewport={"width": 1440, "height": 900}).new_page()
-        opened.set_default_timeout(60_000)  # a busy machine is slow, not wrong
-        yield opened
-        launched.close()
+def page(browser: Browser) -> Page:
+    opened = browser.new_context(viewport={"width": 1440, "height": 900}).new_page()
+    opened.set_default_timeout(60_000)  # a busy machine is slow, not wrong
+    return opened
 
 
 @pytest.mark.django_db(transaction=True)
@@ -71,10 +67,9 @@ def test_a_run_that_failed_is_put_in_line_goes_on_before_ones_eyes_and_its_month
 
     for width in (390, 1440):
         page.set_viewport_size({"width": width, "height": 900})
-        page.goto(f"{live_server.url}/months/")
-        checked(page)
-        page.goto(f"{live_server.url}/months/{last:%Y-%m}/")
-        checked(page)
+        for path in ("/statements/", f"/statements/{last:%Y-%m}/", "/months/", f"/months/{last:%Y-%m}/"):
+            page.goto(live_server.url + path)
+            checked(page)
     page.get_by_role("link", name="Close the month").click()
     page.get_by_label("Why it can be closed").fill("invoices compared")
     page.get_by_role("button", name="Go on").click()

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
-from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
+from playwright.sync_api import Browser, Page, Route, expect
 
-from tests.browser.screenshots import ARGUMENTS, chromium, sign_in
+from tests.browser.screenshots import sign_in
 from tests.factories import make_user
 from tests.usage import making
 
@@ -16,13 +14,10 @@ EMAIL, PASSWORD = "finance@example.com", "correct horse battery"
 
 
 @pytest.fixture
-def page() -> Iterator[Page]:
-    with sync_playwright() as playwright:
-        launched: Browser = playwright.chromium.launch(executable_path=chromium(), args=ARGUMENTS)
-        opened = launched.new_context(viewport={"width": 1440, "height": 900}).new_page()
-        opened.set_default_timeout(60_000)  # a busy machine is slow, not wrong
-        yield opened
-        launched.close()
+def page(browser: Browser) -> Page:
+    opened = browser.new_context(viewport={"width": 1440, "height": 900}).new_page()
+    opened.set_default_timeout(60_000)  # a busy machine is slow, not wrong
+    return opened
 
 
 @pytest.mark.django_db(transaction=True)

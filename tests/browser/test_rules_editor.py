@@ -8,6 +8,7 @@ import pytest
 from django.utils import timezone
 from playwright.sync_api import expect
 
+from tests.browser.looks import in_each_look
 from tests.browser.screenshots import sign_in
 from tests.browser.test_console import Heard, checked
 from tests.factories import make_use_case, make_user
@@ -19,7 +20,7 @@ LEAD = "engineer@example.com"
 
 
 @pytest.mark.django_db(transaction=True)
-@pytest.mark.parametrize(("width", "theme"), [(1440, "light"), (390, "dark")])
+@in_each_look
 def test_a_rule_is_copied_edited_moved_tried_and_taken_back_without_json(live_server, browser, width, theme):
     stock()
     make_use_case("code-review")

@@ -13,6 +13,7 @@ from alerts.models import Alert
 from core import keys
 from routing import tasks
 from routing.serving.shelf import SHELF
+from tests.browser.looks import in_each_look
 from tests.browser.screenshots import sign_in
 from tests.browser.test_console import Heard, checked
 from tests.browser.test_rules_story import PASSWORD
@@ -30,7 +31,7 @@ def polls(address: str, secret: str, **said: str) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-@pytest.mark.parametrize(("width", "theme"), [(1440, "light"), (390, "dark")])
+@in_each_look
 def test_a_refused_version_is_seen_in_the_fleet_told_of_and_over_when_the_gateway_runs_it(
     live_server, browser, width, theme
 ):

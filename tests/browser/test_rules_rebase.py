@@ -10,6 +10,7 @@ from playwright.sync_api import Browser, Page, expect
 from core import keys
 from routing.models import Environment, Proposal, Version
 from routing.rules import document
+from tests.browser.looks import Theme, in_each_look
 from tests.browser.screenshots import sign_in
 from tests.browser.test_console import Heard, checked
 from tests.factories import make_user
@@ -20,8 +21,7 @@ PASSWORD = "correct horse battery"
 FIRST, SECOND, APPROVER = "first@example.com", "second@example.com", "approver@example.com"
 
 
-def signed_in(browser: Browser, address: str, email: str, heard: Heard, width: int) -> Page:
-    theme = "light" if width == 1440 else "dark"
+def signed_in(browser: Browser, address: str, email: str, heard: Heard, width: int, theme: Theme) -> Page:
     page = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=theme).new_page()
     page.set_default_timeout(60_000)  # a busy machine is slow, not wrong
     heard.listen(page)
@@ -30,15 +30,17 @@ def signed_in(browser: Browser, address: str, email: str, heard: Heard, width: i
 
 
 @pytest.mark.django_db(transaction=True)
-@pytest.mark.parametrize("width", [1440, 390])
-def test_of_two_drafts_at_once_the_second_is_put_on_the_first_with_a_conflict_settled(live_server, browser, width):
+@in_each_look
+def test_of_two_drafts_at_once_the_second_is_put_on_the_first_with_a_conflict_settled(
+    live_server, browser, width, theme
+):
     keys.forget()
     stock()
     make_version()
     for email, role in ((FIRST, "engineer"), (SECOND, "engineer"), (APPROVER, "approver")):
         make_user(role, email=email, password=PASSWORD)
     heard = Heard()
-    second = signed_in(browser, live_server.url, SECOND, heard, width)
+    second = signed_in(browser, live_server.url, SECOND, heard, width, theme)
     second.goto(f"{live_server.url}/rules/production/")
     second.get_by_role("button", name="Change").first.click()
     second.locator("[name=target-0-offering]").select_option(CHEAP)
@@ -51,7 +53,7 @@ def test_of_two_drafts_at_once_the_second_is_put_on_the_first_with_a_conflict_se
         make_content(make_rule(targets=[{"offering": MIDDLE, "weight": 10000}], fallbacks=[OPUS], timeout_ms=900)),
         title="All code to Gemini",
     )
-    first = signed_in(browser, live_server.url, FIRST, heard, width)
+    first = signed_in(browser, live_server.url, FIRST, heard, width, theme)
     first.goto(f"{live_server.url}/rules/production/drafts/{overtaking.pk}/")
     first.get_by_role("button", name="Publish", exact=True).click()
     expect(first.get_by_text("Version 2 is in force.")).to_be_visible()
@@ -75,7 +77,7 @@ def test_of_two_drafts_at_once_the_second_is_put_on_the_first_with_a_conflict_se
     second.get_by_role("button", name="Submit for review").click()
     expect(second.get_by_text("The draft is in review.")).to_be_visible()
 
-    approver = signed_in(browser, live_server.url, APPROVER, heard, width)
+    approver = signed_in(browser, live_server.url, APPROVER, heard, width, theme)
     approver.goto(draft)
     approver.get_by_role("button", name="Approve").click()
     expect(approver.get_by_text("Approved: exactly this content")).to_be_visible()

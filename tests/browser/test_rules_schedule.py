@@ -13,6 +13,7 @@ from core import keys
 from core.models import Organisation
 from routing.models import Environment, Schedule
 from routing.services import reviews, schedules
+from tests.browser.looks import in_each_look
 from tests.browser.screenshots import sign_in
 from tests.browser.test_console import Heard, checked
 from tests.factories import make_user
@@ -33,7 +34,7 @@ def signed_in(browser: Browser, address: str, heard: Heard, *, width: int, theme
 
 
 @pytest.mark.django_db(transaction=True)
-@pytest.mark.parametrize(("width", "theme"), [(1440, "light"), (390, "dark")])
+@in_each_look
 def test_a_draft_is_scheduled_cancelled_scheduled_again_published_and_its_review_confirmed(
     live_server, browser, width, theme
 ):

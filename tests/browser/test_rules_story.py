@@ -10,6 +10,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from core import keys
 from routing.models import Environment
+from tests.browser.looks import Look, in_each_look
 from tests.browser.screenshots import sign_in
 from tests.browser.test_console import Heard, checked, fill_in
 from tests.factories import make_key, make_user
@@ -37,8 +38,9 @@ class Gateway:
         self._client.close()
 
 
-def signed_in(browser: Browser, address: str, email: str, heard: Heard) -> Page:
-    page = browser.new_context(viewport={"width": 1440, "height": 900}).new_page()
+def signed_in(browser: Browser, address: str, email: str, heard: Heard, look: Look) -> Page:
+    context = browser.new_context(viewport={"width": look.width, "height": 900}, color_scheme=look.theme)
+    page = context.new_page()
     page.set_default_timeout(60_000)  # a busy machine is slow, not wrong
     heard.listen(page)
     sign_in(page, address, email, PASSWORD)
@@ -46,9 +48,11 @@ def signed_in(browser: Browser, address: str, email: str, heard: Heard) -> Page:
 
 
 @pytest.mark.django_db(transaction=True)
+@in_each_look
 def test_a_rule_is_edited_tried_submitted_approved_by_another_published_and_polled_and_a_switch_follows(
-    live_server, browser
+    live_server, browser, width, theme
 ):
+    look = Look(width, theme)
     keys.forget()
     stock()
     make_version()
@@ -58,7 +62,7 @@ def test_a_rule_is_edited_tried_submitted_approved_by_another_published_and_poll
     heard = Heard()
     first = gateway.polls()
 
-    engineer = signed_in(browser, live_server.url, ENGINEER, heard)
+    engineer = signed_in(browser, live_server.url, ENGINEER, heard, look)
     engineer.goto(f"{live_server.url}/rules/")
     engineer.get_by_role("button", name="Change").first.click()
     engineer.locator("[name=target-0-offering]").select_option(CHEAP)
@@ -81,7 +85,7 @@ def test_a_rule_is_edited_tried_submitted_approved_by_another_published_and_poll
     expect(engineer.get_by_text("The draft is in review.")).to_be_visible()
     expect(engineer.get_by_role("button", name="Approve")).to_have_count(0)
 
-    approver = signed_in(browser, live_server.url, APPROVER, heard)
+    approver = signed_in(browser, live_server.url, APPROVER, heard, look)
     approver.goto(draft)
     checked(approver)
     approver.get_by_role("button", name="Approve").click()
@@ -132,7 +136,7 @@ PAGES = {
 
 
 @pytest.mark.django_db(transaction=True)
-@pytest.mark.parametrize(("width", "theme"), [(1440, "light"), (390, "dark")])
+@in_each_look
 def test_every_page_keeps_to_the_policy_to_its_host_and_to_the_screen(live_server, browser, width, theme):
     stock()
     make_version()

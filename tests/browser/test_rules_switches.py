@@ -11,6 +11,7 @@ from django.utils import timezone
 from playwright.sync_api import Page, expect
 
 from routing.models import Switch
+from tests.browser.looks import WALKED
 from tests.browser.screenshots import sign_in
 from tests.browser.test_console import Heard, checked
 from tests.factories import make_user
@@ -30,9 +31,8 @@ def book(count: int, **overrides: Any) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-@pytest.mark.parametrize(
-    ("width", "theme", "scripts"), [(1440, "light", True), (390, "dark", True), (390, "light", False)]
-)
+@pytest.mark.soak
+@pytest.mark.parametrize(("width", "theme", "scripts"), [*((*look, True) for look in WALKED), (390, "light", False)])
 def test_a_bad_hour_is_turned_off_in_two_clicks_on_again_in_one_and_stands_in_the_history(
     live_server, browser, width, theme, scripts
 ):
@@ -63,7 +63,7 @@ def test_a_bad_hour_is_turned_off_in_two_clicks_on_again_in_one_and_stands_in_th
     page.get_by_role("button", name="Turn off").click()
 
     expect(page.get_by_role("heading", name="Switched off now")).to_be_visible()
-    assert page.url == f"{live_server.url}/routing/"
+    expect(page).to_have_url(f"{live_server.url}/routing/")
     expect(page.get_by_role("heading", name="Failing now")).to_have_count(0)
     looked_at(page, scripts)
     book(4, provider="google", model="gemini-3.1-pro", route_reason="switched_off")

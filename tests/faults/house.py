@@ -40,7 +40,7 @@ class Held:
 class House:
     """Servers, the web process and whatever workers a test starts."""
 
-    def __init__(self, servers: Servers, directory: Path) -> None:
+    def __init__(self, servers: Servers, directory: Path, **environment: str) -> None:
         self.servers = servers
         self.port = _free_port()
         self._directory = directory
@@ -53,22 +53,26 @@ class House:
             "PYTHONPATH": str(ROOT),
             "TOLLKEEPER_DATA_DIR": str(directory / "house"),
             "TOLLKEEPER_LOG_LEVEL": "ERROR",
+            **environment,
         }
         self.answered: set[str] = set()
         self.secret = ""
 
     def open(self) -> None:
-        """Start the web process, make the database's tables, and wait until both are there."""
+        """Start the web process on a database that has its tables, and wait until it answers."""
         self.launch_web()
-        self._inside = subprocess.Popen(
-            [sys.executable, "-m", "tests.faults.inside"],
-            env=self._environment, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-        )  # fmt: skip
+        self.launch_inside("tests.faults.inside")
         self.secret = str(self.inside("prepare"))
         self.wait_for_web()
 
-    def inside(self, command: str, argument: object = None) -> object:
-        """Have a command of `tests.faults.inside` done and return its result."""
+    def launch_inside(self, module: str) -> None:
+        self._inside = subprocess.Popen(
+            [sys.executable, "-m", module],
+            env=self._environment, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        )  # fmt: skip
+
+    def inside(self, command: str, argument: object = None) -> Any:
+        """Have a command of the module that stands inside done and return its result."""
         assert self._inside is not None
         assert self._inside.stdin is not None
         assert self._inside.stdout is not None
@@ -87,6 +91,10 @@ class House:
         self._processes[name] = psutil.Process(process.pid)
         self._started.append(process)
 
+    def said(self, name: str) -> str:
+        """Return what a process that `start` started has written."""
+        return (self._directory / f"{name}.log").read_text()
+
     def launch_web(self) -> None:
         argv = WEB.argv(host="127.0.0.1", port=self.port, data=str(self._directory))
         self.start("web", *argv[1:])
@@ -94,8 +102,23 @@ class House:
     def wait_for_web(self) -> None:
         until(self._web_answers, patience_s=PATIENCE_S, what="the web process")
 
-    def start_bookers(self) -> None:
-        self._processes["bookers"] = psutil.Process(int(str(self.inside("book"))))
+    def start_bookers(self, workers: int = 2) -> None:
+        self.start_inside("bookers", "book", workers)
+
+    def start_inside(self, name: str, command: str, argument: object = None) -> None:
+        """Have a command done that starts a process and returns its number; from now on that has a name."""
+        self._processes[name] = psutil.Process(int(str(self.inside(command, argument))))
+
+    def runs(self, name: str) -> bool:
+        return name in self._processes and _runs(self._processes[name])
+
+    def kill_one_of(self, name: str, chance: Random) -> bool:
+        """Kill -9 one of the processes that a process made, wherever that one stands; false where there is none."""
+        made = self._processes[name].children()
+        if made:
+            with suppress(psutil.NoSuchProcess):
+                chance.choice(made).kill()
+        return bool(made)
 
     def start_celery(self) -> None:
         """Start the real intake worker and the real scheduler."""
@@ -196,8 +219,8 @@ class House:
         rows = self.query("SELECT count(*) FROM ledger")
         return int(rows[0][0]) if rows else 0
 
-    def until_all_is_booked(self) -> None:
-        until(lambda: not self.waits(), patience_s=PATIENCE_S, what="the end of the backlog")
+    def until_all_is_booked(self, *, patience_s: float = PATIENCE_S) -> None:
+        until(lambda: not self.waits(), patience_s=patience_s, what="the end of the backlog")
 
     def verify(self) -> None:
         """Check that everything answered with 202 is in the ledger once, and that every sum equals a recount."""

@@ -11,36 +11,34 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any, NoReturn
 
 import django
 import psutil
 
-WORKERS = 2
 LIMIT_TOKENS = 8_000  # of the budget: every threshold is passed
 LIMIT_EVENTS = 40  # small transactions: more of them to break in the middle of
 BOOKER = "booker-"  # connections of a worker are named so, with its process
 
 
 def prepare(_: object) -> str:
-    """Migrate, make a priced offering, a budget and a key, and return the key."""
-    from django.core.management import call_command
+    """Make a priced offering, a budget and a key, and return the key."""
     from django.utils import timezone
 
     from catalog.services import gateways
     from tests.factories import make_budget
     from tests.usage.making import make_priced_offering
 
-    call_command("migrate", verbosity=0)
     make_priced_offering()
     at = timezone.now()
     make_budget(amount=Decimal(LIMIT_TOKENS), at=at, scope={"use_case": ["support-routing"]})
     return gateways.create_key(name="edge", gateway="edge", scopes=["usage:write"], by="tests", at=at)
 
 
-def book(_: object) -> int:
+def book(workers: int) -> int:
     """Start workers that book whatever waits, and return the process that replaces each that is killed."""
     above = os.getpid()
     parent = os.fork()
@@ -49,7 +47,7 @@ def book(_: object) -> int:
     os.setsid()
     running: set[int] = set()
     while os.getppid() == above:
-        while len(running) < WORKERS:
+        while len(running) < workers:
             child = os.fork()
             if child == 0:
                 _book(above)
@@ -159,6 +157,47 @@ def revoke(secret: str) -> None:
     keys.revoke(key=ApiKey.objects.get(digest=keys.digest_of(secret)), by="tests", at=timezone.now())
 
 
+def allow(tokens: int) -> int:
+    """Let frontier tokens be used, and downgrade beyond; returns the budget's id."""
+    from django.utils import timezone
+
+    from tests.factories import make_budget
+
+    return make_budget(name="downgraded", action="downgrade", amount=Decimal(tokens), at=timezone.now()).pk
+
+
+def use(tokens: int) -> float:
+    """Book a call of so many frontier tokens, and return when that was committed, by the clock of `time.monotonic`."""
+    from django.utils import timezone
+
+    from tests.usage import making
+    from usage.services import booking
+
+    at = timezone.now()
+    making.take(
+        making.make_event(event_id=f"use-{at}", occurred_at=at, uncached_input_tokens=tokens, output_tokens=0),
+        received_at=at,
+    )
+    assert booking.book_pending(at=at)
+    return time.monotonic()
+
+
+def lift(wanted: tuple[int, int, int]) -> dict[str, float]:
+    """Give a budget another limit for some seconds; returns when that begins and ends, by `time.monotonic`."""
+    from django.utils import timezone
+
+    from budgets.models import Budget
+    from budgets.services import budgets
+
+    budget_id, tokens, seconds = wanted
+    budget, at, now = Budget.objects.get(pk=budget_id), timezone.now(), time.monotonic()
+    budgets.set_limit(
+        budget=budget, amount=Decimal(tokens), ends_at=at + timedelta(seconds=seconds), reason="until the evening",
+        by="tests", approved_by="finance", at=at,
+    )  # fmt: skip
+    return {"begins": time.monotonic(), "ends": now + seconds}
+
+
 def polls(_: object) -> list[list[Any]]:
     """Return what is noted of polls: instance, and the version it was given."""
     from routing.models import GatewayPoll
@@ -170,17 +209,18 @@ def polls(_: object) -> list[list[Any]]:
 COMMANDS: dict[str, Callable[[Any], Any]] = {
     "prepare": prepare, "book": book, "verify": verify, "furnish": furnish, "verify_sums": verify_sums,
     "key": key, "publish": publish, "revoke": revoke, "polls": polls,
+    "allow": allow, "use": use, "lift": lift,
 }  # fmt: skip
 
 
-def main() -> None:
+def main(commands: Mapping[str, Callable[[Any], Any]]) -> None:
     django.setup()
     from django.db import connection
 
     for line in sys.stdin:
         command, argument = json.loads(line)
         try:
-            answer = [True, COMMANDS[command](argument)]
+            answer = [True, commands[command](argument)]
         except Exception:
             answer = [False, traceback.format_exc()]
         finally:
@@ -190,4 +230,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(COMMANDS)

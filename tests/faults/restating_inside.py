@@ -1,15 +1,18 @@
-"""What is done inside the house whose past is corrected: `python -m tests.faults.restating_inside COMMAND ARGUMENT`.
+"""What is done inside the house whose past is corrected, by a process that stands by for it.
 
-Each command is a process of its own, so that the one that restates may be killed. It prints its answer as JSON on its
-last line.
+A line of its standard input is JSON, `[command, argument]`. Each command is a process of its own, so that the one that
+restates may be killed: a line says which, and when it has ended another one says what it returned, `[result]`, or null
+where it failed or was killed. Each is forked, because starting Django anew takes longer than most of what is asked for.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import random
 import sys
 import time
+import traceback
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from functools import partial
@@ -27,13 +30,10 @@ CORRECTED = "gpt-5.5@openai"
 
 def fill(entries: int) -> None:
     """Book so many entries of the last days, one in five of the offering to be corrected, each dated as a rollup's."""
-    from django.core.management import call_command
-
     from tests.factories import make_budget
     from tests.usage.making import make_offering, make_priced_offering, take
     from usage.services import booking, partitions
 
-    call_command("migrate", verbosity=0)
     now = datetime.now(UTC)
     partitions.make(first=(now - timedelta(days=DAYS + 1)).date().replace(day=1), last=now.date().replace(day=1))
     make_priced_offering(CORRECTED)
@@ -175,8 +175,30 @@ COMMANDS = {"fill": fill, "preview": preview, "correct": correct, "work": work, 
 
 def main() -> None:
     django.setup()
-    command, argument = sys.argv[1], json.loads(sys.argv[2])
-    sys.stdout.write(json.dumps(COMMANDS[command](argument)) + "\n")
+    for line in sys.stdin:
+        command, argument = json.loads(line)
+        answered, answer = os.pipe()
+        child = os.fork()
+        if child == 0:
+            status = 1
+            try:
+                os.write(answer, json.dumps([COMMANDS[command](argument)]).encode())
+                status = 0
+            except Exception:
+                traceback.print_exc()
+            finally:
+                os._exit(status)
+        os.close(answer)
+        _say(child)
+        with os.fdopen(answered) as told:
+            said = told.read()
+        os.waitpid(child, 0)
+        _say(json.loads(said) if said else None)
+
+
+def _say(what: object) -> None:
+    sys.stdout.write(json.dumps(what) + "\n")
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":

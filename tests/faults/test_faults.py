@@ -18,6 +18,7 @@ import pytest
 import redis
 
 from controlplane.embedded.servers import Servers, temporary_dir
+from tests import prepared
 from tests.faults.house import PATIENCE_S, House
 from tests.usage.waiting import until
 
@@ -37,13 +38,15 @@ _numbers = count(1)
 
 @pytest.fixture(scope="module")
 def _house() -> Iterator[House]:
-    with temporary_dir("tollkeeper-faults-") as directory, Servers(directory) as servers:
-        built = House(servers, directory)
-        try:
-            built.open()
-            yield built
-        finally:
-            built.close()
+    with temporary_dir("tollkeeper-faults-") as directory:
+        prepared.lay_out(directory)
+        with Servers(directory) as servers:
+            built = House(servers, directory)
+            try:
+                built.open()
+                yield built
+            finally:
+                built.close()
 
 
 @pytest.fixture

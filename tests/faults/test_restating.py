@@ -13,14 +13,17 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import psutil
 import psycopg
 import pytest
 
 from controlplane.embedded.servers import Servers, temporary_dir
+from tests import prepared
 from tests.usage.waiting import until
 
 pytestmark = pytest.mark.soak
@@ -32,23 +35,39 @@ ROOT = Path(__file__).parents[2]
 
 
 class Inside:
-    """Runs commands of `restating_inside` on servers of its own."""
+    """Has commands of `restating_inside` done on servers of its own."""
 
     def __init__(self, servers: Servers, directory: Path) -> None:
         self._url = servers.postgres.url
-        self._environment = {
+        environment = {
             **os.environ,
             **servers.environment(),
             "PYTHONPATH": str(ROOT),
             "TOLLKEEPER_DATA_DIR": str(directory / "house"),
             "TOLLKEEPER_LOG_LEVEL": "ERROR",
         }
-
-    def start(self, command: str, argument: object = None) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            [sys.executable, "-m", "tests.faults.restating_inside", command, json.dumps(argument)],
-            env=self._environment, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tests.faults.restating_inside"],
+            env=environment, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
         )  # fmt: skip
+
+    def close(self) -> None:
+        with self._process as process:
+            process.kill()
+
+    def start(self, command: str, argument: object = None) -> psutil.Process:
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps([command, argument]) + "\n")
+        self._process.stdin.flush()
+        return psutil.Process(self._heard())
+
+    def ended(self) -> list[Any] | None:
+        """Wait until the command is done and return its result in a list, or None where it failed or was killed."""
+        return self._heard()
+
+    def _heard(self) -> Any:
+        assert self._process.stdout is not None
+        return json.loads(self._process.stdout.readline())
 
     def looked_at(self) -> int:
         """Return how many entries the run has looked at."""
@@ -57,28 +76,39 @@ class Inside:
         return int(row[0]) if row else 0
 
     def do(self, command: str, argument: object = None) -> Any:
-        with self.start(command, argument) as process:
-            out, errors = process.communicate()
-        assert process.returncode == 0, errors
-        return json.loads(out.splitlines()[-1])
+        self.start(command, argument)
+        answer = self.ended()
+        assert answer is not None, f"{command} failed: what it said stands above"
+        return answer[0]
 
 
 @pytest.fixture
 def inside() -> Iterator[Inside]:
-    with temporary_dir("tollkeeper-restating-") as directory, Servers(directory) as servers:
-        yield Inside(servers, directory)
+    with temporary_dir("tollkeeper-restating-") as directory:
+        prepared.lay_out(directory)
+        with Servers(directory) as servers:
+            inside = Inside(servers, directory)
+            yield inside
+            inside.close()
 
 
 def _kill_at_random(inside: Inside) -> int:
-    """Let workers restate, and kill -9 each where a random number of entries was looked at; returns how many died."""
+    """Let workers restate, and kill -9 each where a random number of entries was looked at; returns how many died.
+
+    The first dies as soon as it runs. A later one that has little left may be through before it is killed: then there
+    is nobody left to kill.
+    """
     rng = random.Random(11)
-    marks = sorted(rng.randrange(ENTRIES // 5) for _ in range(KILLS))
-    for generation, mark in enumerate(marks):
-        with inside.start("work", generation) as process:
-            until(lambda: process.poll() is not None or inside.looked_at() > mark, patience_s=120, what="some progress")  # noqa: B023
-            assert process.poll() is None, "it ended before it could be killed"
-            time.sleep(rng.uniform(0, 0.05))  # anywhere in a batch, and not always where one has just committed
+    marks = [-1, *sorted(rng.randrange(ENTRIES // 5) for _ in range(KILLS - 1))]
+    for killed, mark in enumerate(marks):
+        process = inside.start("work", killed)
+        until(lambda: not process.is_running() or inside.looked_at() > mark, patience_s=120, what="some progress")  # noqa: B023
+        time.sleep(rng.uniform(0, 0.05))  # anywhere in a batch, and not always where one has just committed
+        with suppress(psutil.NoSuchProcess):
             process.kill()
+        if inside.ended() is not None:
+            assert killed, "the first ended before it could be killed"
+            return killed
     return len(marks)
 
 

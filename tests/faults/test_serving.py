@@ -16,6 +16,7 @@ from contextlib import contextmanager
 import pytest
 
 from controlplane.embedded.servers import Servers, temporary_dir
+from tests import prepared
 from tests.faults.house import PATIENCE_S, House
 from tests.usage.waiting import until
 
@@ -25,6 +26,8 @@ POLLS = 200  # while everything is down
 WAITING = 50  # polls that wait while something happens
 # What is promised is two seconds; a crowded machine gets as many again.
 SOON_S = 4.0
+# A budget that is used up: one second.
+STATE_SOON_S = 2.0
 
 
 class Gateway:
@@ -32,7 +35,7 @@ class Gateway:
 
     def __init__(self, house: House, secret: str) -> None:
         self.tag: str | None = None
-        self.took_s = 0.0
+        self.took_s = self.answered_at = 0.0
         self.waited: str | None = None
         self.from_memory = False  # Django, which answers until the key is known in front of it, adds headers of its own
         self._house, self._secret = house, secret
@@ -57,7 +60,8 @@ class Gateway:
         except (OSError, http.client.HTTPException):
             self._connection.close()
             return 0
-        self.took_s = time.monotonic() - started
+        self.answered_at = time.monotonic()
+        self.took_s = self.answered_at - started
         self.tag = answer.getheader("ETag")
         self.waited = answer.getheader("Preference-Applied")
         self.from_memory = answer.getheader("Referrer-Policy") is None
@@ -79,13 +83,15 @@ def gateway_with(house) -> Iterator[Callable[[str], Gateway]]:
 
 @pytest.fixture(scope="module")
 def _house() -> Iterator[House]:
-    with temporary_dir("tollkeeper-serving-") as directory, Servers(directory) as servers:
-        built = House(servers, directory)
-        try:
-            built.open()
-            yield built
-        finally:
-            built.close()
+    with temporary_dir("tollkeeper-serving-") as directory:
+        prepared.lay_out(directory)
+        with Servers(directory) as servers:
+            built = House(servers, directory)
+            try:
+                built.open()
+                yield built
+            finally:
+                built.close()
 
 
 @pytest.fixture
@@ -253,3 +259,35 @@ def test_polls_that_wait_hold_neither_thread_nor_database_connection(house, gate
     assert told == {304}
     assert (during.threads, during.connections) <= (before.threads, before.connections), (before, during)
     assert during.sockets >= WAITING
+
+
+def test_gateways_know_within_a_second_that_a_budget_is_used_up_or_may_be_used_again(house, gateway_with):
+    secret = str(house.inside("key", ["rules:read"]))
+    waits, asks = [gateway_with(secret) for _ in range(10)], gateway_with(secret)
+    house.start("publisher", "manage.py", "publisher")
+    until(lambda: "publisher ready" in house.said("publisher"), patience_s=PATIENCE_S, what="the publisher")
+    budget_id = house.inside("allow", 1000)
+    known(house, asks, str(house.inside("publish", "while it lasts")))
+
+    def told(change: Callable[[], float]) -> tuple[float, list[str]]:
+        """Let something change while gateways wait; return how long after it they all knew, and what was used up."""
+        with waiting(waits, tag=asks.tag or "", wait=50) as polls:
+            changed_at = change()
+            assert {poll.result(PATIENCE_S) for poll in polls} == {200}
+        assert (asks.poll(tag=asks.tag), asks.tag) == (200, waits[0].tag)
+        (body,) = {gateway.body for gateway in (*waits, asks)}
+        late_s = max(gateway.answered_at for gateway in waits) - changed_at
+        return late_s, [one["id"] for one in json.loads(body)["state"]["budgets"]]
+
+    used_up_s, used_up = told(lambda: house.inside("use", 1500))
+    limit: dict[str, float] = {}
+
+    def lift() -> float:
+        limit.update(house.inside("lift", [budget_id, 2000, 4]))
+        return limit["begins"]
+
+    lifted_s, lifted = told(lift)
+    over_s, over = told(lambda: limit["ends"])
+
+    assert (used_up, lifted, over) == ([f"b-{budget_id}"], [], [f"b-{budget_id}"])
+    assert max(used_up_s, lifted_s, over_s) < STATE_SOON_S, (used_up_s, lifted_s, over_s)

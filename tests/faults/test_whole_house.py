@@ -26,6 +26,7 @@ import pytest
 import redis
 
 from controlplane.embedded.servers import temporary_dir
+from tests import prepared
 from tests.controlplane.conftest import bare_environment, processes_of
 from tests.faults.senders import LiteLLM, Native, Otlp, Sender
 from tests.running import ROOT, Demo, eventually
@@ -46,6 +47,7 @@ pytestmark = pytest.mark.soak
 @pytest.fixture
 def house() -> Iterator[Demo]:
     with temporary_dir() as directory:
+        prepared.lay_out(directory)
         demo = Demo(directory)
         try:
             demo.up()

@@ -1,6 +1,6 @@
 """LiteLLM's own proxy, as somebody runs it who sends its usage to us, and a provider for it to call.
 
-The proxy lives in an environment of its own, .litellm, which is made here at the first time. The provider is an
+The proxy lives in an environment of its own, .litellm, which is made here where it is not there yet. The provider is an
 imitation on this machine that answers like OpenAI's API.
 """
 
@@ -34,6 +34,10 @@ USAGE = {
     "prompt_tokens_details": {"cached_tokens": 1024}, "completion_tokens_details": {"reasoning_tokens": 64},
 }  # fmt: skip
 EMBEDDED = {"prompt_tokens": 9, "total_tokens": 9}
+RESPONDED = {
+    "input_tokens": 1200, "output_tokens": 85, "total_tokens": 1285,
+    "input_tokens_details": {"cached_tokens": 1024}, "output_tokens_details": {"reasoning_tokens": 64},
+}  # fmt: skip
 
 
 class _Provider(BaseHTTPRequestHandler):
@@ -45,6 +49,11 @@ class _Provider(BaseHTTPRequestHandler):
         asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         if asked["model"] == "down":
             self._send(500, {"error": {"message": "the provider is down", "type": "server_error", "code": None}})
+        elif self.path.endswith("/responses"):
+            said = [{"type": "output_text", "text": "A marmot.", "annotations": []}]
+            message = {"type": "message", "id": "msg-1", "role": "assistant", "status": "completed", "content": said}
+            head = {**_head(asked, "response"), "created_at": int(time.time()), "status": "completed"}
+            self._send(200, {**head, "output": [message], "usage": RESPONDED})
         elif self.path.endswith("/embeddings"):
             data = [{"object": "embedding", "index": 0, "embedding": [0.1, 0.2]}]
             self._send(200, {"object": "list", "model": asked["model"], "data": data, "usage": EMBEDDED})
@@ -107,6 +116,7 @@ class Proxy:
         self.base_url = base_url
         self._process = process
         self._log = log
+        self._client = httpx.Client(timeout=5)  # one for all looks: making one costs as much as they do
 
     @property
     def said(self) -> str:
@@ -114,11 +124,12 @@ class Proxy:
 
     def ready(self) -> bool:
         with suppress(httpx.HTTPError):
-            return httpx.get(f"{self.base_url}/health/liveliness", timeout=5).status_code == 200
+            return self._client.get(f"{self.base_url}/health/liveliness").status_code == 200
         return False
 
     def stop(self) -> None:
         """Stop it in order: it sends what it still holds."""
+        self._client.close()
         if self._process.poll() is None:
             self._process.terminate()
             try:

@@ -15,6 +15,7 @@ import psycopg
 import pytest
 
 from controlplane.embedded.servers import temporary_dir
+from tests import prepared
 from tests.controlplane.conftest import bare_environment
 from tests.gateways import litellm_proxy
 from tests.gateways.litellm_proxy import CLIENT, Proxy
@@ -35,6 +36,7 @@ COUNTS = (176, 1024, 85, 64)  # uncached, cached, output, of which reasoning
 @pytest.fixture(scope="module")
 def house() -> Iterator[Demo]:
     with temporary_dir() as directory:
+        prepared.lay_out(directory)
         demo = Demo(directory)
         try:
             demo.up()

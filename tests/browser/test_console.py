@@ -79,8 +79,12 @@ def checked(page: Page) -> None:
     shown = page.viewport_size
     assert shown is not None
     narrow, dark = shown["width"] == NARROW.width, page.evaluate("matchMedia('(prefers-color-scheme: dark)').matches")
-    page.emulate_media(color_scheme="light" if dark else "dark")
+    other = "light" if dark else "dark"
+    page.emulate_media(color_scheme=other)
     page.set_viewport_size({**shown, "width": (WIDE if narrow else NARROW).width})
+    # A page hears of its new look with the next frame, and has its colours with the one after.
+    page.wait_for_function("look => document.documentElement.dataset.bsTheme === look", arg=other)
+    page.evaluate("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
     _accessible(page, only=("color-contrast", "scrollable-region-focusable"))
     page.set_viewport_size(shown)
     page.emulate_media(color_scheme="dark" if dark else "light")

@@ -61,7 +61,7 @@ def _own_redis(url: str, number: int) -> str:
     """Return the address of another database of a Redis, which has sixteen unless it was told otherwise."""
     address = urlsplit(url)
     if address.scheme == "unix":
-        return urlunsplit(address._replace(query=f"db={number}"))
+        return f"unix://{address.path}?db={number}"
     return urlunsplit(address._replace(path=f"/{number}"))
 
 

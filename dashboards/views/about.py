@@ -16,11 +16,11 @@ from dashboards.selectors.about import DAYS_LISTED, Budgets, Days, Month
 from dashboards.selectors.use_case import Part
 from dashboards.templatetags.figures import exact, percent, usd, usd_short
 from dashboards.views.budgets_words import BudgetLine, line_of
-from dashboards.views.routing_rows import at_most
+from dashboards.views.routing_rows import took
 from dashboards.views.use_cases import change_words
+from usage.rules.latencies import HIGH, MEDIAN
 from usage.selectors.about import Sums
 
-_HALF, _MOST = Decimal("0.5"), Decimal("0.95")
 _HIDDEN = frozenset({"id", "folded", "first seen at"})
 _OPERATIONS = {"insert": "Made", "update": "Changed", "delete": "Removed"}
 
@@ -37,8 +37,8 @@ class PartShown:
     cache: str
     failed: str
     fallback: str
-    usual: str  # latency of half of the answered requests, at most
-    slow: str  # and of 19 of 20
+    usual: str  # median latency of the answered requests
+    slow: str  # and its 95th percentile
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,8 +61,8 @@ def part_of(part: Part, url: str = "") -> PartShown:
         cache=percent(sums.cache_share),
         failed=percent(sums.failed_share),
         fallback=percent(sums.fallback_share),
-        usual=at_most(sums.latencies, _HALF),
-        slow=at_most(sums.latencies, _MOST),
+        usual=took(sums.latencies, MEDIAN),
+        slow=took(sums.latencies, HIGH),
     )
 
 
@@ -135,8 +135,8 @@ def failed_stat(sums: Sums) -> dict[str, str]:
 
 
 def latency_stat(sums: Sums) -> dict[str, str]:
-    half, most = (at_most(sums.latencies, share) for share in (_HALF, _MOST))
-    return stat("Latency of half", half, f"{most} for 95 % of answered requests")
+    half, most = took(sums.latencies, MEDIAN), took(sums.latencies, HIGH)
+    return stat("Median latency", half, f"95th percentile {most}, of answered requests")
 
 
 def _tone(share: Decimal | None, *, most: Decimal | None = None, least: Decimal | None = None) -> str:

@@ -16,19 +16,18 @@ from dashboards.charts.routing import REASONS
 from dashboards.selectors.routing import OfferingLine, Page, Question
 from dashboards.selectors.routing_rules import IdleRule, Move, ReasonLine, RuleLine, VersionLine
 from dashboards.selectors.spend_question import NONE
-from dashboards.templatetags.figures import ABSENT, GAP, exact, milliseconds, percent, usd
+from dashboards.templatetags.figures import GAP, exact, milliseconds, percent, usd
 from dashboards.views.routing_address import State, elsewhere
 from dashboards.views.rules_switches import off_url
 from dashboards.views.stats import Stat
 from routing.selectors import environments
 from routing.selectors.switches import SwitchRow
-from usage.rules.postings import LATENCY_BOUNDS_MS
+from usage.rules.latencies import HIGH, LONGEST_MS, MEDIAN, percentile_ms
 from usage.selectors import failing
 from usage.selectors.failing import Failing
 from usage.selectors.overview import share
-from usage.selectors.routing_flows import UseCaseFallbacks, quantile_ms
+from usage.selectors.routing_flows import UseCaseFallbacks
 
-_HALF, _MOST = Decimal("0.5"), Decimal("0.95")
 _REASONS = {"": "not reported", "rule": "a rule's first choice", "default": "no rule matched"} | REASONS
 
 
@@ -246,21 +245,17 @@ def offering_row(line: OfferingLine, bad: Sequence[FailingRow], question: Questi
         "tone": "bad" if moved.startswith("+") else "good",
         "mean": milliseconds(now.mean_latency_ms),
         "mean_before": milliseconds(before.mean_latency_ms) if before else "",
-        "half": at_most(now.latencies, _HALF),
-        "half_before": at_most(before.latencies, _HALF) if before else "",
-        "most": at_most(now.latencies, _MOST),
-        "most_before": at_most(before.latencies, _MOST) if before else "",
+        "half": took(now.latencies, MEDIAN),
+        "half_before": took(before.latencies, MEDIAN) if before else "",
+        "most": took(now.latencies, HIGH),
+        "most_before": took(before.latencies, HIGH) if before else "",
         "spend_url": elsewhere("spend", question, by="use_case", offering=now.offering),
         "entries_url": elsewhere("entries", question, offering=now.offering),
         "errors_url": elsewhere("entries", question, offering=now.offering, status="error") if now.failed else "",
     }
 
 
-def at_most(latencies: Sequence[int], part: Decimal) -> str:
-    """Return how long a share of the answered requests took at most; a dash where nobody said."""
-    if sum(latencies) <= 0:
-        return ABSENT
-    bound = quantile_ms(latencies, part)
-    if bound is None:
-        return f"> {milliseconds(LATENCY_BOUNDS_MS[-1])}"
-    return f"\N{LESS-THAN OR EQUAL TO} {milliseconds(bound)}"
+def took(latencies: Sequence[int], percentile: int) -> str:
+    """Return `percentile_ms` in words; a dash where no gateway told how long anything took."""
+    value = percentile_ms(latencies, percentile)
+    return f"\N{GREATER-THAN OR EQUAL TO} {milliseconds(value)}" if value == LONGEST_MS else milliseconds(value)

@@ -28,7 +28,6 @@ ENOUGH = 20  # answered calls with a known latency
 PRIOR_CALLS, PRIOR_FAILED = 100, 1
 MILLION = 1_000_000
 FAILING = 200_000  # failures in a million calls, more than the best of the rule
-MEDIAN, HIGH = 50, 95  # percentiles of latency
 
 
 class Weights(NamedTuple):

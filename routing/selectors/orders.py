@@ -15,6 +15,7 @@ from routing.rules import dearness, scoring
 from routing.rules.conditions import folded
 from routing.rules.scoring import Measured, Scored, Weights
 from routing.selectors import catalogue
+from usage.rules.latencies import HIGH, MEDIAN
 from usage.selectors import mix, recent
 
 WINDOW = timedelta(hours=6)  # that latency and errors are taken from
@@ -129,8 +130,8 @@ def _measured(usd_per_1k_tokens: Decimal | None, did: recent.Recent | None) -> M
         usd_per_1k_tokens=usd_per_1k_tokens,
         calls=did.calls,
         failed=did.failed,
-        p50_ms=scoring.percentile_ms(did.latencies, scoring.MEDIAN),
-        p95_ms=scoring.percentile_ms(did.latencies, scoring.HIGH),
+        p50_ms=scoring.percentile_ms(did.latencies, MEDIAN),
+        p95_ms=scoring.percentile_ms(did.latencies, HIGH),
     )
 
 

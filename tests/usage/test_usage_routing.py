@@ -12,6 +12,7 @@ from catalog.models import Team, Tier, UseCase
 from tests.usage import making
 from tests.usage.making import NOON
 from usage.events import Event
+from usage.rules.latencies import percentile_ms
 from usage.selectors import routing, routing_flows
 from usage.selectors.routing import Scope
 
@@ -155,11 +156,9 @@ def test_an_offering_s_failures_and_latencies_and_those_of_the_days_before():
 
     assert (gpt.offering, gpt.attempts, gpt.answered, gpt.failed, gpt.blocked) == ("gpt-5.5@openai", 7, 5, 1, 1)
     assert gpt.mean_latency_ms == round((90 + 100 + 900 + 70_000) / 4)
-    assert routing_flows.quantile_ms(gpt.latencies, Decimal("0.5")) == 100
-    assert routing_flows.quantile_ms(gpt.latencies, Decimal("0.75")) == 1000
-    assert routing_flows.quantile_ms(gpt.latencies, Decimal("0.95")) is None
-    assert (flash.mean_latency_ms, routing_flows.quantile_ms(flash.latencies, Decimal("0.5"))) == (None, None)
-    assert (before.attempts, routing_flows.quantile_ms(before.latencies, Decimal("0.95"))) == (1, 3000)
+    assert (percentile_ms(gpt.latencies, 50), percentile_ms(gpt.latencies, 95)) == (100, 60_000)
+    assert (flash.mean_latency_ms, percentile_ms(flash.latencies, 50)) == (None, None)
+    assert (before.attempts, percentile_ms(before.latencies, 95)) == (1, 2950)
 
 
 def test_a_use_case_s_fallbacks_before_and_after_the_middle():

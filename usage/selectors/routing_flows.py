@@ -19,7 +19,6 @@ from django.db import connection
 
 from catalog.models import Tier
 from usage.models import LATENCY_BUCKETS, Status
-from usage.rules.postings import LATENCY_BOUNDS_MS
 from usage.selectors.drivers import INPUT, OUTPUT
 from usage.selectors.routing import FALLBACK, TIERS, RuleSums, Scope, Served
 
@@ -302,19 +301,3 @@ def offerings(scope: Scope, *, since: date) -> tuple[list[OfferingSums], list[Of
     for rows_of in found.values():
         rows_of.sort(key=lambda one: (-one.attempts, one.offering, one.tier))
     return found[True], found[False]
-
-
-def quantile_ms(latencies: Sequence[int], share: Decimal) -> int | None:
-    """Return the bound of the bucket that holds a share of the latencies: they took this long at most.
-
-    None where nothing is known, and where it lies beyond the last bound (`LATENCY_BOUNDS_MS`).
-    """
-    known = sum(latencies)
-    if known <= 0:
-        return None
-    passed = 0
-    for count, bound in zip(latencies, LATENCY_BOUNDS_MS, strict=False):
-        passed += count
-        if passed >= share * known:
-            return bound
-    return None

@@ -20,6 +20,7 @@ from routing.rules import dearness, scoring
 from routing.rules.validation import OfferingFacts
 from routing.selectors import catalogue, deciding, versions
 from routing.selectors.orders import WINDOW
+from usage.rules.latencies import HIGH, MEDIAN
 from usage.selectors import mix, recent
 from usage.selectors.recent import Recent
 
@@ -194,8 +195,8 @@ def _given(
         against=against,
         calls=0 if did is None else did.calls,
         failed=0 if did is None else did.failed,
-        median_ms=percentile(scoring.MEDIAN),
-        p95_ms=percentile(scoring.HIGH),
+        median_ms=percentile(MEDIAN),
+        p95_ms=percentile(HIGH),
     )
 
 

@@ -25,7 +25,8 @@ CONTEXT = {"use_case": "code-review", "task": "code", "session": "s-1"}
 def test_rules_come_usage_goes_back_with_the_rule_and_the_fleet_is_seen(live_server):
     stock()
     with running("polling.mjs") as client:
-        client.ask("create", url=live_server.url, key=make_key("rules:read", "usage:write"))
+        # The first answer of a server waits for all of its code.
+        client.ask("create", url=live_server.url, key=make_key("rules:read", "usage:write"), timeoutSeconds=60)
         client.ask("poll")
         before = client.ask("status")["failing"]
         version = make_version()
@@ -36,7 +37,7 @@ def test_rules_come_usage_goes_back_with_the_rule_and_the_fleet_is_seen(live_ser
             "event", context=CONTEXT, id="call-1", usage={"prompt_tokens": 1000, "completion_tokens": 10}
         )
         client.ask("report", events=[event, event, {"id": "no", "model": "gpt-5.5", "input_tokens": -1}])
-        done = client.ask("flush", seconds=10)
+        done = client.ask("flush", seconds=60)
         status = client.ask("status")
     book(at=timezone.now() + timedelta(seconds=2))
 

@@ -22,16 +22,16 @@ CONTEXT = {"use_case": "code-review", "task": "code", "session": "s-1"}
 def test_rules_come_usage_goes_back_with_the_rule_and_the_fleet_is_seen(live_server, tmp_path):
     stock()
     client = Tollkeeper(live_server.url, make_key("rules:read", "usage:write"), ENVIRONMENT, tmp_path, "web-1")
-    before = client.refresh(), client.status().error
+    before = client.refresh(60), client.status().error
     version = make_version()
 
-    assert client.refresh()
-    assert client.refresh()  # 304
+    assert client.refresh(60)
+    assert client.refresh(60)  # 304
     decision = client.decide(CONTEXT)
     for _ in range(2):  # sent again it counts once
         client.report(event_of(decision, CONTEXT, id="call-1", usage={"prompt_tokens": 1000, "completion_tokens": 10}))
     client.report({"id": "no", "model": "gpt-5.5", "input_tokens": -1})
-    assert client.flush(10)
+    assert client.flush(60)
     book(at=timezone.now() + timedelta(seconds=2))
 
     entry = LedgerEntry.objects.get()

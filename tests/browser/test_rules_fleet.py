@@ -53,7 +53,7 @@ def test_a_refused_version_is_seen_in_the_fleet_told_of_and_over_when_the_gatewa
     polls(live_server.url, secret, active="1.1", rejected="2.2", reason="unknown operator: near", **said)
     tasks.look_at_fleet()
     page.goto(f"{live_server.url}/rules/production/")
-    page.get_by_role("link", name="Fleet").click()
+    page.get_by_role("main").get_by_role("link", name="Fleet").click()
     expect(page.get_by_text("refuses v2 and goes on with v1")).to_be_visible()
     expect(page.get_by_role("blockquote").get_by_text("unknown operator: near")).to_be_visible()
     expect(page.get_by_role("heading", name="Connected, never asked for rules")).to_be_visible()

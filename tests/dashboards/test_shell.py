@@ -14,7 +14,7 @@ from django.test import Client
 from django.utils import timezone
 
 from core.models import Organisation
-from dashboards.context import FURTHER, KEYS, PAGES
+from dashboards.context import BELONGS, KEYS, MENU, navigation
 from dashboards.templatetags import figures
 from tests.dashboards.seeing import HOSTILE, signed_in
 from tests.factories import make_user
@@ -51,7 +51,42 @@ def test_a_zone_that_the_machine_does_not_know_is_as_none(zone):
 def test_no_two_pages_share_a_key():
     assert len(set(KEYS.values())) == len(KEYS)
     assert all(re.fullmatch("[a-z]", key) and key != "g" for key in KEYS.values())
-    assert set(KEYS) <= {name for _, name, _ in (*PAGES, *FURTHER)}
+    assert set(KEYS) <= {name for _, pages in MENU for _, name, _ in pages}
+
+
+@pytest.mark.parametrize(
+    ("path", "shown", "marked"),
+    [
+        ("/", "overview", ("Overview", "page")),
+        ("/savings/", "savings", ("Savings", "page")),
+        ("/budgets/7/plan/", "budget-plan", ("Budgets", "true")),
+        ("/gateways/imports/", "usage-imports", ("Imports", "page")),
+        ("/gateways/3/", "gateway", ("Gateways", "true")),
+        ("/reconciliation/retention/", "retention", ("Retention", "page")),
+        ("/reconciliation/sums/", "sums-check", ("Reconciliation", "true")),
+        ("/models/gpt-5.5/", "model", ("Models", "true")),
+        ("/events/1/0123/", "event", ("Entries", "true")),
+        ("/rules/production/fleet/", "rules-fleet", ("Fleet", "true")),
+        ("/rules/production/", "rules-environment", ("Rules", "true")),
+        ("/search/", "search", None),
+    ],
+)
+def test_the_menu_marks_one_page_the_nearest_that_a_page_belongs_to(path, shown, marked):
+    groups = navigation(path, shown)
+
+    found = [(one.title, one.current) for group in groups for one in group.pages if one.current]
+
+    assert found == ([marked] if marked else [])
+
+
+def test_the_menu_leads_to_pages_that_there_are():
+    groups = navigation("/")
+
+    assert [[one.name for one in group.pages] for group in groups] == [
+        [name for _, name, _ in pages] for _, pages in MENU
+    ]
+    for shown in BELONGS:
+        assert any(group.current for group in navigation("/nowhere/", shown))
 
 
 @pytest.mark.django_db(transaction=True)

@@ -34,6 +34,34 @@
     });
   });
 
+  // A group of the menu that somebody folds, or unfolds, is so on the next page; the one that holds it is always open.
+  // What is kept are the names of those that are other than they come.
+  var TURNED = 'tollkeeper-menu';
+
+  function turned() {
+    try {
+      return (window.localStorage.getItem(TURNED) || '').split(' ').filter(Boolean);
+    } catch (error) {
+      return []; // storage is switched off
+    }
+  }
+
+  document.querySelectorAll('.tk-sidebar [data-group]').forEach(function (group) {
+    var name = group.dataset.group;
+    var usual = !group.hasAttribute('data-folded');
+    if (!group.querySelector('[aria-current]')) group.open = turned().indexOf(name) >= 0 ? !usual : usual;
+    group.querySelector('summary').addEventListener('click', function () {
+      var names = turned().filter(function (one) { return one !== name; });
+      if (group.open === usual) names.push(name); // it turns with this click
+      try {
+        window.localStorage.setItem(TURNED, names.join(' '));
+      } catch (error) { /* holds for this page alone then */ }
+    });
+  });
+  // The page that is shown is in sight, however long the menu.
+  var here = document.querySelector('.tk-sidebar [aria-current]');
+  if (here && here.offsetParent) here.scrollIntoView({ block: 'nearest' });
+
   // What takes longer than an eye waits for is told by a thin line on top; what is quick shows nothing.
   var PATIENCE = 200; // ms
   var FORGET = 20000; // ms: a file that is saved leaves the page where it is, and nobody says when it came

@@ -169,7 +169,7 @@ def _line(row: LineRow) -> dict[str, Any]:
 class PriceSaidOutput(serializers.Serializer):
     id = serializers.IntegerField()
     usd_per_1m = MoneyField()
-    contract = serializers.CharField()
+    contract = serializers.CharField(allow_null=True, help_text="Null: the list price.")
     valid_from = InstantField(allow_null=True)
     valid_until = InstantField(allow_null=True)
     recorded_at = InstantField(allow_null=True)

@@ -7,7 +7,6 @@ from datetime import datetime, time
 from decimal import Decimal
 from typing import Any
 
-from django.db.backends.postgresql.psycopg_any import DateTimeTZRange
 from django.db.models import Exists, OuterRef
 
 from catalog.models import (
@@ -27,33 +26,7 @@ from catalog.models import (
     UseCaseAlias,
     UseCaseTeam,
 )
-
-
-@dataclass(frozen=True, kw_only=True)
-class PriceRow:
-    """A list price as the book holds it true now. `valid_until` is open where None."""
-
-    id: int
-    offering: str
-    provider: str
-    model: str
-    meter: str
-    usd_per_1m: Decimal
-    valid_from: datetime | None
-    valid_until: datetime | None
-    recorded_at: datetime | None
-    context_over: int | None
-    context_inclusive: bool
-    service_tier: str | None
-    region: str | None
-    hour_window: str | None
-    contract: str | None
-    source: str
-    source_version: str
-    source_url: str
-    note: str
-    entered_by: str
-    approved_by: str
+from catalog.selectors.price_rows import READ_WITH, PriceRow, price_row
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -220,7 +193,7 @@ def offerings(
     )
     for price in _prices(of_these):
         key = (price.series.model_id, price.series.provider_id)
-        prices.setdefault(key, []).append(_price_row(price, {}))
+        prices.setdefault(key, []).append(price_row(price))
     return [
         _offering_row(
             row,
@@ -258,7 +231,7 @@ def prices(
     rows = list(_prices(found)[:most])
     pairs = Offering.objects.filter(model__in={row.series.model_id for row in rows})
     names = {(m, p): name for m, p, name in pairs.values_list("model_id", "provider_id", "name")}
-    return [_price_row(row, names) for row in rows]
+    return [price_row(row, offering=names.get((row.series.model_id, row.series.provider_id), "")) for row in rows]
 
 
 def contracts(
@@ -278,7 +251,9 @@ def contracts(
     names = {(m, p): name for m, p, name in pairs.values_list("model_id", "provider_id", "name")}
     by_name: dict[str, list[PriceRow]] = {}
     for one in own:
-        by_name.setdefault(one.series.contract.name, []).append(_price_row(one, names))
+        by_name.setdefault(one.series.contract.name, []).append(
+            price_row(one, offering=names.get((one.series.model_id, one.series.provider_id), ""))
+        )
     return [
         ContractRow(
             id=row.pk,
@@ -317,36 +292,7 @@ def hour_windows(*, after: int = 0, most: int | None = None, only: int | None = 
 
 
 def _prices(found: Any) -> Any:
-    related = ("series__provider", "series__model", "series__hour_window", "series__contract")
-    return found.filter(recorded__upper_inf=True).select_related(*related).order_by("id")
-
-
-def _price_row(price: Price, names: dict[tuple[int, int], str]) -> PriceRow:
-    series = price.series
-    valid: DateTimeTZRange = price.valid
-    return PriceRow(
-        id=price.pk,
-        offering=names.get((series.model_id, series.provider_id), f"{series.model.name}@{series.provider.name}"),
-        provider=series.provider.name,
-        model=series.model.name,
-        meter=series.meter,
-        usd_per_1m=price.usd_per_1m,
-        valid_from=valid.lower,
-        valid_until=valid.upper,
-        recorded_at=price.recorded.lower,
-        context_over=series.context_over,
-        context_inclusive=series.context_inclusive,
-        service_tier=series.service_tier,
-        region=series.region,
-        hour_window=series.hour_window.name if series.hour_window else None,
-        contract=series.contract.name if series.contract else None,
-        source=price.source,
-        source_version=price.source_version,
-        source_url=price.source_url,
-        note=price.note,
-        entered_by=price.entered_by,
-        approved_by=price.approved_by,
-    )
+    return found.filter(recorded__upper_inf=True).select_related(*READ_WITH).order_by("id")
 
 
 def _offering_row(row: Offering, *, tier: Tier, aliases: tuple[str, ...], prices: list[PriceRow]) -> OfferingRow:

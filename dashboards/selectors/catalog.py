@@ -13,7 +13,8 @@ from django.db.models import Q, Sum
 from django.db.models.functions import Lower
 
 from catalog.models import Alias, ClaimState, Contract, Offering, OfferingTier, Price, PriceSeries, Provider, Tier
-from catalog.rules import METERS, UNKNOWN
+from catalog.rules import UNKNOWN
+from catalog.selectors.price_rows import READ_WITH, PriceRow, price_row
 from core import periods
 from usage.models import RollupDay
 from usage.selectors.drivers import INPUT, OUTPUT
@@ -285,49 +286,6 @@ class Span:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PriceLine:
-    """A price with all that is known of where it comes from. Times are half-open; None is open.
-
-    `recorded_until` is None for what the book holds true now.
-    """
-
-    id: int
-    meter: str
-    context_over: int | None
-    context_inclusive: bool
-    service_tier: str
-    region: str
-    hours: str
-    contract: str
-    usd_per_1m: Decimal
-    valid_from: datetime | None
-    valid_until: datetime | None
-    recorded_at: datetime | None
-    recorded_until: datetime | None
-    source: str
-    source_version: str
-    source_url: str
-    note: str
-    entered_by: str
-    approved_by: str
-
-    @property
-    def series(self) -> tuple[Any, ...]:
-        """Return what tells series apart, in the order they are read: the ordinary one first, then by meter."""
-        terms = (self.contract, self.service_tier, self.context_over or 0, self.region, self.hours)
-        return (*terms, METERS.index(self.meter))
-
-    @property
-    def is_ordinary(self) -> bool:
-        """Whether this is what a request costs at list, where nothing about it is special."""
-        return not (self.contract or self.service_tier or self.context_over or self.region or self.hours)
-
-    def holds(self, at: datetime) -> bool:
-        begun = self.valid_from is None or self.valid_from <= at
-        return begun and (self.valid_until is None or at < self.valid_until)
-
-
-@dataclass(frozen=True, kw_only=True)
 class ContractLine:
     """Negotiated terms that touch an offering; a discount is per cent off list."""
 
@@ -363,8 +321,8 @@ class OfferingPage:
     is_default: bool
     tiers: Sequence[Span]  # newest first
     aliases: Sequence[Span]
-    prices: Sequence[PriceLine]  # as the book holds them true now, by series and time
-    replaced: Sequence[PriceLine]  # what was replaced last first; the newest of them
+    prices: Sequence[PriceRow]  # as the book holds them true now, by series and time
+    replaced: Sequence[PriceRow]  # what was replaced last first; the newest of them
     contracts: Sequence[ContractLine]
     spent: Spent
     elsewhere: Sequence[OfferingLine]  # the same model at other providers
@@ -387,8 +345,8 @@ def one(*, offering: Offering, at: datetime, zone: str) -> OfferingPage:
     tiers = OfferingTier.objects.filter(offering=offering).order_by("-valid")
     aliases = Alias.objects.filter(offering=offering).order_by("name", "-valid")
     of_it = Price.objects.filter(series__model=offering.model_id, series__provider=offering.provider_id)
-    of_it = of_it.select_related("series", "series__hour_window", "series__contract")
-    held = [price_line(row) for row in of_it.filter(recorded__upper_inf=True)]
+    of_it = of_it.select_related(*READ_WITH)
+    held = [price_row(row, offering=offering.name) for row in of_it.filter(recorded__upper_inf=True)]
     replaced = of_it.filter(recorded__upper_inf=False).order_by("-recorded__endswith", "-id")[:MOST_EARLIER]
     own = PriceSeries.objects.filter(model=offering.model_id, provider=offering.provider_id, contract__isnull=False)
     contracts = (
@@ -412,7 +370,7 @@ def one(*, offering: Offering, at: datetime, zone: str) -> OfferingPage:
         tiers=[_span(str(row.get_tier_display()), row.valid) for row in tiers],
         aliases=[_span(row.name, row.valid) for row in aliases],
         prices=sorted(held, key=_by_series),
-        replaced=[price_line(row) for row in replaced],
+        replaced=[price_row(row, offering=offering.name) for row in replaced],
         contracts=[
             ContractLine(
                 id=row.pk,
@@ -441,40 +399,12 @@ def _scope(row: Contract, offering: Offering) -> str:
     return "this offering" if row.offering_id else f"all of {offering.provider.name}"
 
 
-def _by_series(price: PriceLine) -> tuple[Any, ...]:
+def _by_series(price: PriceRow) -> tuple[Any, ...]:
     return (*price.series, price.valid_from.timestamp() if price.valid_from else float("-inf"))
 
 
 def _span(text: str, valid: Any) -> Span:
     return Span(text=text, starts_at=valid.lower, ends_at=valid.upper)
-
-
-def price_line(row: Price) -> PriceLine:
-    """Return a price as pages show it; its series has to be read with its hours and its contract."""
-    series = row.series
-    valid: Any = row.valid
-    recorded: Any = row.recorded
-    return PriceLine(
-        id=row.pk,
-        meter=series.meter,
-        context_over=series.context_over,
-        context_inclusive=series.context_inclusive,
-        service_tier=series.service_tier or "",
-        region=series.region or "",
-        hours=series.hour_window.name if series.hour_window else "",
-        contract=series.contract.name if series.contract else "",
-        usd_per_1m=row.usd_per_1m,
-        valid_from=valid.lower,
-        valid_until=valid.upper,
-        recorded_at=recorded.lower,
-        recorded_until=recorded.upper,
-        source=row.source,
-        source_version=row.source_version,
-        source_url=row.source_url,
-        note=row.note,
-        entered_by=row.entered_by,
-        approved_by=row.approved_by,
-    )
 
 
 def _spent(offering: Offering, first: date, until: date) -> Spent:

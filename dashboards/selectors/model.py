@@ -15,7 +15,7 @@ from alerts.selectors.alerts import AlertRow
 from catalog.models import Alias, ClaimState, Model, Price, Provider, UseCase
 from catalog.rules import METERS
 from catalog.selectors import lists
-from catalog.selectors.lists import ContractRow, OfferingRow, PriceRow
+from catalog.selectors.lists import ContractRow, OfferingRow
 from core import periods
 from core.models import Organisation
 from dashboards.selectors import about as shared
@@ -176,17 +176,11 @@ def _everything(days: Days) -> Decimal:
     return spent or Decimal(0)
 
 
-def ordinary(price: PriceRow, region: str) -> bool:
-    """Say whether a price is what an ordinary request pays at list: nothing about it is special."""
-    special = price.context_over or price.service_tier or price.hour_window or price.contract
-    return not special and (not price.region or price.region.lower() == region.lower())
-
-
 def _hosts(rows: Sequence[OfferingRow], sums: Mapping[int, Sums], total: Sums, at: datetime) -> list[Host]:
     """Return the model at each provider, the most used first; those that are retired or merged last."""
     listed: dict[int, dict[str, Decimal]] = {}
     for row in rows:
-        usual = [price for price in row.prices if ordinary(price, row.region)]
+        usual = [price for price in row.prices if price.is_ordinary(row.region)]
         # A price for the offering's own region goes before one for any.
         listed[row.id] = {price.meter: price.usd_per_1m for price in sorted(usual, key=lambda one: bool(one.region))}
     living = [row for row in rows if not _gone(row, at)]

@@ -14,24 +14,22 @@ from django.db.models.functions import Lower
 
 from catalog.models import ClaimState, Contract, Gateway, HourWindow, Meter, Offering, Price, PriceSeries, Provider
 from catalog.rules import METERS
-from dashboards.selectors.catalog import PriceLine, price_line
+from catalog.selectors.price_rows import READ_WITH, PriceRow, price_row
 
 PER_PAGE = 50
 MOST_NAMES = 2_000  # offerings that a field suggests
 SERVICE_TIERS = ("batch", "flex", "priority")  # those that providers sell; others are found where the book has them
 ORDINARY = "ordinary"
 
-_WITH = ("series__provider", "series__model", "series__hour_window", "series__contract")
 _METER_WORDS = {str(value): f"{value} {label}".lower() for value, label in Meter.choices}
 
 
 @dataclass(frozen=True, kw_only=True)
 class BookLine:
-    """A price of the book and the offering that it is of."""
+    """A price of the book, and what its provider calls itself."""
 
-    offering: str
     provider: str
-    price: PriceLine
+    price: PriceRow
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +67,7 @@ class Choices:
 
 def book(*, at: datetime, wanted: Wanted, page: int = 1) -> BookPage:
     """Return a page of the book by offering, terms and meter; replaced ones alone by when they were. Two queries."""
-    found = Price.objects.select_related(*_WITH).filter(_dated(wanted.dated, at))
+    found = Price.objects.select_related(*READ_WITH).filter(_dated(wanted.dated, at))
     for word in wanted.words:
         found = found.filter(_holds(word))
     if wanted.layer:
@@ -154,10 +152,7 @@ def is_empty() -> bool:
 
 
 def _line(row: Price) -> BookLine:
-    series = row.series
-    return BookLine(
-        offering=f"{series.model.name}@{series.provider.name}", provider=series.provider.title, price=price_line(row)
-    )
+    return BookLine(provider=row.series.provider.title, price=price_row(row))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,16 +170,16 @@ class Terms:
 class Beside:
     """What the book holds true now of one offering on the same terms, and of its ordinary list prices, by meter."""
 
-    same: Mapping[str, Sequence[PriceLine]] = field(default_factory=dict)
-    ordinary: Mapping[str, Sequence[PriceLine]] = field(default_factory=dict)
+    same: Mapping[str, Sequence[PriceRow]] = field(default_factory=dict)
+    ordinary: Mapping[str, Sequence[PriceRow]] = field(default_factory=dict)
 
-    def price(self, meter: str, at: datetime) -> PriceLine | None:
+    def price(self, meter: str, at: datetime) -> PriceRow | None:
         return next((one for one in self.same.get(meter, ()) if one.holds(at)), None)
 
     def ordinary_usd(self, at: datetime) -> dict[str, Decimal]:
         return {meter: one.usd_per_1m for meter, rows in self.ordinary.items() for one in rows if one.holds(at)}
 
-    def later(self, meters: Sequence[str], *, starts: datetime, ends: datetime | None) -> list[PriceLine]:
+    def later(self, meters: Sequence[str], *, starts: datetime, ends: datetime | None) -> list[PriceRow]:
         """Return prices that begin inside (starts, ends) and that a price over that time would replace."""
         return [
             one
@@ -198,7 +193,7 @@ def beside(*, offering: Offering, terms: Terms) -> Beside:
     """Return what the book says of an offering on some terms, for what is typed to be compared with. One query."""
     of_it = Price.objects.filter(
         series__model=offering.model_id, series__provider=offering.provider_id, recorded__upper_inf=True
-    ).select_related(*_WITH)
+    ).select_related(*READ_WITH)
     ordinary = Q(
         series__context_over=None, series__service_tier=None, series__region=None,
         series__hour_window=None, series__contract=None,
@@ -207,15 +202,15 @@ def beside(*, offering: Offering, terms: Terms) -> Beside:
         series__context_over=terms.context_over, series__service_tier=terms.service_tier or None,
         series__region=terms.region or None, series__hour_window=terms.hours_id, series__contract=terms.contract_id,
     )  # fmt: skip
-    found: dict[bool, dict[str, list[PriceLine]]] = {True: defaultdict(list), False: defaultdict(list)}
+    found: dict[bool, dict[str, list[PriceRow]]] = {True: defaultdict(list), False: defaultdict(list)}
     asked = (terms.context_over, terms.service_tier or None, terms.region or None, terms.hours_id, terms.contract_id)
     for row in of_it.filter(ordinary | same).order_by("valid"):
         one = row.series
         is_of = (one.context_over, one.service_tier, one.region, one.hour_window_id, one.contract_id)
         if is_of == asked:
-            found[True][one.meter].append(price_line(row))
+            found[True][one.meter].append(price_row(row))
         if not any(part is not None for part in is_of):
-            found[False][one.meter].append(price_line(row))
+            found[False][one.meter].append(price_row(row))
     return Beside(same=found[True], ordinary=found[False])
 
 

@@ -23,9 +23,9 @@ from dashboards.selectors import attention as page_of
 from dashboards.selectors.attention import LISTS, PER_PAGE, Page, Suggested
 from dashboards.selectors.catalog import named
 from dashboards.templatetags.figures import percent
+from dashboards.templatetags.links import offering_url
 from dashboards.views import days, files_books
 from dashboards.views.access import page
-from dashboards.views.catalog import offering_url
 from dashboards.views.links import Link
 from usage.models import Unpriced
 from usage.selectors import freshness, receipts, reported

@@ -17,6 +17,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from catalog.models import METER_LABELS, ClaimState, Offering
+from catalog.selectors.price_rows import PriceRow
 from catalog.services.prices import worked_example
 from core import access
 from core.models import Organisation
@@ -24,12 +25,13 @@ from dashboards.charts import prices as charts
 from dashboards.charts.prices import price
 from dashboards.downloads import Table, offers
 from dashboards.selectors import catalog as page_of
-from dashboards.selectors.catalog import ContractLine, OfferingLine, OfferingPage, PriceLine, Wanted
+from dashboards.selectors.catalog import ContractLine, OfferingLine, OfferingPage, Wanted
 from dashboards.templatetags.figures import exact, percent
 from dashboards.templatetags.links import model_url, offering_url
 from dashboards.views import files_books
 from dashboards.views.access import page
 from dashboards.views.links import Link
+from dashboards.views.price_words import groups_of, matrix_of, terms_title, words_of
 from usage.selectors import freshness
 
 ONLY = {
@@ -221,118 +223,10 @@ def _url(asked: dict[str, str], **changed: str) -> str:
     return f"{reverse('catalog')}{'?' if query else ''}{urlencode(query)}"
 
 
-@dataclass(frozen=True, kw_only=True)
-class PriceWords:
-    """A price as a row of a table, its source an address only where that is one that may be followed."""
-
-    row: PriceLine
-    meter: str
-    usd: str
-    each: str  # what it comes to for a thousand, of what is counted singly
-    terms: str
-    link: str
-    state: str  # empty while it is in force
-
-
-@dataclass(frozen=True, kw_only=True)
-class PriceGroup:
-    """The prices in force on the same terms."""
-
-    terms: str
-    note: str
-    rows: Sequence[PriceWords]
-
-
-def terms_of(row: PriceLine) -> str:
-    """Return when a price applies, in words: "batch, above 272,000 tokens of input"."""
-    parts = []
-    if row.contract:
-        parts.append(f"contract {row.contract}")
-    if row.service_tier:
-        parts.append(f"{row.service_tier} service")
-    if row.context_over:
-        parts.append(f"{'from' if row.context_inclusive else 'above'} {row.context_over:,} tokens of input")
-    if row.region:
-        parts.append(f"in {row.region}")
-    if row.hours:
-        parts.append(f"at the hours {row.hours}")
-    words = ", ".join(parts) or "list price"
-    return words[0].upper() + words[1:]
-
-
-def words_of(row: PriceLine, now: datetime) -> PriceWords:
-    """Return a price in words; its source is an address only where that is one that may be followed."""
-    if row.recorded_until is not None:
-        state = "replaced"
-    elif row.holds(now):
-        state = ""
-    else:
-        state = "to come" if row.valid_from and row.valid_from > now else "over"
-    return PriceWords(
-        row=row,
-        meter=METER_LABELS.get(row.meter, row.meter),
-        usd=price(row.usd_per_1m),
-        each=f"{price(row.usd_per_1m / 1000)} per 1,000" if row.meter in ("requests", "web_searches") else "",
-        terms=terms_of(row),
-        link=row.source_url if row.source_url.lower().startswith("https://") else "",
-        state=state,
-    )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Matrix:
-    """The prices in force at a glance: a row for each terms, a column for each meter; None where it has none."""
-
-    meters: Sequence[str]
-    rows: Sequence[tuple[str, Sequence[PriceWords | None]]]
-
-
-def _matrix(groups: Sequence[PriceGroup]) -> Matrix | None:
-    """Return the prices at a glance, None where a single row would only repeat what the page says already."""
-    if len(groups) < 2:
-        return None
-    meters = [meter for meter in METER_LABELS if any(one.row.meter == meter for group in groups for one in group.rows)]
-    return Matrix(
-        meters=[METER_LABELS[meter] for meter in meters],
-        rows=[
-            (group.terms, [next((one for one in group.rows if one.row.meter == meter), None) for meter in meters])
-            for group in groups
-        ],
-    )
-
-
-def _note(row: PriceLine, region: str) -> str:
-    """Say when a price goes before the others, or why it never does."""
-    if row.region and row.region.lower() != region.lower():
-        return (
-            f"Not used: this offering is in {region}." if region else "Not used: nobody said in which region this is."
-        )
-    parts = []
-    if row.contract:
-        parts.append("Goes before the list price for calls that the contract is for.")
-    if row.hours:
-        parts.append("Goes before other prices at these hours.")
-    elif row.region:
-        parts.append("Goes before prices for any region.")
-    if row.context_over:
-        parts.append("All of a request is priced so, not only what goes beyond.")
-    return " ".join(parts)
-
-
-def _groups(rows: Iterable[PriceLine], now: datetime, region: str) -> list[PriceGroup]:
-    found = []
-    for _, each in groupby(rows, key=lambda row: row.series[:-1]):
-        prices = list(each)
-        note = _note(prices[0], region)
-        found.append(PriceGroup(terms=terms_of(prices[0]), note=note, rows=[words_of(row, now) for row in prices]))
-    return found
-
-
-def _at_list(rows: Iterable[PriceLine], region: str) -> dict[str, PriceLine]:
+def _at_list(rows: Iterable[PriceRow], region: str) -> dict[str, PriceRow]:
     """Return what an ordinary request pays at list, by meter: a price for the offering's own region goes first."""
-    usual = [row for row in rows if not (row.contract or row.service_tier or row.context_over or row.hours)]
-    found = {row.meter: row for row in usual if not row.region}
-    return found | {row.meter: row for row in usual if row.region and row.region.lower() == region.lower()}
+    usual = [row for row in rows if row.is_ordinary(region)]
+    return {row.meter: row for row in sorted(usual, key=lambda row: bool(row.region))}
 
 
 @page("view")
@@ -352,7 +246,7 @@ def offering(request: HttpRequest, name: str) -> HttpResponse:
         key=lambda row: row.valid_from.timestamp() if row.valid_from else 0,
         reverse=True,
     )
-    groups = _groups(in_force, now, found.region)
+    groups = groups_of(in_force, now, found.region)
     drawn = _drawn(shown)
     charted = drawn[_chosen(request, len(drawn))] if drawn else Drawn(terms="", ordinary=True, rows=())
     example: dict[str, Decimal] = {
@@ -375,7 +269,7 @@ def offering(request: HttpRequest, name: str) -> HttpResponse:
         ],
         "example": worked_example(prices=example) if example else "",
         "groups": groups,
-        "matrix": _matrix(groups),
+        "matrix": matrix_of(groups),
         "not_now": [words_of(row, now) for row in not_now],
         "replaced": [words_of(row, now) for row in shown.replaced],
         "most_replaced": page_of.MOST_EARLIER,
@@ -418,7 +312,7 @@ class Drawn:
 
     terms: str
     ordinary: bool
-    rows: Sequence[PriceLine]
+    rows: Sequence[PriceRow]
 
 
 def _drawn(shown: OfferingPage) -> list[Drawn]:
@@ -427,7 +321,7 @@ def _drawn(shown: OfferingPage) -> list[Drawn]:
     for _, each in groupby(shown.prices, key=lambda row: row.series[:-1]):
         rows = [row for row in each if row.meter in _CHARTED]
         if rows:
-            found.append(Drawn(terms=terms_of(rows[0]), ordinary=rows[0].is_ordinary, rows=rows))
+            found.append(Drawn(terms=terms_title(rows[0]), ordinary=rows[0].is_ordinary(""), rows=rows))
     listed = next((one.rows for one in found if one.ordinary), ())
     for name, times in groupby(shown.contracts, key=lambda one: one.name):
         discounted = sorted(
@@ -439,7 +333,7 @@ def _drawn(shown: OfferingPage) -> list[Drawn]:
     return found
 
 
-def _discounted(row: PriceLine, contract: ContractLine) -> PriceLine | None:
+def _discounted(row: PriceRow, contract: ContractLine) -> PriceRow | None:
     """Return what is left of a list price under a contract, over the time in which both hold; None where none is."""
     if contract.discount_percent is None:
         return None
@@ -460,7 +354,7 @@ def _chosen(request: HttpRequest, many: int) -> int:
     return int(text)
 
 
-def _steps(prices: Iterable[PriceLine]) -> list[charts.Step]:
+def _steps(prices: Iterable[PriceRow]) -> list[charts.Step]:
     return [
         charts.Step(
             meter=METER_LABELS[row.meter], usd_per_1m=row.usd_per_1m, starts_at=row.valid_from, ends_at=row.valid_until

@@ -18,9 +18,9 @@ from core.models import Organisation
 from dashboards.downloads import DAY, INSTANT, NUMBER, TEXT, USD, Column, Refused, Table, offers
 from dashboards.selectors.spend_names import names
 from dashboards.templatetags.figures import exact, usd
+from dashboards.templatetags.links import offering_url
 from dashboards.views import days
 from dashboards.views.access import page
-from dashboards.views.catalog import offering_url
 from dashboards.views.entries_address import SWITCHES, TAG, TITLES, State, ask_of, read, written_place
 from dashboards.views.links import Link
 from usage.models import RollupDay, Status

@@ -18,21 +18,23 @@ from django.utils.crypto import salted_hmac
 
 from catalog.models import METER_LABELS, UseCase
 from catalog.rules import METERS, fold
+from catalog.selectors.price_rows import PriceRow
 from core import periods
 from dashboards.charts.prices import price
 from dashboards.selectors import rule_of
 from dashboards.templatetags.figures import exact, usd
+from dashboards.templatetags.links import offering_url
 from dashboards.views import days
 from dashboards.views.access import page
-from dashboards.views.catalog import offering_url
 from dashboards.views.entries import event_url, line_of
 from dashboards.views.entries_address import read_place
+from dashboards.views.price_words import terms_of
 from usage.formats.labels import MAX_ID
 from usage.models import Status
 from usage.rules.worked_out import Part, added
 from usage.selectors import moved, stories
 from usage.selectors.lines import LineRow
-from usage.selectors.stories import PriceFacts, Story, Told, Unknown
+from usage.selectors.stories import Story, Told, Unknown
 from usage.services.once import digest_of
 
 _DIGEST = re.compile(r"[0-9a-f]{32}", re.ASCII)
@@ -70,8 +72,8 @@ class Priced:
     rate: str  # what is paid per million, in words
     listed_rate: str  # the price itself, before a discount
     amount: str  # every digit
-    price: PriceFacts | None
-    listed: PriceFacts | None  # the list price that a contract's own stands beside
+    price: PriceRow | None
+    listed: PriceRow | None  # the list price that a contract's own stands beside
     url: str
     terms: str
 
@@ -199,7 +201,7 @@ def _priced(story: Story) -> list[Priced]:
                 price=row,
                 listed=listed,
                 url=url,
-                terms=_terms(row) if row else "",
+                terms=terms_of(row) if row else "",
             )
         )
     return found
@@ -208,19 +210,6 @@ def _priced(story: Story) -> list[Priced]:
 def _all_places(amount: Decimal) -> str:
     """Return an amount to the ledger's last place, so that a column of them can be added by hand."""
     return f"{amount:,.18f}"
-
-
-def _terms(row: PriceFacts) -> str:
-    """Say what a price is for, where that is not every request."""
-    said = []
-    if row.contract:
-        said.append(f"contract {row.contract}")
-    if row.context_over is not None:
-        said.append(f"input {'from' if row.context_inclusive else 'over'} {exact(row.context_over)} tokens")
-    said += [f"service tier {row.service_tier}"] if row.service_tier else []
-    said += [f"region {row.region}"] if row.region else []
-    said += [f"at {row.hours} hours"] if row.hours else []
-    return ", ".join(said)
 
 
 def _agrees(story: Story) -> bool:

@@ -64,9 +64,9 @@ def price_book(*, at: datetime, wanted: prices.Wanted, dated: str) -> Table:
         ),
         rows=(
             [
-                line.price.id, line.offering, line.provider, line.price.meter, line.price.usd_per_1m,
+                line.price.id, line.price.offering, line.provider, line.price.meter, line.price.usd_per_1m,
                 line.price.contract, line.price.service_tier, line.price.context_over, line.price.context_inclusive,
-                line.price.region, line.price.hours, line.price.valid_from, line.price.valid_until,
+                line.price.region, line.price.hour_window, line.price.valid_from, line.price.valid_until,
                 line.price.recorded_at, line.price.recorded_until, line.price.source, line.price.source_version,
                 line.price.source_url, line.price.entered_by, line.price.approved_by, line.price.note,
             ]

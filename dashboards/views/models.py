@@ -17,15 +17,16 @@ from core.models import Organisation
 from dashboards.charts import about as charts
 from dashboards.charts.prices import price
 from dashboards.selectors import about as shared
+from dashboards.selectors import catalog as catalogue
 from dashboards.selectors import model as page_of
 from dashboards.selectors.model import Host, ModelPage, Quote, Sends
 from dashboards.selectors.numbers import numbers
 from dashboards.selectors.use_case import Part
 from dashboards.templatetags.figures import exact, percent, usd
+from dashboards.templatetags.links import offering_url
 from dashboards.views import about
 from dashboards.views.access import page
-from dashboards.views.catalog import context_words, offering_url
-from dashboards.views.catalog import page_of as catalogue
+from dashboards.views.catalog import context_words
 from usage.selectors import freshness
 from usage.selectors.about import Sums
 

@@ -20,9 +20,10 @@ from catalog.selectors import proposals
 from dashboards.downloads import Table, offers
 from dashboards.selectors import prices as page_of
 from dashboards.selectors.prices import BookLine, Wanted
+from dashboards.templatetags.links import offering_url
 from dashboards.views import files_books
 from dashboards.views.access import page
-from dashboards.views.catalog import PriceWords, offering_url, words_of
+from dashboards.views.price_words import PriceWords, words_of
 
 DATED = {
     "in-force": "In force",
@@ -59,7 +60,7 @@ class Group:
 
 def _groups(lines: Iterable[BookLine], now: datetime) -> list[Group]:
     found = []
-    for offering, each in groupby(lines, key=lambda line: line.offering):
+    for offering, each in groupby(lines, key=lambda line: line.price.offering):
         rows = list(each)
         url = offering_url(offering)
         found.append(

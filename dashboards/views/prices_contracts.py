@@ -23,9 +23,9 @@ from core.models import Organisation
 from dashboards.forms_prices import ContractForm, EndForm, TermsForm, written
 from dashboards.selectors import prices as page_of
 from dashboards.selectors.prices import Beside, ContractRow, TermsRow
+from dashboards.templatetags.links import offering_url
 from dashboards.views import changing, prices_new
 from dashboards.views.access import page
-from dashboards.views.catalog import offering_url
 
 SCOPES = {"provider": "all of", "offering": "", "gateway": "calls through"}
 

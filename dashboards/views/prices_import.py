@@ -28,9 +28,9 @@ from core import access
 from core.errors import Conflict, Invalid, Malformed, NotFound, TooLarge
 from dashboards.charts.prices import price
 from dashboards.forms_prices import SettleForm, UploadForm
+from dashboards.templatetags.links import offering_url
 from dashboards.views import changing
 from dashboards.views.access import page
-from dashboards.views.catalog import offering_url
 from dashboards.views.links import NUMBER, number
 from dashboards.views.prices import METERS
 

@@ -17,6 +17,7 @@ from django.utils import timezone
 
 from catalog.models import ClaimState, Contract, HourWindow, Meter, Offering
 from catalog.rules import tidy_service_tier
+from catalog.selectors.price_rows import PriceRow
 from catalog.services import offerings, prices
 from catalog.services.prices import NewPrice, worked_example
 from core import access
@@ -25,11 +26,10 @@ from core.models import Organisation
 from dashboards.charts.prices import price
 from dashboards.forms_prices import METERS, USUAL, Metered, PriceForm
 from dashboards.selectors import prices as page_of
-from dashboards.selectors.catalog import PriceLine
 from dashboards.selectors.prices import Beside, Terms
+from dashboards.templatetags.links import offering_url
 from dashboards.views import changing, prices_units
 from dashboards.views.access import page
-from dashboards.views.catalog import offering_url
 
 NO_METER = "Give the price of one meter at least."
 _PREFILLED = (
@@ -44,7 +44,7 @@ class MeterRow:
 
     meter: str
     field: Any
-    now: PriceLine | None
+    now: PriceRow | None
     now_words: str
     change: str
     warning: str
@@ -86,7 +86,7 @@ def parted(rows: Sequence[MeterRow]) -> tuple[list[MeterRow], list[MeterRow]]:
     return first, [row for row in rows if row not in first]
 
 
-def _change(usd: Decimal | None, now: PriceLine | None) -> str:
+def _change(usd: Decimal | None, now: PriceRow | None) -> str:
     if usd is None or now is None or not usd.is_finite():
         return ""
     if usd == now.usd_per_1m:

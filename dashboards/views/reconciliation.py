@@ -17,9 +17,9 @@ from django.utils import timezone
 from core import money, periods
 from core.errors import Invalid
 from dashboards.downloads import CSV, NUMBER, USD, Column, Refused, Table, columns, days_words, offers, send
+from dashboards.templatetags.links import offering_url
 from dashboards.views import days
 from dashboards.views.access import page
-from dashboards.views.catalog import offering_url
 from dashboards.views.links import Link
 from dashboards.views.reconciliation_shown import (
     STATES,

@@ -13,7 +13,7 @@ from django.urls import reverse
 
 from core import money
 from dashboards.templatetags.figures import exact, percent, tokens, usd
-from dashboards.views.catalog import offering_url
+from dashboards.templatetags.links import offering_url
 from usage.selectors.compared import (
     AGREES,
     APART,

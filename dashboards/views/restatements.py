@@ -20,9 +20,9 @@ from core import access, nudges
 from core.errors import Conflict
 from dashboards.charts import restatements as charts
 from dashboards.downloads import Table, offers
+from dashboards.templatetags.links import offering_url
 from dashboards.views import files_books
 from dashboards.views.access import page
-from dashboards.views.catalog import offering_url
 from dashboards.views.links import Link
 from usage.models import PRICE_ARRIVED
 from usage.selectors import corrections as selector

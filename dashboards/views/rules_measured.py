@@ -16,8 +16,8 @@ from django.utils import timezone
 
 from core import periods
 from dashboards.templatetags.figures import exact, milliseconds, percent, tokens, usd
+from dashboards.templatetags.links import offering_url
 from dashboards.views.access import page, zone_of
-from dashboards.views.catalog import offering_url
 from dashboards.views.links import Link
 from dashboards.views.rules_shown import RuleShown, found_environment
 from dashboards.views.stats import Stat

@@ -13,7 +13,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from dashboards.selectors.rules import HeldBudget
-from dashboards.views.catalog import offering_url
+from dashboards.templatetags.links import offering_url
 from routing.rules.conditions import TAG
 from routing.rules.document import Problem
 from routing.rules.words import condition_text, percent

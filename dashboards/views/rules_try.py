@@ -17,8 +17,8 @@ from django.utils import timezone
 from core.errors import Invalid
 from dashboards.forms_rules import TryForm, show_pointers
 from dashboards.selectors import rules as page_of
+from dashboards.templatetags.links import offering_url
 from dashboards.views.access import page, zone_of
-from dashboards.views.catalog import offering_url
 from dashboards.views.rules_shown import found_environment
 from dashboards.views.rules_step import found_proposal
 from routing.rules.conditions import TAG

@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 from django.urls import reverse
 
 from dashboards.selectors.spend_question import NONE, Question
-from dashboards.views.catalog import offering_url
+from dashboards.templatetags.links import offering_url
 from dashboards.views.spend_address import State
 from usage.selectors.spend_ask import TAG
 

@@ -15,9 +15,9 @@ from dashboards.selectors import about as shared
 from dashboards.selectors import team as page_of
 from dashboards.selectors.numbers import numbers
 from dashboards.templatetags.figures import exact, percent, usd
+from dashboards.templatetags.links import offering_url
 from dashboards.views import about
 from dashboards.views.access import page
-from dashboards.views.catalog import offering_url
 from usage.selectors import freshness
 
 

@@ -23,10 +23,9 @@ from dashboards.selectors import use_case as page_of
 from dashboards.selectors.numbers import numbers
 from dashboards.selectors.use_case import UseCasePage
 from dashboards.templatetags.figures import exact, percent, usd, usd_short
-from dashboards.templatetags.links import model_url
+from dashboards.templatetags.links import model_url, offering_url
 from dashboards.views import about
 from dashboards.views.access import page, zone_of
-from dashboards.views.catalog import offering_url
 from dashboards.views.catalog_changes import Change, answer, ready
 from dashboards.views.links import Link
 from dashboards.views.rules_shown import RuleShown, default_of, rules_of

@@ -21,7 +21,7 @@ SOON = datetime(2199, 1, 1, tzinfo=UTC)
 
 def listed(**wanted):
     found = page_of.book(at=timezone.now(), wanted=Wanted(**wanted))
-    return [(line.offering, line.price.meter, f"{line.price.usd_per_1m.normalize():f}") for line in found.lines]
+    return [(line.price.offering, line.price.meter, f"{line.price.usd_per_1m.normalize():f}") for line in found.lines]
 
 
 def stock() -> Offering:

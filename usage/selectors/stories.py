@@ -18,6 +18,7 @@ from typing import Any
 from django.db import connection
 
 from catalog.models import Contract, Price
+from catalog.selectors.price_rows import READ_WITH, PriceRow, price_row
 from usage.models import (
     Correction,
     EventKey,
@@ -50,32 +51,6 @@ class SourceFacts:
     live: bool  # a gateway's stream, else an import into it
     audit: bool
     note: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class PriceFacts:
-    """Where a price comes from. Times are half-open; None is open. `recorded_until`: None is what holds true now."""
-
-    id: int
-    offering: str
-    meter: str
-    usd_per_1m: Decimal
-    context_over: int | None
-    context_inclusive: bool
-    service_tier: str
-    region: str
-    hours: str
-    contract: str
-    valid_from: datetime | None
-    valid_until: datetime | None
-    recorded_at: datetime | None
-    recorded_until: datetime | None
-    source: str
-    source_version: str
-    source_url: str
-    note: str
-    entered_by: str
-    approved_by: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,7 +151,7 @@ class Story:
     entry: Told | None
     cost_usd: Decimal | None  # of all lines together; None: it counts and has no price
     worked_out: WorkedOut | None
-    prices: Mapping[int, PriceFacts]
+    prices: Mapping[int, PriceRow]
     receipts: Mapping[int, ReceiptFacts]
     attempts: Sequence[Attempt]
     held: Sequence[HeldFacts]
@@ -379,7 +354,7 @@ def _told(
     )
 
 
-def _worked_out(entry: Told, told: Sequence[Told]) -> tuple[WorkedOut | None, dict[int, PriceFacts]]:
+def _worked_out(entry: Told, told: Sequence[Told]) -> tuple[WorkedOut | None, dict[int, PriceRow]]:
     """Return how an entry's cost follows from its meters and the prices it was rated with last. Three queries."""
     priced = [one for one in told if one is entry or (one.posting.corrects or (0, 0, 0))[2] == entry.posting.id]
     priced = [one for one in priced if one.posting.rate_id is not None and one.posting.kind != REVERSAL]
@@ -399,35 +374,8 @@ def _worked_out(entry: Told, told: Sequence[Told]) -> tuple[WorkedOut | None, di
     ), prices
 
 
-def _prices(ids: Iterable[int]) -> dict[int, PriceFacts]:
-    rows = Price.objects.filter(pk__in=ids).select_related(
-        "series__provider", "series__model", "series__hour_window", "series__contract"
-    )
-    return {
-        row.pk: PriceFacts(
-            id=row.pk,
-            offering=f"{row.series.model.name}@{row.series.provider.name}",
-            meter=row.series.meter,
-            usd_per_1m=row.usd_per_1m,
-            context_over=row.series.context_over,
-            context_inclusive=row.series.context_inclusive,
-            service_tier=row.series.service_tier or "",
-            region=row.series.region or "",
-            hours=row.series.hour_window.name if row.series.hour_window else "",
-            contract=row.series.contract.name if row.series.contract else "",
-            valid_from=row.valid.lower,
-            valid_until=row.valid.upper,
-            recorded_at=row.recorded.lower,
-            recorded_until=row.recorded.upper,
-            source=row.source,
-            source_version=row.source_version,
-            source_url=row.source_url,
-            note=row.note,
-            entered_by=row.entered_by,
-            approved_by=row.approved_by,
-        )
-        for row in rows
-    }
+def _prices(ids: Iterable[int]) -> dict[int, PriceRow]:
+    return {row.pk: price_row(row) for row in Price.objects.filter(pk__in=ids).select_related(*READ_WITH)}
 
 
 def _contract(pk: int | None) -> ContractFacts | None:

@@ -32,9 +32,9 @@ from core.errors import NotFound
 from core.models import Organisation
 from usage import api as spend_api
 from usage.formats.labels import MAX_ID
-from usage.selectors import lines, moved, stories
+from usage.selectors import lines, moved, stories, story_lines
 from usage.selectors.lines import FILTERS, KINDS, LineRow, LinesAsk, Place
-from usage.selectors.stories import Story, Unknown
+from usage.selectors.story_facts import Story, Unknown
 from usage.services.once import digest_of
 
 
@@ -282,7 +282,7 @@ def _stories(event_id: str, query: dict[str, Any]) -> list[Story]:
             raise BadQuery("day: that is out of all reach.", [("day", "no day that anything was booked on")])
         zone = Organisation.objects.values_list("zone", flat=True).get(pk=1)
         day = periods.starting(query["day"], "day", zone)
-        rows = stories.find(
+        rows = story_lines.find(
             digest=digest, use_case_id=use_case.pk, starts_at=day.starts_at, ends_at=day.ends_at
         )  # fmt: skip
         places = [(row.source_id, row.place) for row in rows if not gateway or row.gateway == gateway]

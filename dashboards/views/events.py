@@ -32,9 +32,9 @@ from dashboards.views.price_words import terms_of
 from usage.formats.labels import MAX_ID
 from usage.models import Status
 from usage.rules.worked_out import Part, added
-from usage.selectors import moved, stories
+from usage.selectors import moved, stories, story_lines
 from usage.selectors.lines import LineRow
-from usage.selectors.stories import Story, Told, Unknown
+from usage.selectors.story_facts import Story, Told, Unknown
 from usage.services.once import digest_of
 
 _DIGEST = re.compile(r"[0-9a-f]{32}", re.ASCII)
@@ -293,7 +293,7 @@ def _found(request: HttpRequest, digest: str, day: date | None, use_case: UseCas
     if day is None or use_case is None:
         return []
     zone = request.organisation.zone  # type: ignore[attr-defined]
-    rows = stories.find(
+    rows = story_lines.find(
         digest=bytes.fromhex(digest),
         use_case_id=use_case.pk,
         starts_at=periods.day_start(day, zone),

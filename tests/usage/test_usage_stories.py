@@ -17,9 +17,9 @@ from tests.usage import making
 from tests.usage.making import DAY, LONG_AGO, NOON, SECOND, make_event, make_offering, make_priced_offering, send
 from usage.models import EventKey, LedgerEntry, Source
 from usage.rules.postings import USAGE
-from usage.selectors import moved, stories
+from usage.selectors import moved, stories, story_lines
 from usage.selectors.lines import Place
-from usage.selectors.stories import Story, Unknown
+from usage.selectors.story_facts import Story, Unknown
 from usage.services import jobs, months
 from usage.services.once import digest_of
 from usage.services.restating import running
@@ -147,10 +147,10 @@ def test_an_event_whose_key_is_pruned_is_found_by_its_place_and_by_use_case_and_
     digest = digest_of("old")
 
     without = stories.one(source_id=entry.source_id, digest=digest)
-    by_day = stories.find(
+    by_day = story_lines.find(
         digest=digest, use_case_id=entry.use_case_id, starts_at=NOON - DAY, ends_at=NOON + SECOND
     )  # fmt: skip
-    wrong_day = stories.find(digest=digest, use_case_id=entry.use_case_id, starts_at=NOON - DAY, ends_at=NOON)
+    wrong_day = story_lines.find(digest=digest, use_case_id=entry.use_case_id, starts_at=NOON - DAY, ends_at=NOON)
 
     assert isinstance(without, Unknown)
     assert story("old", place=place_of(entry)).first.posting.id == entry.id

@@ -1,17 +1,9 @@
-"""All that is known of one event: what was booked of it in which order, what it was priced with, and who says so.
-
-# Note [Finding an event]
-An event is (source, digest of its id). Its key names the entry that stands for it. Keys of live sources are pruned, so
-a place in the ledger does as well, which links of lists carry; where somebody has neither, `find` looks through the
-lines of a use case on a day. From one line on, the others are found at the instants at which they can have been booked:
-the event's own time, and the moments of whatever corrects a line of it. The ledger is only ever read by its key.
-"""
+"""All that is known of one event: what was booked of it in which order, what it was priced with, and who says so."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -31,150 +23,28 @@ from usage.models import (
     Source,
     SourceKind,
 )
-from usage.rules.postings import COLUMNS, REVERSAL, USAGE, Posting
-from usage.rules.worked_out import Part, added, parts
-from usage.selectors.entries import posting_of
-from usage.selectors.lines_rows import NAMED, SELECTED, LineRow, Place, row_of
+from usage.rules.postings import REVERSAL, USAGE
+from usage.rules.worked_out import added, parts
+from usage.selectors.lines_rows import NAMED, SELECTED, Place, row_of
+from usage.selectors.story_facts import (
+    Attempt,
+    ContractFacts,
+    HeldFacts,
+    Named,
+    ReceiptFacts,
+    RestatementFacts,
+    SourceFacts,
+    Story,
+    Told,
+    Unknown,
+    WorkedOut,
+)
+from usage.selectors.story_lines import Lines, lines_of, other_of
 
-LEDGER, UNSUMMED = "ledger", "ledger_unsummed"
 KEPT_DAYS = 36  # for which a live source's events are known by their ids
-NEAR = timedelta(minutes=15)  # attempts of one call lie closer together
 MOST_ATTEMPTS = 20
+NEAR = timedelta(minutes=15)  # attempts of one call lie closer together
 _COMES_BEFORE = bytes(16)  # the content of a key whose event was named by another one before it came
-
-
-@dataclass(frozen=True, kw_only=True)
-class SourceFacts:
-    id: int
-    gateway: str
-    gateway_id: int
-    live: bool  # a gateway's stream, else an import into it
-    audit: bool
-    note: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class ContractFacts:
-    id: int
-    name: str
-    discount_percent: Decimal | None
-    valid_from: datetime | None
-    valid_until: datetime | None
-    recorded_at: datetime | None
-    approved_by: str
-    note: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class RestatementFacts:
-    """Why a line was booked later; `key` is that of its page."""
-
-    id: int
-    key: str
-    kind: str
-    reason: str
-    by: str
-    at: datetime
-
-
-@dataclass(frozen=True, kw_only=True)
-class ReceiptFacts:
-    """The body that an event came in; counts are its events."""
-
-    id: int
-    state: str
-    format: str
-    environment: str
-    received_at: datetime
-    done_at: datetime | None
-    events: int
-    booked: int
-    duplicates: int
-    conflicts: int
-    rejected: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class Told:
-    """A line of the event: what it is, why it was booked, and where the cost stands after it (None: no price)."""
-
-    row: LineRow
-    posting: Posting
-    running_usd: Decimal | None
-    restatement: RestatementFacts | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class WorkedOut:
-    """How a cost follows from an entry's meters: the parts add up to `total_usd`, at list to `list_usd`."""
-
-    rate_id: int
-    parts: Sequence[Part]
-    total_usd: Decimal
-    list_usd: Decimal
-    contract: ContractFacts | None
-    priced_by: int  # the line that it was priced by: the entry, or the last adjustment of it
-
-
-@dataclass(frozen=True, kw_only=True)
-class Attempt:
-    """Another attempt at the same call, with what it costs after all corrections."""
-
-    row: LineRow
-    cost_usd: Decimal | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class HeldFacts:
-    """An event of the same id with other content, or one too old: kept, never counted."""
-
-    id: int
-    reason: str
-    held_at: datetime
-    receipt_id: int
-    settled: bool
-
-
-@dataclass(frozen=True, kw_only=True)
-class Story:
-    """One event. `lines` are in the order of their booking; `entry` is the one that counts now, None where none does.
-
-    `first` is what was booked of it first. `other` names the event that counts in its place, where one does.
-    """
-
-    source: SourceFacts
-    digest: str
-    event_id: str
-    summed: bool  # its lines are in totals: it is no shadow and no import for audit
-    lines: Sequence[Told]
-    first: Told
-    entry: Told | None
-    cost_usd: Decimal | None  # of all lines together; None: it counts and has no price
-    worked_out: WorkedOut | None
-    prices: Mapping[int, PriceRow]
-    receipts: Mapping[int, ReceiptFacts]
-    attempts: Sequence[Attempt]
-    held: Sequence[HeldFacts]
-    context: Mapping[str, Any] | None
-    first_received_at: datetime | None  # None: its key is pruned
-    other: tuple[int, str] | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Unknown:
-    """An event of which nothing was found: whether its source is known at all, and what is known of its key."""
-
-    source: SourceFacts | None
-    never_came: bool = False  # another event named it, and it never came itself
-    other: tuple[int, str] | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Named:
-    """A source that knows an event by an id, and where the entry that stands for it is."""
-
-    source: SourceFacts
-    digest: str
 
 
 def named(*, digest: bytes, gateway: str = "") -> list[Named]:
@@ -190,24 +60,8 @@ def named(*, digest: bytes, gateway: str = "") -> list[Named]:
     ]
 
 
-def find(*, digest: bytes, use_case_id: int, starts_at: datetime, ends_at: datetime) -> list[LineRow]:
-    """Return a line of each source's event of this digest among what a use case booked in [starts_at, ends_at).
-
-    For what no key knows any more: it reads all these lines, so ask for a day or two. Two queries at most.
-    """
-    for table in (LEDGER, UNSUMMED):
-        found = _read(
-            f"FROM (SELECT DISTINCT ON (l.source_id) l.* FROM {table} l WHERE l.use_case_id = %(use_case)s "
-            f"AND l.booked_at >= %(from)s AND l.booked_at < %(to)s AND {_OF_EVENT} ORDER BY l.source_id, l.id) AS l",
-            {"use_case": use_case_id, "from": starts_at, "to": ends_at, "digest": digest},
-        )
-        if found:
-            return [row for row, _ in found]
-    return []
-
-
 def one(*, source_id: int, digest: bytes, place: Place | None = None) -> Story | Unknown:
-    """Return all that is known of an event; `place` is where a line of it stands. See Note [Finding an event].
+    """Return all that is known of an event; `place` is where a line of it stands (Note [Finding an event]).
 
     At most nineteen queries, none of which grows with the ledger.
     """
@@ -216,107 +70,18 @@ def one(*, source_id: int, digest: bytes, place: Place | None = None) -> Story |
         return Unknown(source=None)
     facts = _source(source)
     key = EventKey.objects.filter(source=source_id, digest=digest).first()
-    found, summed = _found(source_id, digest, key, place)
+    found, summed = lines_of(source_id, digest, key, place)
     other = None
     if key is not None and (not found or all(key.entry_id != row.place.id for row, _ in found)):
-        other = _other(source_id, digest, key)
+        other = other_of(source_id, digest, key)
     if not found:
         never = key is not None and bytes(key.content) == _COMES_BEFORE
         return Unknown(source=facts, never_came=never, other=other)
     return _told(facts, digest, key, found, summed, other)
 
 
-_Lines = list[tuple[LineRow, Posting]]
-
-
-def _found(source_id: int, digest: bytes, key: EventKey | None, place: Place | None) -> tuple[_Lines, bool]:
-    """Return the lines of an event in the order of their booking, and whether they are in totals."""
-    places = [one for one in (place, None if key is None else _place(key)) if one is not None]
-    if places:
-        for table in (LEDGER, UNSUMMED):
-            moments = {row.occurred_at for row, _ in _at_places(table, places, source_id)}
-            lines = _at(table, source_id, digest, moments | {one.booked_at for one in places})
-            if lines and table == LEDGER:
-                return _with_corrections(source_id, digest, lines, {row.place.booked_at for row, _ in lines}), True
-            if lines:
-                return lines, False
-    return [], True
-
-
-def _place(key: EventKey) -> Place:
-    return Place(booked_at=key.booked_at, use_case_id=key.use_case_id, id=key.entry_id)
-
-
-def _at_places(table: str, places: Sequence[Place], source_id: int) -> _Lines:
-    """Return the lines at places, as far as they are of the source. One query."""
-    return _read(
-        f"FROM unnest(%(use_cases)s::bigint[], %(moments)s::timestamptz[], %(ids)s::bigint[]) AS p(use_case, at, id) "
-        f"CROSS JOIN LATERAL (SELECT * FROM {table} l WHERE l.use_case_id = p.use_case AND l.booked_at = p.at "
-        "AND l.id = p.id AND l.source_id = %(source)s AND l.booked_at >= %(first)s AND l.booked_at <= %(last)s) AS l",
-        {
-            "use_cases": [one.use_case_id for one in places],
-            "moments": [one.booked_at for one in places],
-            "ids": [one.id for one in places],
-            "source": source_id,
-            "first": min(one.booked_at for one in places),
-            "last": max(one.booked_at for one in places),
-        },
-    )
-
-
-def _at(table: str, source_id: int, digest: bytes, moments: Iterable[datetime]) -> _Lines:
-    """Return the event's lines that were booked at some moments, for whatever use case. One query; none for none."""
-    when = sorted(moments)
-    if not when:
-        return []
-    return _read(
-        "FROM unnest(%(moments)s::timestamptz[]) AS m(at) CROSS JOIN catalog_usecase u CROSS JOIN LATERAL "
-        f"(SELECT * FROM {table} l WHERE l.use_case_id = u.id AND l.booked_at = m.at AND l.source_id = %(source)s "
-        f"AND {_OF_EVENT} AND l.booked_at >= %(first)s AND l.booked_at <= %(last)s) AS l",
-        {"moments": when, "source": source_id, "digest": digest, "first": when[0], "last": when[-1]},
-    )
-
-
-_OF_EVENT = "substring(sha256(convert_to(l.event_id, 'UTF8')) FROM 1 FOR 16) = %(digest)s"
-
-
-def _with_corrections(source_id: int, digest: bytes, lines: _Lines, moments: set[datetime]) -> _Lines:
-    """Return the lines with whatever corrects them, and what was booked in their stead. Two queries as a rule."""
-    for _ in range(10):  # an event that was moved again and again
-        corrected = [posting.id for _, posting in lines if posting.kind == USAGE]
-        with connection.cursor() as cursor:
-            cursor.execute(
-                "SELECT DISTINCT booked_at FROM ledger WHERE corrects_id = ANY(%s) AND booked_at >= %s",
-                [corrected, min(row.place.booked_at for row, _ in lines)],
-            )
-            later = {at for (at,) in cursor.fetchall()} - moments
-        if not later:
-            break
-        moments |= later
-        lines = [*lines, *_at(LEDGER, source_id, digest, later)]
-    return sorted(lines, key=lambda one: one[1].id)
-
-
-def _read(source: str, given: Mapping[str, Any]) -> _Lines:
-    columns = ", ".join(f"l.{name}" for name in COLUMNS)
-    with connection.cursor() as cursor:
-        cursor.execute(f"SELECT {columns}, {SELECTED} {source} {NAMED} ORDER BY l.id", given)
-        return [(row_of(row[len(COLUMNS) :]), posting_of(row[: len(COLUMNS)])) for row in cursor.fetchall()]
-
-
-def _other(source_id: int, digest: bytes, key: EventKey) -> tuple[int, str] | None:
-    """Return the event whose line stands where this one's key points: it took its place. One query."""
-    for row, _ in _at_places(LEDGER, [_place(key)], source_id):
-        if row.digest != digest.hex():
-            return row.source_id, row.digest
-    return None
-
-
-# --- the story ---
-
-
 def _told(
-    source: SourceFacts, digest: bytes, key: EventKey | None, found: _Lines, summed: bool, other: tuple[int, str] | None
+    source: SourceFacts, digest: bytes, key: EventKey | None, found: Lines, summed: bool, other: tuple[int, str] | None
 ) -> Story:
     restatements = _restatements({posting.restatement_id for _, posting in found} - {None})
     told, running = [], Decimal(0)

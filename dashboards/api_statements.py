@@ -6,15 +6,13 @@ import re
 from datetime import date
 from typing import Any, ClassVar
 
-from django.db.models import QuerySet
 from django.utils import timezone
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from catalog.models import Team, UseCase
-from catalog.rules import fold
+from catalog.selectors import labels
 from core.api import FIRST_YEAR, LAST_YEAR, BadQuery, InstantField, MoneyField
 from core.api_views import Api
 from core.errors import NotFound
@@ -143,8 +141,8 @@ class MonthStatementApi(Api):
         found = selector.of_month(
             month=_label(month),
             at=timezone.now(),
-            team_id=_named(Team.objects.all(), "team", self.query.get("team")),
-            use_case_id=_named(UseCase.objects.all(), "use_case", self.query.get("use_case")),
+            team_id=_named("team", self.query.get("team")),
+            use_case_id=_named("use_case", self.query.get("use_case")),
         )
         return Response(MonthStatementOutput(_told(found)).data)
 
@@ -161,15 +159,15 @@ def _label(text: str) -> date:
     return date(int(match[1]), int(match[2]), 1)
 
 
-def _named(rows: QuerySet[Any], parameter: str, name: str | None) -> int | None:
-    """Return the id of what has this name, whatever its case; None where none is asked for.
+def _named(parameter: str, name: str | None) -> int | None:
+    """Return the id of what this name means, whatever its case; None where none is asked for.
 
     Raises:
         BadQuery: nothing is called so. To answer 0 for a slip in a name would say that nothing is charged.
     """
     if name is None:
         return None
-    found: int | None = rows.filter(folded=fold(name)).values_list("pk", flat=True).first()
+    found = labels.id_of(parameter, name)
     if found is None:
         what = parameter.replace("_", " ")
         raise BadQuery(f"There is no {what} {name!r}.", [(parameter, f"no such {what}")])

@@ -12,8 +12,8 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from catalog.models import UseCase
-from catalog.rules import METERS, fold
+from catalog.rules import METERS
+from catalog.selectors import labels
 from core import periods
 from core.api import (
     FIRST_YEAR,
@@ -275,7 +275,7 @@ def _stories(event_id: str, query: dict[str, Any]) -> list[Story]:
         (one.source.id, None) for one in stories.named(digest=digest, gateway=gateway)
     ]
     if not places and "use_case" in query and "day" in query:
-        use_case = UseCase.objects.filter(folded=fold(query["use_case"])).first()
+        use_case = labels.id_of("use_case", query["use_case"])
         if use_case is None:
             raise NotFound(f"There is no use case {query['use_case']!r}.")
         if not FIRST_YEAR <= query["day"].year <= LAST_YEAR:
@@ -283,7 +283,7 @@ def _stories(event_id: str, query: dict[str, Any]) -> list[Story]:
         zone = Organisation.objects.values_list("zone", flat=True).get(pk=1)
         day = periods.starting(query["day"], "day", zone)
         rows = story_lines.find(
-            digest=digest, use_case_id=use_case.pk, starts_at=day.starts_at, ends_at=day.ends_at
+            digest=digest, use_case_id=use_case, starts_at=day.starts_at, ends_at=day.ends_at
         )  # fmt: skip
         places = [(row.source_id, row.place) for row in rows if not gateway or row.gateway == gateway]
     found = [stories.one(source_id=source_id, digest=digest, place=place) for source_id, place in places]

@@ -7,13 +7,11 @@ from datetime import datetime
 from typing import Any
 
 from budgets.rules import TIERS
-from catalog.models import Gateway, Model, Offering, Provider, Team, TeamAlias, UseCase, UseCaseAlias, UseCaseTeam
+from catalog.models import Gateway, Model, Offering, Provider, Team, UseCase, UseCaseTeam
 from catalog.rules import fold
+from catalog.selectors import labels
 
-_LABELS: dict[str, tuple[Any, Any, str]] = {
-    "use_case": (UseCase, UseCaseAlias, "use_case__name"),
-    "team": (Team, TeamAlias, "team__name"),
-}
+_LABELLED: dict[str, Any] = {"use_case": UseCase, "team": Team}
 _NAMES: dict[str, Any] = {"model": Model, "offering": Offering, "provider": Provider, "gateway": Gateway}
 
 
@@ -31,20 +29,12 @@ def resolved(dimension: str, names: Collection[str]) -> dict[str, str]:
         )
         return {name: name.strip() for name in names if name.strip() in known}
 
-    table, aliases, name_of = _LABELS[dimension]
-    folded = {name: fold(name) for name in names}
-    found = dict(table.objects.filter(folded__in=folded.values()).values_list("folded", "name"))
-    missing = set(folded.values()) - found.keys()
-    if missing:
-        # Those that hold without end; of an alias that was given to several one after the other, the last.
-        open_ended = aliases.objects.filter(folded__in=missing, valid__endswith__isnull=True)
-        found |= dict(open_ended.order_by("id").values_list("folded", name_of))
-    return {name: found[key] for name, key in folded.items() if key in found}
+    return {label: one.name for label, one in labels.meant(dimension, names).items()}
 
 
 def known() -> dict[str, list[str]]:
     """Return what a scope may name, by dimension, for a form; tiers and tags are not in the catalogue. Six queries."""
-    tables = {**_NAMES, **{dimension: table for dimension, (table, _, _) in _LABELS.items()}}
+    tables = {**_NAMES, **_LABELLED}
     return {
         dimension: list(table.objects.order_by("name").values_list("name", flat=True))
         for dimension, table in tables.items()

@@ -13,7 +13,6 @@ from datetime import date, datetime, timedelta
 from decimal import Decimal
 
 from catalog.models import Alias, Team, UseCase
-from catalog.rules import fold
 from core import periods
 from dashboards.selectors import routing_rules
 from dashboards.selectors.numbers import numbers
@@ -148,16 +147,6 @@ def measured(sums: Served, measure: str) -> Decimal:
     if measure == "cost":
         return sums.cost_usd
     return Decimal(sums.tokens if measure == "tokens" else sums.answered)
-
-
-def use_case_id(name: str) -> int | None:
-    """Return the use case of a name, None where there is none. One query."""
-    return UseCase.objects.filter(folded=fold(name)).values_list("pk", flat=True).first()
-
-
-def team_id(name: str) -> int | None:
-    """Return the team of a name, None where there is none. One query."""
-    return Team.objects.filter(folded=fold(name)).values_list("pk", flat=True).first()
 
 
 def choices() -> Choices:

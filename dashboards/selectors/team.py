@@ -12,7 +12,6 @@ from alerts.selectors import alerts, channels
 from alerts.selectors.alerts import AlertRow
 from alerts.selectors.channels import ChannelRow
 from catalog.models import ClaimState, Team, TeamAlias, UseCase, UseCaseTeam
-from catalog.rules import fold
 from core.models import Organisation
 from core.selectors import trail
 from core.selectors.trail import TrailLine
@@ -65,14 +64,6 @@ class TeamPage:
 def found(pk: int) -> Team | None:
     """Return a team. One query."""
     return Team.objects.filter(pk=pk).first()
-
-
-def called(name: str, *, at: datetime) -> int | None:
-    """Return the id of the team that a label means, in any case: its own name, else an alias. Two queries."""
-    folded = fold(name)
-    own = Team.objects.filter(folded=folded).values_list("pk", flat=True).first()
-    aliased = TeamAlias.objects.filter(folded=folded, valid__contains=at)
-    return own if own is not None else aliased.values_list("team_id", flat=True).first()
 
 
 def one(*, team: Team, organisation: Organisation, at: datetime) -> TeamPage:

@@ -125,14 +125,6 @@ def found(pk: int) -> UseCase | None:
     return UseCase.objects.select_related("baseline__model").filter(pk=pk).first()
 
 
-def called(name: str, *, at: datetime) -> int | None:
-    """Return the id of the use case that a label means, in any case: its own name, else an alias. Two queries."""
-    folded = fold(name)
-    own = UseCase.objects.filter(folded=folded).values_list("pk", flat=True).first()
-    aliased = UseCaseAlias.objects.filter(folded=folded, valid__contains=at)
-    return own if own is not None else aliased.values_list("use_case_id", flat=True).first()
-
-
 def one(*, use_case: UseCase, organisation: Organisation, at: datetime, with_rules: bool) -> UseCasePage:
     """Return all that is known of a use case, and what was booked for it.
 

@@ -17,7 +17,9 @@ from django.utils import timezone
 from django.utils.crypto import salted_hmac
 
 from catalog.models import METER_LABELS, UseCase
-from catalog.rules import METERS, fold
+from catalog.rules import METERS
+from catalog.selectors import labels
+from catalog.selectors.labels import Meant
 from catalog.selectors.price_rows import PriceRow
 from core import periods
 from dashboards.charts.prices import price
@@ -282,7 +284,7 @@ def events(request: HttpRequest) -> HttpResponse:
     return render(request, "dashboards/events.html", context, status=400 if problems else 200)
 
 
-def _found(request: HttpRequest, digest: str, day: date | None, use_case: UseCase | None) -> list[tuple[str, str, str]]:
+def _found(request: HttpRequest, digest: str, day: date | None, use_case: Meant | None) -> list[tuple[str, str, str]]:
     """Return the events of a digest as (address, gateway, where from)."""
     known = stories.named(digest=bytes.fromhex(digest))
     if known:
@@ -295,17 +297,17 @@ def _found(request: HttpRequest, digest: str, day: date | None, use_case: UseCas
     zone = request.organisation.zone  # type: ignore[attr-defined]
     rows = story_lines.find(
         digest=bytes.fromhex(digest),
-        use_case_id=use_case.pk,
+        use_case_id=use_case.id,
         starts_at=periods.day_start(day, zone),
         ends_at=periods.day_start(day + days.ONE_DAY, zone),
     )
     return [(event_url(row), row.gateway, row.use_case) for row in rows]
 
 
-def _use_case(text: str, problems: list[str]) -> UseCase | None:
+def _use_case(text: str, problems: list[str]) -> Meant | None:
     if not text.strip():
         return None
-    found = None if "\0" in text else UseCase.objects.filter(folded=fold(text)).first()
+    found = labels.meant("use_case", [text]).get(text)
     if found is None:
         problems.append(f"There is no use case {text[:128]!r}.")
     return found

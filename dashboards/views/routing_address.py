@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 from django.http import QueryDict
 from django.urls import reverse
 
-from dashboards.selectors import routing as page_of
+from catalog.selectors import labels
 from dashboards.selectors.routing import MEASURES, MOST_DAYS, SOURCES, Question
 from dashboards.views import days
 
@@ -81,16 +81,16 @@ def question_of(state: State, *, zone: str, today: date) -> tuple[Question, list
     """Return what is asked, with everything filled in that the address left open, and what cannot be answered.
 
     Without days the last 30; with the first alone until today; with the last alone the 30 up to it. One query where a
-    use case is named, and one where a team is.
+    use case is named, and one where a team is; one more for each that is not its own name.
     """
     problems = []
     first, last = days.filled(state.first, state.last, today=today, usual=USUAL_DAYS)
     if (last - first).days >= MOST_DAYS:
         problems.append(f"This page draws {MOST_DAYS} days at most, and these are {(last - first).days + 1:,}.")
-    use_case_id = page_of.use_case_id(state.use_case) if state.use_case else None
+    use_case_id = labels.id_of("use_case", state.use_case) if state.use_case else None
     if state.use_case and use_case_id is None:
         problems.append(f"There is no use case {state.use_case!r}.")
-    team_id = page_of.team_id(state.team) if state.team else None
+    team_id = labels.id_of("team", state.team) if state.team else None
     if state.team and team_id is None:
         problems.append(f"There is no team {state.team!r}.")
     question = Question(

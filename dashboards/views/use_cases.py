@@ -15,9 +15,8 @@ from django.urls import reverse
 from django.utils import timezone
 
 from budgets.selectors.overview import BudgetRow
+from catalog.selectors import labels
 from core.models import Organisation
-from dashboards.selectors import team as team_of
-from dashboards.selectors import use_case as use_case_of
 from dashboards.selectors import use_cases as page_of
 from dashboards.selectors.catalog import SPEND_DAYS
 from dashboards.selectors.use_cases import NOBODY, ORDERS, STATES, Found, Line, Wanted
@@ -91,13 +90,13 @@ def teams_page(request: HttpRequest) -> HttpResponse:
 @page("view")
 def use_case_named(request: HttpRequest) -> HttpResponse:
     """Lead from a label to the use case that it means now."""
-    return _to("use-case", use_case_of.called(_name(request), at=timezone.now()), "use case")
+    return _to("use-case", labels.id_of("use_case", _name(request), at=timezone.now()), "use case")
 
 
 @page("view")
 def team_named(request: HttpRequest) -> HttpResponse:
     """Lead from a label to the team that it means now."""
-    return _to("team", team_of.called(_name(request), at=timezone.now()), "team")
+    return _to("team", labels.id_of("team", _name(request), at=timezone.now()), "team")
 
 
 def _name(request: HttpRequest) -> str:

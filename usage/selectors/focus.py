@@ -16,8 +16,8 @@ from django.db import connection
 from django.db.models import Count, Min
 from django.db.models.functions import TruncMonth
 
-from catalog.models import UNASSIGNED_ID, Gateway, Offering, Price, Team, TeamAlias, Tier, UseCase
-from catalog.rules import fold
+from catalog.models import UNASSIGNED_ID, Gateway, Offering, Price, Team, Tier, UseCase
+from catalog.selectors import labels
 from core import periods
 from core.errors import Conflict, Invalid
 from core.models import Organisation
@@ -107,11 +107,7 @@ def _days(first: date, last_month: date, calendar: kept.Kept) -> list[Span]:
 
 def _team_id(name: str) -> int:
     """Return the team of a name, or of one that it had before."""
-    folded = fold(name)
-    found = Team.objects.filter(folded=folded).values_list("id", flat=True).first()
-    if found is None:
-        held = TeamAlias.objects.filter(folded=folded, valid__endswith__isnull=True)
-        found = held.values_list("team_id", flat=True).first()
+    found = labels.id_of("team", name)
     if found is None:
         raise Invalid(f"There is no team {name!r}.", [("team", f"There is no team {name!r}.")])
     return found

@@ -7,8 +7,8 @@ from typing import Any
 
 from django.db.models.functions import Lower
 
-from catalog.models import Gateway, Model, Offering, Provider, Team, TeamAlias, UseCase, UseCaseAlias
-from catalog.rules import fold
+from catalog.models import Gateway, Model, Offering, Provider
+from catalog.selectors import labels
 from core.errors import Invalid
 from usage.selectors.spend_ask import DIMENSIONS_KEPT, STATUSES, TIERS, TIMES, SpendAsk, tag_name
 from usage.selectors.spend_times import Calendar
@@ -42,37 +42,21 @@ def wanted(ask: SpendAsk, parameters: dict[str, Any], resolved: Resolved) -> lis
 def _ids(name: str, values: Sequence[str]) -> tuple[list[Any], list[str]]:
     """Return what the columns hold for the values of a filter, and the values that name nothing."""
     if name in ("use_case", "team"):
-        wanted = {fold(value): value for value in values}
-        pairs = _by_label(name, list(wanted))
-    elif name in ("model", "provider", "offering", "gateway"):
-        wanted = {value.strip().lower(): value for value in values}
-        pairs = _BY_NAME[name](list(wanted))
-    elif name in ("tier", "status"):
+        meant = labels.meant(name, values)
+        return [one.id for one in meant.values()], [value for value in values if value not in meant]
+    if name in ("tier", "status"):
         known = {text: number for number, text in (TIERS if name == "tier" else STATUSES).items()}
         return [known[value] for value in values if value in known], [each for each in values if each not in known]
-    elif name in _NUMBERS:
+    if name in _NUMBERS:
         numbers = {value: value.replace("-", "") or "0" for value in values}
         unknown = [value for value, digits in numbers.items() if not (digits.isdecimal() and len(digits) < 10)]
         return [int(digits) for value, digits in numbers.items() if value not in unknown], unknown
-    else:
+    if name not in _BY_NAME:
         return list(values), []
-    found = list(pairs)
+    wanted = {value.strip().lower(): value for value in values}
+    found = list(_BY_NAME[name](list(wanted)))
     seen = {key for key, _ in found}
     return [pk for _, pk in found if pk is not None], [value for key, value in wanted.items() if key not in seen]
-
-
-def _by_label(name: str, folded: list[str]) -> list[tuple[str, int]]:
-    """Return ids by label: names first, then aliases that hold without end, as a renamed team's old name does."""
-    table, aliases = _LABELLED[name]
-    found = list(table.objects.filter(folded__in=folded).values_list("folded", "id"))
-    missing = set(folded) - {label for label, _ in found}
-    if missing:
-        held = aliases.objects.filter(folded__in=missing, valid__endswith__isnull=True)
-        found += held.values_list("folded", f"{name}_id")
-    return found
-
-
-_LABELLED: dict[str, tuple[Any, Any]] = {"use_case": (UseCase, UseCaseAlias), "team": (Team, TeamAlias)}
 
 
 def _by_name(manager: Any, names: list[str], ids: str) -> Any:

@@ -15,7 +15,9 @@ from dashboards.alerts_words import kind_words, severity_tone
 from dashboards.selectors.about import DAYS_LISTED, Budgets, Days, Month
 from dashboards.selectors.use_case import Part
 from dashboards.templatetags.figures import exact, percent, usd, usd_short
+from dashboards.views import goal_words
 from dashboards.views.budgets_words import BudgetLine, line_of
+from dashboards.views.goal_words import Standing
 from dashboards.views.routing_rows import took
 from dashboards.views.use_cases import change_words
 from usage.rules.latencies import HIGH, MEDIAN
@@ -110,19 +112,15 @@ def spend_stat(sums: Sums, days: Days, *, note: str, **filters: str) -> dict[str
 
 
 def frontier_stat(sums: Sums, organisation: Organisation) -> dict[str, str]:
-    low, high = organisation.frontier_goal_from_percent, organisation.frontier_goal_percent
-    return stat(
-        "On frontier",
-        percent(sums.frontier_share),
-        f"the goal is {low.normalize():f} to {high.normalize():f} %",
-        tone=_tone(sums.frontier_share, most=high),
-    )
+    return goal_stat("On frontier", sums.frontier_share, goal_words.on_frontier(sums.frontier_share, organisation))
 
 
 def open_stat(share: Decimal | None, organisation: Organisation) -> dict[str, str]:
-    least = organisation.open_weights_goal_percent
-    note = f"the goal is {least.normalize():f} % or more"
-    return stat("On open weights", percent(share), note, tone=_tone(share, least=least))
+    return goal_stat("On open weights", share, goal_words.on_open_weights(share, organisation))
+
+
+def goal_stat(label: str, share: Decimal | None, standing: Standing) -> dict[str, str]:
+    return stat(label, percent(share), standing.note, tone=standing.tone)
 
 
 def tokens_stat(sums: Sums) -> dict[str, str]:
@@ -137,13 +135,6 @@ def failed_stat(sums: Sums) -> dict[str, str]:
 def latency_stat(sums: Sums) -> dict[str, str]:
     half, most = took(sums.latencies, MEDIAN), took(sums.latencies, HIGH)
     return stat("Median latency", half, f"95th percentile {most}, of answered requests")
-
-
-def _tone(share: Decimal | None, *, most: Decimal | None = None, least: Decimal | None = None) -> str:
-    if share is None:
-        return ""
-    met = (most is None or share * 100 <= most) and (least is None or share * 100 >= least)
-    return "good" if met else "bad"
 
 
 def page_url(name: str, *args: object, **query: str) -> str:

@@ -21,6 +21,7 @@ from dashboards.forms_goals import GoalsForm
 from dashboards.selectors import overview as page_of
 from dashboards.selectors.overview import Calendar
 from dashboards.templatetags.figures import exact
+from dashboards.views import goal_words
 from dashboards.views.access import demand, page
 from dashboards.views.month_address import month_of, month_urls
 from usage.selectors import goals as selector
@@ -97,6 +98,10 @@ def _shown(request: HttpRequest, form: GoalsForm, *, status: int = 200) -> HttpR
     month = _month(request)
     rows = selector.by_use_case(first=month.first, until=month.until)
     total = selector.total(rows)
+    organisation: Organisation = request.organisation  # type: ignore[attr-defined]
+    all_frontier = _line(None, "All use cases", total, total.answered_frontier, total.tokens_frontier,
+                         total.cost_frontier_usd)  # fmt: skip
+    all_open = _line(None, "All use cases", total, total.answered_open, total.tokens_open, total.cost_open_usd)
     context: dict[str, Any] = {
         "calendar": month,
         "month_urls": month_urls("goals", month),
@@ -104,9 +109,10 @@ def _shown(request: HttpRequest, form: GoalsForm, *, status: int = 200) -> HttpR
                            lambda row: row.cost_frontier_usd),
         "open_weights": _lines(rows, lambda row: row.answered_open, lambda row: row.tokens_open,
                                lambda row: row.cost_open_usd),
-        "all_frontier": _line(None, "All use cases", total, total.answered_frontier, total.tokens_frontier,
-                              total.cost_frontier_usd),
-        "all_open": _line(None, "All use cases", total, total.answered_open, total.tokens_open, total.cost_open_usd),
+        "all_frontier": all_frontier,
+        "frontier_standing": goal_words.on_frontier(all_frontier.requests_share, organisation),
+        "all_open": all_open,
+        "open_standing": goal_words.on_open_weights(all_open.requests_share, organisation),
         "may_edit": access.may(request.user, EDIT),
         "form": form,
     }  # fmt: skip

@@ -10,6 +10,7 @@ from budgets.rules import Forecast
 from core.models import Organisation
 from dashboards.selectors.overview import Calendar, Overview
 from dashboards.templatetags.figures import exact, percent, usd, usd_short
+from dashboards.views import goal_words
 from dashboards.views.changes_words import spend_url
 from dashboards.views.stats import Stat
 from usage.selectors.bridge import Days
@@ -177,38 +178,36 @@ def _points(now: Decimal | None, before: Decimal | None, than: str) -> tuple[str
 
 
 def _frontier(shown: Overview, organisation: Organisation) -> Stat:
-    low, high = organisation.frontier_goal_from_percent, organisation.frontier_goal_percent
     now = shown.month.frontier_share
     words, direction = _points(now, shown.month_before.frontier_share, shown.calendar.name_before)
-    note = ""
-    if now is not None:
-        where = "over" if now * 100 > high else "below" if now * 100 < low else "within"
-        note = f"{where} the goal of {exact(low)} to {exact(high)} %"
+    standing = goal_words.on_frontier(now, organisation)
     return Stat(
         label="Share on frontier",
         value=percent(now),
         exact=f"{exact(shown.month.on_frontier)} of {exact(shown.month.answered)} answered requests",
         change=words,
         direction=direction,
-        tone=_DEARER.get(direction, "neutral") if now is not None and now * 100 > high else "neutral",
-        note=note,
+        tone="neutral" if standing.met else _DEARER.get(direction, "neutral"),
+        note=standing.note,
+        note_tone=standing.tone,
         url=f"{_goals(shown)}#frontier",
         more="Which use cases",
     )
 
 
 def _open_weights(shown: Overview, organisation: Organisation) -> Stat:
-    least, now = organisation.open_weights_goal_percent, shown.month.open_share
+    now = shown.month.open_share
     words, direction = _points(now, shown.month_before.open_share, shown.calendar.name_before)
-    reached = now is not None and now * 100 >= least
+    standing = goal_words.on_open_weights(now, organisation)
     return Stat(
         label="Share on open weights",
         value=percent(now),
         exact=f"{exact(shown.month.on_open)} of {exact(shown.month.answered)} answered requests",
         change=words,
         direction=direction,
-        tone="neutral" if reached else {"up": "good", "down": "bad"}.get(direction, "neutral"),
-        note="" if now is None else f"{'reaches' if reached else 'below'} the goal of {exact(least)} %",
+        tone="neutral" if standing.met else {"up": "good", "down": "bad"}.get(direction, "neutral"),
+        note=standing.note,
+        note_tone=standing.tone,
         url=f"{_goals(shown)}#open-weights",
         more="Which use cases",
     )

@@ -20,6 +20,7 @@ class Stat:
     direction: str = "flat"
     tone: str = "neutral"
     note: str = ""
+    note_tone: str = ""
     url: str = ""
     more: str = ""
 

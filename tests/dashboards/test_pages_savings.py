@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from datetime import date, timedelta
 from decimal import Decimal
 from io import StringIO
@@ -67,9 +68,10 @@ def test_each_tile_leads_to_the_page_that_explains_it(client):
     assert "Saved by routing, estimated" in page
     assert "$0.80" in page  # a fifth of a million tokens at 5 and at 1 USD
     assert "50.0\N{NO-BREAK SPACE}%" in page  # on frontier, and on open weights
-    assert "within the goal" not in page
-    assert "over the goal of 5 to 10 %" in page
-    assert "reaches the goal of 30 %" in page
+    assert 'tk-tone--bad">the goal is 5 to 10 %, missed<' in page
+    assert 'tk-tone--good">the goal is 30 % or more, met<' in page
+    goals = client.get("/goals/").content.decode()
+    assert re.findall(r"tk-badge--(ok|danger).*?(met|missed)<", goals) == [("danger", "missed"), ("ok", "met")]
 
 
 def test_where_the_whole_has_a_budget_the_month_is_told_against_it_and_budgets_near_their_limit_are_named(client):
@@ -98,7 +100,7 @@ def test_goals_that_are_set_stand_in_tiles_and_charts(client):
 
     page = client.get("/").content.decode()
 
-    assert "within the goal of 12.5 to 60 %" in page
+    assert "the goal is 12.5 to 60 %, met" in page
     assert "the goal, 12.5 to 60 %" in page
 
 

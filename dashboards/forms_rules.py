@@ -113,7 +113,7 @@ class RuleFields(Told):
     )
     max_usd = forms.CharField(
         required=False,
-        label="Most USD per 1000 tokens",
+        label="Most USD per 1,000 tokens",
         help_text="Checked when the draft is submitted",
         widget=forms.TextInput(attrs={"inputmode": "decimal"}),
     )

@@ -7,7 +7,7 @@ a spreadsheet.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime, timedelta
@@ -71,6 +71,30 @@ def usd(value: Number) -> str:
         first = _rounded(amount, 2 - amount.adjusted())  # may carry into the next digit: 0.009999 is 0.0100
         rounded = _rounded(first, 2 - first.adjusted())
     return _signed(f"{rounded.copy_abs():,f}", negative=rounded < 0, symbol="$")
+
+
+def usd_places(values: Iterable[Number]) -> int:
+    """Return how many decimals a column of dollars has, all of it alike: cents, unless its largest is below ten."""
+    largest = max((_decimal(value).copy_abs() for value in values if value is not None), default=Decimal(0))
+    return 2 if largest == 0 or largest >= Decimal("0.1") else 2 - largest.adjusted()
+
+
+@register.filter
+def usd_in(value: Number, places: int) -> str:
+    """Return dollars with so many decimals, for a column that has one precision; nearly nothing is not nothing."""
+    if value is None:
+        return ABSENT
+    amount, step = _decimal(value), Decimal(1).scaleb(-places)
+    rounded = _rounded(amount, places)
+    if rounded == 0 and amount != 0:
+        return f"<{GAP}${step:f}" if amount > 0 else f">{GAP}-${step:f}"
+    return _signed(f"{rounded.copy_abs():,f}", negative=rounded < 0, symbol="$")
+
+
+@register.filter
+def usd_in_full(value: Number) -> str:
+    """Return dollars with every digit, and cents at least: what is shown when a figure is pointed at."""
+    return ABSENT if value is None else _full_usd(_decimal(value))
 
 
 @register.filter

@@ -80,8 +80,10 @@ def _presets(today: date, query: QueryDict) -> list[Preset]:
     before = periods.add_months(month, -1)
     ranges: list[tuple[str, dict[str, Any]]] = [("Last 7 days", {})]
     if today > month:
-        ranges.append(("This month so far", {"from": month, "to": today - ONE_DAY, "against": "month"}))
-    ranges.append(("Last month", {"from": before, "to": month - ONE_DAY, "against": "month"}))
+        so_far = f"{month:%B} so far against {before:%B}"
+        ranges.append((so_far, {"from": month, "to": today - ONE_DAY, "against": "month"}))
+    whole = f"{before:%B} against {periods.add_months(before, -1):%B}"
+    ranges.append((whole, {"from": before, "to": month - ONE_DAY, "against": "month"}))
     ranges.append(("Last 30 days", {"from": today - timedelta(days=30), "to": today - ONE_DAY}))
     shown = {name: query[name] for name in _PARAMETERS if query.get(name)}
     return [
@@ -139,6 +141,7 @@ def changes(request: HttpRequest) -> HttpResponse:
     if problems:
         return render(request, "dashboards/changes.html", context, status=400)
     found = _found(request, before, after)
+    places = charts.places_of(found)
     shown = [name for name, _, _ in charts.parts_of(found.total)]
     parts = [part for part in charts.PARTS if part[1] in shown and part[0] != "corrections_usd"]
     context |= {
@@ -154,13 +157,14 @@ def changes(request: HttpRequest) -> HttpResponse:
             {
                 "mover": mover(one, found.after),
                 "one": one,
-                "change": charts.signed(one.change_usd),
-                "cells": _cells(one, parts),
+                "change": charts.signed(one.change_usd, places),
+                "cells": _cells(one, parts, places),
             }
             for one in found.use_cases
         ],
-        "totals": _cells(found.total, parts),
-        "change": charts.signed(found.total.change_usd),
+        "totals": _cells(found.total, parts, places),
+        "places": places,
+        "change": charts.signed(found.total.change_usd, places),
         "before_words": charts.range_of(before),
         "after_words": charts.range_of(after),
         "before_url": spend_url(before, by="use_case"),
@@ -169,10 +173,10 @@ def changes(request: HttpRequest) -> HttpResponse:
     return render(request, "dashboards/changes.html", context)
 
 
-def _cells(one: Change, parts: Sequence[tuple[str, str, str]]) -> list[tuple[str, Decimal, str]]:
+def _cells(one: Change, parts: Sequence[tuple[str, str, str]], places: int) -> list[tuple[str, Decimal, str]]:
     """Return the parts of a row: what each is called, exact, and as it is shown."""
     amounts = [(name, getattr(one, field)) for field, name, _ in parts]
-    return [(name, amount, charts.signed(amount) if amount else "") for name, amount in amounts]
+    return [(name, amount, charts.signed(amount, places) if amount else "") for name, amount in amounts]
 
 
 def _dimension(part: str) -> str:

@@ -18,7 +18,7 @@ TITLES = {
     "title": "title",
     "sticky_by": "split sticks to",
     "timeout_ms": "time-out in ms",
-    "max_usd_per_1k_tokens": "most USD per 1000 tokens",
+    "max_usd_per_1k_tokens": "most USD per 1,000 tokens",
     "active_from": "active from",
     "active_until": "active until",
     "rationale": "rationale",

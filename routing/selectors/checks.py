@@ -68,5 +68,5 @@ def _too_dear(content: Mapping[str, Any], known: Known, at: datetime) -> Iterato
                 yield Problem(
                     f"/rules/{index}/max_usd_per_1k_tokens",
                     "too_dear",
-                    f"{name} costs {usd:.6f} USD per 1000 tokens {how}, over {most}",
+                    f"{name} costs {usd:.6f} USD per 1,000 tokens {how}, over {most}",
                 )

@@ -37,6 +37,23 @@ def test_dollars(value, shown):
 
 
 @pytest.mark.parametrize(
+    ("column", "shown"),
+    [
+        (["12345.675", "-0.004", "0.004", "0", None],
+         ["$12,345.68", f">{NBSP}-$0.01", f"<{NBSP}$0.01", "$0.00", figures.ABSENT]),
+        (["0.05", "-0.0123"], ["$0.0500", "-$0.0123"]),
+        ([None, "0"], [figures.ABSENT, "$0.00"]),
+    ],
+)  # fmt: skip
+def test_a_column_of_dollars_has_one_precision(column, shown):
+    values = [None if one is None else Decimal(one) for one in column]
+
+    places = figures.usd_places(values)
+
+    assert [figures.usd_in(value, places) for value in values] == shown
+
+
+@pytest.mark.parametrize(
     ("value", "shown"),
     [
         (None, figures.ABSENT),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import re
 from datetime import date, timedelta
 from decimal import Decimal
@@ -179,6 +180,22 @@ def test_changes_name_what_moved_and_why_and_their_file_adds_up(client):
         parts = [name for name in row if name.endswith("_usd") and name not in ("before_usd", "now_usd", "change_usd")]
         assert sum(Decimal(row[name]) for name in parts if row[name]) == Decimal(row["change_usd"])
     assert Decimal(rows[-1]["change_usd"]) == 22
+    figure = json.loads(re.search(r'<script id="bridge-figure"[^>]*>(.*?)</script>', page)[1])
+    sides, parts = figure["data"]
+    assert (sides["y"], sides["x"], sides["text"]) == (["Before", "Now"], [10, 32], ["$10.00", "$32.00"])
+    assert sum(parts["x"][:-1]) == parts["x"][-1] == 22
+    assert parts["text"][-1] == "+$22.00"
+
+
+def test_changes_have_one_precision_a_column_and_every_digit_when_pointed_at(client):
+    at = timezone.now().replace(hour=12) - timedelta(days=3)
+    book(call(at=at, usd=10), call(at=at, use_case="small", uncached_input_tokens=642))
+    signed_in(client, "viewer")
+
+    page = client.get("/changes/").content.decode()
+
+    assert 'title="$0.00321">&lt;\N{NO-BREAK SPACE}$0.01<' in page
+    assert 'title="$10.00321">$10.00<' in page
 
 
 @pytest.mark.parametrize(

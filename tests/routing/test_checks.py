@@ -55,7 +55,7 @@ def test_without_a_past_the_usual_mix_decides():
     under = found(make_content(make_rule(targets=target, fallbacks=[], max_usd_per_1k_tokens="0.0325")))
 
     assert [(pointer, code) for pointer, code, _ in over] == [("/rules/0/max_usd_per_1k_tokens", "too_dear")]
-    assert "costs 0.032500 USD per 1000 tokens at three tokens in for one out" in over[0][2]
+    assert "costs 0.032500 USD per 1,000 tokens at three tokens in for one out" in over[0][2]
     assert under == []
 
 

@@ -56,7 +56,7 @@ class ModelGiven(Gives):
         description="List price by meter (uncached_input, output, cache_read, ...), USD per million tokens."
     )
     usd_per_1k_tokens: str | None = Field(
-        description="USD per 1000 tokens of the mix that `mix` names; null: not known."
+        description="USD per 1,000 tokens of the mix that `mix` names; null: not known."
     )
     per_cent_cheaper: str | None = Field(description="Than what the rules choose; null where either is not known.")
     in_rule: bool = Field(

@@ -213,7 +213,7 @@ def _volume_rows(now: Volume, past: Volume, *, days: int) -> list[list[str]]:
         ["Tokens per request", f"{length:,.0f}, usually {usual_length:,.0f}"],
         ["Cost per million tokens", f"{usd(price * 1_000_000)}, usually {usd(usual_price * 1_000_000)}"],
         [
-            "Cost per 1000 requests",
+            "Cost per 1,000 requests",
             f"{usd(now.cost_usd * 1000 / now.requests)}, usually {usd(past.cost_usd * 1000 / past.requests)}",
         ],
     ]

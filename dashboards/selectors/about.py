@@ -119,10 +119,6 @@ class Month:
     before_usd: Decimal  # of the same days a month before
     forecast: MonthForecast | None
 
-    @property
-    def change(self) -> Decimal | None:
-        return (self.so_far_usd - self.before_usd) / self.before_usd if self.before_usd else None
-
 
 def month(by_day: Mapping[date, Sums], *, at: datetime, zone: str) -> Month:
     """Return the present month of the drawn days, which hold all of it and of the one before."""

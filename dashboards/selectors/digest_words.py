@@ -16,6 +16,8 @@ from alerts.models import AlertState, Severity
 from budgets.selectors.overview import BudgetRow
 from core import periods
 from dashboards.alerts_words import kind_words
+from dashboards.change_words import direction, relative, told_usd
+from dashboards.change_words import told as told_change
 from dashboards.selectors.digest import AlertLine, Daily, Told, Undelivered, Weekly
 from dashboards.selectors.digest_sums import Change, Mover
 from dashboards.templatetags.figures import exact, percent, tokens, usd
@@ -141,7 +143,7 @@ def _attention(told: Told) -> str:
 def why(change: Change) -> str:
     """Return a change with its parts: "$12.00 more: +$10.00 for more requests, +$2.00 for other models"."""
     difference = change.now_usd - change.before_usd
-    said = f"{usd(abs(difference))} {'more' if difference > 0 else 'less'}"
+    said = told_usd(difference)
     if change.before_usd == 0:
         return f"{said}: new"
     if change.now_usd == 0:
@@ -163,11 +165,10 @@ def _spent(sums: Sums) -> str:
 
 
 def _against(now: Decimal, before: Decimal) -> str:
-    if now == before:
-        return "as much as"
     if before == 0:
-        return "where nothing"
-    return f"{percent(abs(now - before) / before)} {'more' if now > before else 'less'} than"
+        return "as much as" if now == 0 else "where nothing"
+    change = relative(now, before)
+    return "as much as" if direction(change) == "flat" else f"{told_change(change)} than"
 
 
 def _signed(value: Decimal) -> str:

@@ -14,6 +14,7 @@ from alerts.selectors.deliveries import Failed
 from budgets.selectors import glance
 from budgets.selectors.glance import Glance
 from core import periods
+from dashboards.change_words import relative
 from dashboards.selectors.alerts import LATELY
 from usage.selectors import bridge, freshness, overview, pictured, savings, world
 from usage.selectors.bridge import Bridge, Days
@@ -114,15 +115,12 @@ class Overview:
     @property
     def spend_change(self) -> Decimal | None:
         """Change of the full days so far against the same days before: 0.25 is a quarter more."""
-        if self.same_days_before.cost_usd == 0:
-            return None
-        return (self.so_far.cost_usd - self.same_days_before.cost_usd) / self.same_days_before.cost_usd
+        return relative(self.so_far.cost_usd, self.same_days_before.cost_usd)
 
     @property
     def forecast_change(self) -> Decimal | None:
-        if self.forecast is None or self.month_before.cost_usd == 0:
-            return None
-        return (self.forecast.at_end_usd - self.month_before.cost_usd) / self.month_before.cost_usd
+        """The same of the whole month, as it is expected, against the month before."""
+        return relative(self.forecast.at_end_usd if self.forecast else None, self.month_before.cost_usd)
 
 
 def changed_days(month: Calendar) -> tuple[Days, Days]:

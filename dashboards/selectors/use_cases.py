@@ -106,11 +106,6 @@ class Line:
         return share(self.on_frontier, self.answered)
 
     @property
-    def change(self) -> Decimal | None:
-        """Change of the days that are over: 0.25 is a quarter more. None where nothing was spent before."""
-        return (self.comparable_usd - self.before_usd) / self.before_usd if self.before_usd else None
-
-    @property
     def known(self) -> bool:
         return bool(self.cost_usd) or not self.unpriced_tokens
 

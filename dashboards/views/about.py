@@ -12,6 +12,7 @@ from django.urls import NoReverseMatch, reverse
 from core.models import Organisation
 from core.selectors.trail import TrailLine
 from dashboards.alerts_words import kind_words, severity_tone
+from dashboards.change_words import signed
 from dashboards.selectors.about import DAYS_LISTED, Budgets, Days, Month
 from dashboards.selectors.use_case import Part
 from dashboards.templatetags.figures import exact, percent, usd, usd_short
@@ -19,7 +20,6 @@ from dashboards.views import goal_words
 from dashboards.views.budgets_words import BudgetLine, line_of
 from dashboards.views.goal_words import Standing
 from dashboards.views.routing_rows import took
-from dashboards.views.use_cases import change_words
 from usage.rules.latencies import HIGH, MEDIAN
 from usage.selectors.about import Sums
 
@@ -71,7 +71,7 @@ def part_of(part: Part, url: str = "") -> PartShown:
 def month_stats(month: Month, **filters: str) -> list[dict[str, str]]:
     """Return the cards of a month for `_about_stat.html`: what was spent so far, and where that leads."""
     sums, calendar = month.sums, month.calendar
-    change = change_words(month.change, month.so_far_usd, month.before_usd)
+    change = signed(month.so_far_usd, month.before_usd)
     ahead = month.forecast
     return [
         stat(

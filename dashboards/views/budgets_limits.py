@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
-from decimal import Decimal
 from typing import Any
 
 from django.contrib import messages
@@ -22,6 +21,7 @@ from budgets.services import requests
 from budgets.tasks import tell
 from core import access
 from core.errors import Conflict, Invalid
+from dashboards.change_words import relative, told
 from dashboards.forms_budgets import ApproveForm, AskForm, LimitForm, RefuseForm, RetireForm
 from dashboards.views.access import page
 from dashboards.views.budgets import show
@@ -223,7 +223,7 @@ def effect_of(row: RequestRow) -> dict[str, Any]:
         "limit_exact": full(row.unit, budget.limit),
         "used": short(row.unit, budget.used) if counted else "being counted",
         "used_exact": full(row.unit, budget.used) if counted else "",
-        "change": _change(budget.limit, row.amount),
+        "change": "" if budget.limit == row.amount else told(relative(row.amount, budget.limit)),
         "share_before": budget.per_cent_used,
         "share_after": per_cent(budget.used, row.amount) if counted else None,
         "meter": per_cent(budget.used, row.amount) / 100 if counted else None,
@@ -233,10 +233,3 @@ def effect_of(row: RequestRow) -> dict[str, Any]:
         "expected_after": per_cent(at_end, row.amount) if at_end is not None else None,
         "expected_share": per_cent(at_end, row.amount) / 100 if at_end is not None else None,
     }
-
-
-def _change(before: Decimal | None, after: Decimal) -> str:
-    if before is None or before == after:
-        return ""
-    share = per_cent(abs(after - before), before)
-    return f"{share} % more" if after > before else f"{share} % less"

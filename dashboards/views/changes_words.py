@@ -9,7 +9,8 @@ from urllib.parse import urlencode
 
 from django.urls import reverse
 
-from dashboards.templatetags.figures import percent, usd
+from dashboards.change_words import told_usd
+from dashboards.templatetags.figures import percent
 from usage.selectors.bridge import Bridge, Days, UseCaseChange
 
 MOVERS = 3
@@ -50,7 +51,7 @@ def spend_url(days: Days, *, by: str, **filters: str) -> str:
 
 
 def _said(one: UseCaseChange) -> str:
-    words = f"{usd(abs(one.change_usd))} {'more' if one.change_usd > 0 else 'less'}"
+    words = told_usd(one.change_usd)
     if one.before_usd > 0 and one.after_usd > 0:
         words += f" ({percent(abs(one.change_usd) / one.before_usd)})"
     return words

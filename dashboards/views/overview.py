@@ -16,6 +16,7 @@ from django.utils import timezone
 
 from core import periods
 from core.models import Organisation
+from dashboards.change_words import signed
 from dashboards.charts import bridge as bridge_charts
 from dashboards.charts import spend as charts
 from dashboards.charts.looks import looks
@@ -23,7 +24,6 @@ from dashboards.selectors import overview as page_of
 from dashboards.selectors.alerts import LATELY
 from dashboards.selectors.numbers import numbers
 from dashboards.selectors.overview import Calendar, Overview
-from dashboards.templatetags.figures import percent
 from dashboards.views import overview_tiles
 from dashboards.views.access import page
 from dashboards.views.changes_words import movers
@@ -131,15 +131,7 @@ class UseCaseLine:
     frontier_share: Decimal | None
     requests: int
     per_1000_usd: Decimal | None
-    change: Decimal | None
-    is_new: bool
-
-    @property
-    def change_words(self) -> str:
-        if self.change is None:
-            return "new" if self.is_new else "\N{EN DASH}"
-        sign = "+" if self.change > 0 else ""
-        return f"{sign}{percent(self.change)}"
+    change: str
 
 
 def _use_case_rows(shown: Overview) -> list[UseCaseLine]:
@@ -157,8 +149,7 @@ def _use_case_rows(shown: Overview) -> list[UseCaseLine]:
             frontier_share=one.frontier_share,
             requests=one.requests,
             per_1000_usd=one.cost_usd * 1000 / one.requests if one.requests else None,
-            change=one.change,
-            is_new=one.comparable_usd > 0 and one.before_usd == 0,
+            change=signed(one.comparable_usd, one.before_usd),
         )
         for one in listed
     ]

@@ -8,6 +8,8 @@ from django.urls import reverse
 
 from budgets.rules import Forecast
 from core.models import Organisation
+from dashboards.change_words import direction as direction_of
+from dashboards.change_words import relative, told, told_points
 from dashboards.selectors.overview import Calendar, Overview
 from dashboards.templatetags.figures import exact, percent, usd, usd_short
 from dashboards.views import goal_words
@@ -33,15 +35,6 @@ def _explorer(calendar: Calendar, by: str = "use_case") -> str:
     return spend_url(Days(first=calendar.first, until=calendar.drawn_until), by=by)
 
 
-def _changed(change: Decimal | None, than: str) -> tuple[str, str]:
-    """Return a change in words, and its direction."""
-    if change is None:
-        return "", "flat"
-    if abs(change) < Decimal("0.0005"):
-        return f"the same as {than}", "flat"
-    return f"{percent(abs(change))} {'more' if change > 0 else 'less'} than {than}", "up" if change > 0 else "down"
-
-
 _DEARER = {"up": "bad", "down": "good"}
 
 
@@ -49,11 +42,11 @@ def _spent(shown: Overview) -> Stat:
     calendar, whole = shown.calendar, shown.budgets.whole
     if calendar.runs:
         days = f"day 1 to {calendar.full_days}" if calendar.full_days > 1 else "day 1"
-        words, direction = _changed(shown.spend_change, f"{calendar.name_before}, {days}")
+        words, direction = told(shown.spend_change, f"{calendar.name_before}, {days}"), direction_of(shown.spend_change)
         if calendar.full_days == 0:
             words = "compared from the second day on"
     else:
-        words, direction = _changed(shown.spend_change, f"in {calendar.name_before}")
+        words, direction = told(shown.spend_change, f"in {calendar.name_before}"), direction_of(shown.spend_change)
     note = f"{calendar.name_before} in whole: {usd(shown.month_before.cost_usd)}"
     if whole is not None and whole.per_cent_used is not None:
         note = f"{whole.per_cent_used} % of the budget of {usd_short(whole.limit)} used; {note}"
@@ -96,7 +89,8 @@ def _forecast(shown: Overview) -> Stat:
         return _against_budget(label, whole.limit, whole.forecast, budgets)
     if forecast is None:
         return Stat(label=label, value=usd(None), note="from the third day on", **budgets)
-    words, direction = _changed(shown.forecast_change, f"{calendar.name_before} in whole")
+    change = shown.forecast_change
+    words, direction = told(change, f"{calendar.name_before} in whole"), direction_of(change)
     return Stat(
         label=label,
         value=_usd(forecast.at_end_usd),
@@ -153,8 +147,8 @@ def _saved(shown: Overview) -> Stat:
 
 def _per_1000(shown: Overview) -> Stat:
     now, before = shown.month.cost_per_1000_requests, shown.month_before.cost_per_1000_requests
-    change = (now - before) / before if now is not None and before else None
-    words, direction = _changed(change, f"in {shown.calendar.name_before}")
+    change = relative(now, before)
+    words, direction = told(change, f"in {shown.calendar.name_before}"), direction_of(change)
     return Stat(
         label="Cost per 1,000 requests",
         value=usd(now),
@@ -168,18 +162,9 @@ def _per_1000(shown: Overview) -> Stat:
     )
 
 
-def _points(now: Decimal | None, before: Decimal | None, than: str) -> tuple[str, str]:
-    if now is None or before is None:
-        return "", "flat"
-    points = (now - before) * 100
-    if abs(points) < Decimal("0.05"):
-        return f"as in {than}", "flat"
-    return f"{abs(points):.1f} points {'more' if points > 0 else 'less'} than in {than}", "up" if points > 0 else "down"
-
-
 def _frontier(shown: Overview, organisation: Organisation) -> Stat:
     now = shown.month.frontier_share
-    words, direction = _points(now, shown.month_before.frontier_share, shown.calendar.name_before)
+    words, direction = told_points(now, shown.month_before.frontier_share, f"in {shown.calendar.name_before}")
     standing = goal_words.on_frontier(now, organisation)
     return Stat(
         label="Share on frontier",
@@ -197,7 +182,7 @@ def _frontier(shown: Overview, organisation: Organisation) -> Stat:
 
 def _open_weights(shown: Overview, organisation: Organisation) -> Stat:
     now = shown.month.open_share
-    words, direction = _points(now, shown.month_before.open_share, shown.calendar.name_before)
+    words, direction = told_points(now, shown.month_before.open_share, f"in {shown.calendar.name_before}")
     standing = goal_words.on_open_weights(now, organisation)
     return Stat(
         label="Share on open weights",

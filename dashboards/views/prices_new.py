@@ -23,6 +23,7 @@ from catalog.services.prices import NewPrice, worked_example
 from core import access
 from core.errors import Invalid, NotFound
 from core.models import Organisation
+from dashboards.change_words import signed
 from dashboards.charts.prices import price
 from dashboards.forms_prices import METERS, USUAL, Metered, PriceForm
 from dashboards.selectors import prices as page_of
@@ -93,8 +94,7 @@ def _change(usd: Decimal | None, now: PriceRow | None) -> str:
         return "as it is"
     if not now.usd_per_1m:
         return "was free"
-    percent = (100 * (usd - now.usd_per_1m) / now.usd_per_1m).quantize(Decimal("0.1"))
-    return f"{percent:+,} %"
+    return signed(usd, now.usd_per_1m)
 
 
 def read(

@@ -11,6 +11,7 @@ from typing import Any
 from django.urls import NoReverseMatch, reverse
 from django.utils import timezone
 
+from dashboards.change_words import points, told_points
 from dashboards.charts.parts import day_of
 from dashboards.charts.routing import REASONS
 from dashboards.selectors.routing import OfferingLine, Page, Question
@@ -31,31 +32,12 @@ from usage.selectors.routing_flows import UseCaseFallbacks
 _REASONS = {"": "not reported", "rule": "a rule's first choice", "default": "no rule matched"} | REASONS
 
 
-def points(now: Decimal | None, before: Decimal | None) -> str:
-    """Return the difference of two shares in points of per cent, with its sign; empty where one is not known."""
-    if now is None or before is None:
-        return ""
-    moved = ((now - before) * 100).quantize(Decimal("0.1"))
-    return f"{'+' if moved > 0 else ''}{moved if moved else Decimal('0.0')}"
-
-
-def _moved(now: Decimal | None, before: Decimal | None, than: str) -> tuple[str, str]:
-    """Return how a share moved, in words and as a direction."""
-    difference = points(now, before)
-    if not difference:
-        return "", "flat"
-    if difference == "0.0":
-        return f"the same as {than}", "flat"
-    words = f"{difference.lstrip('+-')} points {'more' if difference[0] == '+' else 'less'} than {than}"
-    return words, "up" if difference[0] == "+" else "down"
-
-
 def stats(shown: Page) -> list[Stat]:
     total, (early, late) = shown.total, shown.halves
     half = "in the first half of these days"
 
     def stat(label: str, part: int, whole: int, moved: tuple[Decimal | None, Decimal | None], note: str) -> Stat:
-        words, direction = _moved(moved[1], moved[0], half)
+        words, direction = told_points(moved[1], moved[0], half)
         if words:
             words = f"Second half: {words.replace(half, 'the first')}"
         return Stat(
@@ -96,7 +78,7 @@ def _version_stat(shown: Page) -> Stat:
     label = f"On frontier under version {newest.number}"
     than = f"under version {_number_before(shown, newest)}" if newest.before else ""
     before = newest.before.frontier_share if newest.before else None
-    words, direction = _moved(newest.sums.frontier_share, before, than)
+    words, direction = told_points(newest.sums.frontier_share, before, than)
     return Stat(
         label=label,
         value=percent(newest.sums.frontier_share),

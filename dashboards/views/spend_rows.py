@@ -9,6 +9,8 @@ from typing import Any
 
 from django.utils.safestring import SafeString
 
+from dashboards.change_words import direction as direction_of
+from dashboards.change_words import relative, signed, told
 from dashboards.charts.spending import before_name
 from dashboards.charts.spending_words import bucket_name, cell, in_full, name_of, span_words, written
 from dashboards.selectors.spend import Breakdown, Line
@@ -21,7 +23,6 @@ from dashboards.views.spend_links import Names, days_url, drill_url, entries_url
 from dashboards.views.stats import Stat
 from usage.selectors.spend import Sums
 
-LEAST_CHANGE = Decimal("0.0005")  # what rounds to 0.0 % is no change
 IN_TABLE = ("cost", "tokens", "requests", "per_1000")  # measures that have a column in any case
 
 
@@ -126,10 +127,7 @@ def _change_words(line: Line, around: _Around) -> str:
         return "new" if now and now > 0 and around.compared and line.before.empty else ABSENT
     if now is None:
         return ABSENT
-    change = (now - before) / before
-    if abs(change) < LEAST_CHANGE:
-        return percent(Decimal(0))
-    return f"{'+' if change > 0 else ''}{percent(change)}"
+    return signed(now, before)
 
 
 def _compared(q: Question, total: Line) -> str:
@@ -159,7 +157,7 @@ def stats(shown: Breakdown) -> list[Stat]:
     """Return the cards: spend, its mean, tokens, requests, and the measure where it is none of these."""
     total, over, before = shown.total.sums, shown.total.over, shown.total.before
     q = shown.question
-    than = f"than {before_name(q)}" if q.compares and q.against != BEFORE else "than before"
+    than = before_name(q) if q.compares and q.against != BEFORE else "before"
     found = [
         _stat(
             "Spend", _spent(total), in_full(total.cost_usd, "cost"), over.cost_usd, before.cost_usd,
@@ -206,13 +204,14 @@ def _stat(
     *,
     good: bool = False,
 ) -> Stat:
-    words, direction = _changed(now, then, than)
+    change = relative(now, then)
+    direction = direction_of(change)
     tones: Mapping[str, str] = {"up": "neutral" if good else "bad", "down": "neutral" if good else "good"}
     return Stat(
         label=label,
         value=value,
         exact="" if in_words == ABSENT else in_words,
-        change=words,
+        change=told(change, than),
         direction=direction,
         note=note,
         tone=tones.get(direction, "neutral"),
@@ -225,13 +224,3 @@ def _priced_words(sums: Sums) -> str:
     if sums.unpriced_tokens:
         return f"{percent(sums.priced_share)} of tokens priced"
     return "every token is priced"
-
-
-def _changed(now: Decimal | None, then: Decimal | None, than: str) -> tuple[str, str]:
-    """Return a change in words, and its direction."""
-    if now is None or not then or then <= 0:
-        return "", "flat"
-    change = (now - then) / then
-    if abs(change) < LEAST_CHANGE:
-        return "the same as before", "flat"
-    return f"{percent(abs(change))} {'more' if change > 0 else 'less'} {than}", "up" if change > 0 else "down"

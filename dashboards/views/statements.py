@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, timedelta
-from decimal import Decimal
 from typing import Any
 from urllib.parse import urlencode
 
@@ -16,11 +15,12 @@ from django.utils import timezone
 
 from core import periods
 from core.models import Organisation
+from dashboards.change_words import signed
 from dashboards.downloads import CSV, Table, columns, offers, send
 from dashboards.selectors import statement as page_of
 from dashboards.selectors.statement import Line, Scope, Statement
 from dashboards.selectors.statement_budgets import BudgetLine
-from dashboards.templatetags.figures import ABSENT, percent
+from dashboards.templatetags.figures import ABSENT
 from dashboards.views.access import page
 from dashboards.views.budgets_words import full, in_words, short
 from dashboards.views.month_address import month_of
@@ -203,17 +203,7 @@ def _shown_line(line: Line, found: Statement, kind: str) -> Shown:
 def _shown(line: Line, found: Statement, url: str = "") -> Shown:
     if found.calendar.runs and found.calendar.full_days == 0:
         return Shown(line=line, change=ABSENT, url=url)
-    return Shown(line=line, change=change_words(line.comparable_usd, line.before_usd), url=url)
-
-
-def change_words(now: Decimal, before: Decimal) -> str:
-    """Return a change in words that stand alone: "12.4 % more", "new"."""
-    if before == 0:
-        return "new" if now else ABSENT
-    if now == before:
-        return "the same"
-    share = (now - before) / before
-    return f"{percent(abs(share))} {'more' if share > 0 else 'less'}"
+    return Shown(line=line, change=signed(line.comparable_usd, line.before_usd), url=url)
 
 
 def _compared(found: Statement) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
 from typing import Any
 from urllib.parse import urlencode
 
@@ -17,6 +16,7 @@ from django.utils import timezone
 from budgets.selectors.overview import BudgetRow
 from catalog.selectors import labels
 from core.models import Organisation
+from dashboards.change_words import signed
 from dashboards.selectors import use_cases as page_of
 from dashboards.selectors.catalog import SPEND_DAYS
 from dashboards.selectors.use_cases import NOBODY, ORDERS, STATES, Found, Line, Wanted
@@ -191,20 +191,13 @@ def _shown(line: Line, page_name: str) -> Shown:
         row=line,
         url=reverse(page_name, args=[line.id]),
         flags=flags,
-        change=change_words(line.change, line.comparable_usd, line.before_usd),
+        change=signed(line.comparable_usd, line.before_usd),
         change_exact=f"{usd(line.comparable_usd)}, {usd(line.before_usd)} before",
         per_1000=usd(line.per_1000_usd),
         frontier=percent(line.frontier_share),
         near=[near_of(row) for row in line.budgets[:MOST_BUDGETS]],
         more=max(0, len(line.budgets) - MOST_BUDGETS),
     )
-
-
-def change_words(change: Decimal | None, now: Decimal, before: Decimal) -> str:
-    """Return how spend changed: "+12.4 %", "new" where there was none before, a dash where there was never any."""
-    if change is None:
-        return "new" if now and not before else "\N{EN DASH}"
-    return f"{'+' if change > 0 else ''}{percent(change, 0 if abs(change) >= 1 else 1)}"
 
 
 def near_of(row: BudgetRow) -> Near:

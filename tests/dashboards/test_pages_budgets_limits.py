@@ -14,6 +14,7 @@ from budgets.models import Budget, BudgetLimit, LimitRequest
 from budgets.selectors import definitions, overview
 from budgets.services import budgets, requests
 from core.models import Organisation
+from dashboards.templatetags.figures import GAP
 from dashboards.views import budgets_parts
 from tests.dashboards.seeing import HOSTILE, book, call, signed_in
 from tests.factories import make_budget, make_team, make_use_case
@@ -67,7 +68,7 @@ def test_who_may_not_set_a_limit_asks_for_one_and_an_approver_decides(client):
     signed_in(client, "approver")
     assert '1<span class="visually-hidden"> wait for you' in read(client, "/budgets/")
     listed = read(client, "/budgets/requests/")
-    assert "150.0 % more" in listed
+    assert f"150.0{GAP}% more" in listed
     approved = client.post(f"/budgets/requests/{request.pk}/approve/", {"note": "for the launch"})
     late = client.post(f"/budgets/requests/{request.pk}/refuse/", {"note": "no"}, follow=True)
 

@@ -109,7 +109,7 @@ def test_a_month_that_is_over_is_compared_with_the_whole_one_before():
     shown = page_of.of_month(month=april, at=instant("2026-06-10"), zone="UTC")
 
     assert (shown.month.cost_usd, shown.same_days_before.cost_usd) == (14, 7)
-    assert shown.use_cases[0].change == 1
+    assert (shown.use_cases[0].comparable_usd, shown.use_cases[0].before_usd) == (14, 7)
     assert shown.forecast is None
 
 

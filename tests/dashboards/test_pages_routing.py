@@ -20,13 +20,13 @@ from psycopg.types.range import TimestamptzRange
 
 from catalog.models import Alias, Offering, Tier
 from core.models import Organisation
+from dashboards.change_words import points
 from dashboards.charts import routing as charts
 from dashboards.charts import routing_flow
 from dashboards.selectors import routing as page_of
 from dashboards.selectors import routing_rules
 from dashboards.selectors.routing import Page, Question
 from dashboards.selectors.routing_rules import NOT_SEEN
-from dashboards.views.routing_rows import points
 from routing.models import Environment, Version
 from routing.services import switches
 from tests.dashboards.seeing import HOSTILE, signed_in

@@ -14,6 +14,7 @@ from catalog.services import contracts
 from core.models import Organisation
 from dashboards.forms_prices import moment, written
 from dashboards.selectors import prices as page_of
+from dashboards.templatetags.figures import GAP
 from dashboards.views import prices_units
 from tests.catalog.making import JANUARY, JULY, make_offering, set_price
 from tests.dashboards.seeing import HOSTILE, book, call, signed_in
@@ -91,7 +92,7 @@ def test_what_is_typed_stands_as_an_example_beside_what_the_book_says(client):
 
     assert "1,000 input + 500 output tokens cost $0.0160" in page
     assert "1,000 input + 500 output tokens cost $0.0200" in page
-    assert "-20.0 %" in page
+    assert f"-20.0{GAP}%" in page
     assert "Is the unit right?" not in page
 
 

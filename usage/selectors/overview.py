@@ -94,13 +94,6 @@ class UseCaseSums:
     def frontier_share(self) -> Decimal | None:
         return share(self.on_frontier, self.answered)
 
-    @property
-    def change(self) -> Decimal | None:
-        """Change against what it is compared with: 0.25 is a quarter more. None where nothing was spent then."""
-        if self.before_usd == 0:
-            return None
-        return (self.comparable_usd - self.before_usd) / self.before_usd
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Week:

@@ -33,6 +33,7 @@ class Chart:
     columns: Sequence[str] = ()
     rows: Sequence[Sequence[str]] = field(default_factory=list)
     size: str = ""
+    wide: bool = False  # names stand beside each other: on a phone the drawing is moved sideways, and it alone
     empty_title: str = ""
     empty_text: str = ""
     empty_url: str = ""

@@ -102,6 +102,7 @@ def flow(shares: Shares) -> Chart:
         columns=[from_what, "Rule", "Model", "Requests", "Share", "Tokens", "Spend"],
         rows=_way_rows(ways, measure, whole, question.source),
         size="large",
+        wide=True,
     )
 
 

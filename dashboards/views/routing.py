@@ -37,7 +37,7 @@ def routing(request: HttpRequest) -> HttpResponse:
         return HttpResponse(status=400, headers={"HX-Redirect": request.get_full_path()})
     if alone:
         shares = page_of.shares(question)
-        return render(request, "dashboards/_routing_shares.html", _share_context(shares, state))
+        return render(request, "dashboards/_routing_alone.html", _share_context(shares, state))
 
     switched = switches.in_force(at=now)
     here = request.get_full_path()

@@ -420,6 +420,7 @@ def test_the_page_shows_what_was_booked_with_charts_and_the_same_numbers_below(c
     for figure in ("flow-figure", "tier-share-figure", "model-share-figure", "detour-figure", "requested-figure"):
         assert f'data-chart="{figure}"' in page
     assert page.count("Numbers of this chart") == 5
+    assert page.count("<details open data-numbers>") == 5  # without scripts the numbers are all there is
     assert "support-default" in page
     assert "Version 3" in page
     assert "1 of 2 answered requests" in page
@@ -466,6 +467,27 @@ def test_a_version_leads_to_its_page(client):
     assert f'<a href="{reverse("rules-version", args=["production", 3])}">Version 3</a>' in page
 
 
+def test_what_fails_comes_first_then_shares_rules_fallbacks_and_the_flow_with_a_link_to_each(client):
+    book(lately(rules_version=3, rule="one", requested_model="auto"), lately(**CHEAP, **FELL))
+    signed_in(client, "viewer")
+
+    page = client.get("/routing/").content.decode()
+
+    linked = re.findall(r'href="#([a-z-]+)"', page[page.index("tk-sections") : page.index("tk-grid--stats")])
+    assert linked == [
+        "routing-shares",
+        "idle",
+        "rules",
+        "fallbacks",
+        "routing-flow",
+        "offerings",
+        "versions",
+        "requested",
+    ]
+    places = [page.index("Nothing fails now"), *(page.index(f'id="{name}"') for name in linked)]
+    assert places == sorted(places)
+
+
 def test_the_shares_come_alone_when_htmx_asks(client):
     book(lately())
     signed_in(client, "viewer")
@@ -473,6 +495,7 @@ def test_the_shares_come_alone_when_htmx_asks(client):
     answer = client.get("/routing/?measure=tokens", headers={"HX-Request": "true"})
 
     assert answer.content.decode().startswith('<div id="routing-shares"')
+    assert '<div id="routing-flow" class="tk-stack" hx-swap-oob="true"' in answer.content.decode()
     assert "HX-Request" in answer["Vary"]
 
 

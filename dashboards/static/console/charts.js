@@ -201,8 +201,10 @@
     element.removeAttribute('aria-busy');
     element.textContent = 'The chart could not be drawn. The numbers are in the table below.';
     var block = element.closest('[data-chart-block]');
-    var table = block && block.querySelector('details');
-    if (table) table.open = true;
+    var table = block && block.querySelector('.tk-chart-block > details');
+    if (!table) return;
+    table.removeAttribute('data-numbers');
+    table.open = true;
   }
 
   function forget(element) {

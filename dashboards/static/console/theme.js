@@ -30,6 +30,16 @@
     if (event.key === KEY || event.key === null) apply();
   });
 
+  // The numbers of a chart come open, for whoever runs no script; whoever does sees the drawing first.
+  function fold() {
+    document.querySelectorAll('details[data-numbers]').forEach(function (numbers) {
+      numbers.open = false;
+      numbers.removeAttribute('data-numbers');
+    });
+  }
+  document.addEventListener('DOMContentLoaded', fold);
+  document.addEventListener('htmx:load', fold);
+
   window.tollkeeperTheme = {
     choice: choice,
     choose: function (chosen) {

@@ -10,8 +10,13 @@ A page that shows a table says what its file holds:
 
 `offers` stands below `page`, so whoever may not see the page gets no file of it. The function is given what the view is
 given, without `as` and the marks of paging in its query: a file has all lines, not those of one page. Refusals are
-answers, too: it raises `Refused` (or `Invalid`) with sentences, and the file is a 400 in plain text. In the page,
+answers, too: it raises `Refused` (or `Invalid`) with sentences, and the file is a 400. In the page,
 `{% load downloads %}{% downloads %}` gives the links. A view that needs more than this calls `download` itself.
+
+# Note [Long files]
+A file is sent while its lines are read, so nothing says in its middle that there are too many. A list that can grow
+long says so before its first line: its `Table` has `longer_than`, and a file of more lines than `MOST_LINES` is
+refused, with what to do instead. No file is ever cut.
 """
 
 from __future__ import annotations
@@ -20,11 +25,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from functools import wraps
-from tempfile import SpooledTemporaryFile
 from typing import Any
 
-from django.http import FileResponse, HttpRequest, HttpResponse, StreamingHttpResponse
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
+from django.template.loader import render_to_string
 from django.utils import timezone
 from django.utils.http import content_disposition_header
 from django.utils.text import get_valid_filename
@@ -36,16 +41,19 @@ from dashboards import workbooks
 from dashboards.workbooks import DAY, INSTANT, NUMBER, SHARE, TEXT, USD, Column
 
 __all__ = [
-    "CSV", "DAY", "INSTANT", "KINDS", "NUMBER", "SHARE", "TEXT", "USD", "XLSX", "Column", "Refused", "Table", "columns",
-    "days_words", "download", "offers", "send",
+    "CSV", "DAY", "INSTANT", "KINDS", "MOST_LINES", "NUMBER", "SHARE", "TEXT", "USD", "XLSX", "Column", "Refused",
+    "Table", "columns", "come_again", "days_words", "download", "offers", "refused", "send",
 ]  # fmt: skip
 
 CSV, XLSX = "csv", "xlsx"
 KINDS = (CSV, XLSX)
+MOST_LINES = {CSV: 1_000_000, XLSX: 100_000}  # see Note [Long files]
 PARAMETER = "as"
 PAGING = ("after", "before", "page")  # where in a list a page stands
-_XLSX_TYPE = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
-_IN_MEMORY = 2_000_000  # bytes of a workbook before it goes to the disk
+_TYPES = {
+    CSV: "text/csv; charset=utf-8",
+    XLSX: "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+}
 _CHUNK = 64_000  # characters
 _EXACTLY = "Columns whose names end in _exact hold the same amounts as text, with every digit: Excel keeps 15 of them."
 
@@ -60,13 +68,17 @@ class Refused(Invalid):
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """What a page shows, as a file: `name` is the file's without its ending, `facts` go on the sheet "About"."""
+    """What a page shows, as a file: `name` is the file's without its ending, `facts` go on the sheet "About".
+
+    `longer_than` says whether there are more lines than a number. See Note [Long files].
+    """
 
     name: str
     title: str
     columns: Sequence[Column]
     rows: Iterable[Sequence[Any]]
     facts: Sequence[tuple[str, Any]] = ()
+    longer_than: Callable[[int], bool] | None = None
 
 
 def columns(*names: str) -> list[Column]:
@@ -93,8 +105,8 @@ def download(
     Each row has a value per column: text, int, Decimal, bool, date, an aware datetime, or None for nothing. CSV is
     UTF-8 by RFC 4180 with every digit and instants in UTC; names that a spreadsheet would run as a formula are text
     there (`core.sheets`). XLSX has instants on the clock of the current zone, money as `workbooks` notes, and `about`
-    on a sheet of its own; it is made whole before anything is sent. The first rows are asked for before this returns,
-    so that what fails at once is an error and not half a file.
+    on a sheet of its own. Both are sent while they are made. The first rows are asked for before this returns, so that
+    what fails at once is an error and not half a file.
 
     Raises:
         OthersFirst: there are many rows, and large files enough are being made.
@@ -102,26 +114,19 @@ def download(
     if kind not in KINDS:
         raise ValueError(kind)
     lines = Lines(rows)
-    filename = f"{get_valid_filename(name)}.{kind}"
     if kind == CSV:
-        answer = StreamingHttpResponse(
-            _csv(columns, lines),
-            content_type="text/csv; charset=utf-8",
-            headers={"Content-Disposition": content_disposition_header(True, filename) or ""},
-        )
-        # Also where nobody takes a line: a generator that was never begun has no end.
-        answer._resource_closers.append(lines.close)  # type: ignore[attr-defined]
-        return answer
-    file = SpooledTemporaryFile(max_size=_IN_MEMORY)  # noqa: SIM115 (the answer closes it)
-    try:
-        workbooks.write(file, columns=columns, rows=lines, about=about, zone=timezone.get_current_timezone())
-        file.seek(0)
-    except BaseException:
-        file.close()
-        raise
-    finally:
-        lines.close()
-    return FileResponse(file, as_attachment=True, filename=filename, content_type=_XLSX_TYPE)
+        pieces: Iterator[Any] = _csv(columns, lines)
+    else:
+        zone = timezone.get_current_timezone()
+        pieces = workbooks.written(columns=columns, rows=lines, about=about, zone=zone)
+    answer = StreamingHttpResponse(
+        pieces,
+        content_type=_TYPES[kind],
+        headers={"Content-Disposition": content_disposition_header(True, f"{get_valid_filename(name)}.{kind}") or ""},
+    )
+    # Also where nobody takes a line: a generator that was never begun has no end.
+    answer._resource_closers.append(lines.close)  # type: ignore[attr-defined]
+    return answer
 
 
 def _csv(columns: Sequence[Column], rows: Iterator[Sequence[Any]]) -> Iterator[str]:
@@ -162,11 +167,11 @@ def offers(table: Callable[..., Table]) -> Callable[[View], Any]:
                 return view(request, *args, **kwargs)
             request.GET = asked(request)
             if kind not in KINDS:
-                return _refused([f"There is no file {kind!r} of this page: csv, xlsx."])
+                return refused(request, [f"There is no file {kind!r} of this page: csv, xlsx."])
             try:
                 return send(request, table(request, *args, **kwargs), kind)
             except Invalid as error:
-                return _refused([sentence for _, sentence in error.problems] or [str(error)])
+                return refused(request, [sentence for _, sentence in error.problems] or [str(error)])
 
         return offered
 
@@ -194,24 +199,55 @@ def send(request: HttpRequest, table: Table, kind: str) -> HttpResponseBase:
     ]
     if any(column.kind == USD for column in table.columns):
         facts.append(("Exact amounts", _EXACTLY))
+    if table.longer_than and table.longer_than(MOST_LINES[kind]):
+        return _too_long(request, kind)
     try:
         return download(name=table.name, columns=table.columns, rows=table.rows, kind=kind, about=facts)
     except OthersFirst as error:
-        return come_again(error)
+        return come_again(request, error)
 
 
-def come_again(error: OthersFirst) -> HttpResponse:
-    headers = {"Retry-After": str(error.retry_after_seconds)}
-    return HttpResponse(str(error), status=429, content_type="text/plain; charset=utf-8", headers=headers)
+def come_again(request: HttpRequest, error: OthersFirst, *, page_url: str = "") -> HttpResponse:
+    answer = _told(request, [str(error)], 429, "Not at this moment", page_url, again_url=request.get_full_path())
+    answer["Retry-After"] = str(error.retry_after_seconds)
+    return answer
+
+
+def refused(
+    request: HttpRequest, sentences: Sequence[str], *, page_url: str = "", status: int = 400, csv_url: str = ""
+) -> HttpResponse:
+    """Say why there is no file, and lead back to the page; `csv_url` is a file that there is."""
+    return _told(request, sentences, status, "There is no such file", page_url, csv_url=csv_url)
+
+
+def _too_long(request: HttpRequest, kind: str) -> HttpResponse:
+    fewer = "Ask for fewer days, or add a filter."
+    if kind == CSV:
+        return refused(request, [f"A CSV file has {MOST_LINES[CSV]:,} lines at most, and this has more. {fewer}"])
+    sentence = f"A workbook has {MOST_LINES[kind]:,} lines at most, and this has more."
+    query = asked(request)
+    query[PARAMETER] = CSV
+    return refused(
+        request,
+        [f"{sentence} CSV goes on to {MOST_LINES[CSV]:,}. {fewer}"],
+        csv_url=f"{request.path}?{query.urlencode()}",
+    )
+
+
+def _told(
+    request: HttpRequest, sentences: Sequence[str], status: int, title: str, page_url: str, **urls: str
+) -> HttpResponse:
+    """Answer a person with a page, and a program with a sentence."""
+    if "text/html" not in request.headers.get("Accept", ""):
+        return HttpResponse(" ".join(sentences), status=status, content_type="text/plain; charset=utf-8")
+    back = page_url or f"{request.path}?{asked(request).urlencode()}"
+    context = {"title": title, "sentences": sentences, "page_url": back, **urls}
+    return HttpResponse(render_to_string("no_file.html", context), status=status)
 
 
 def _address(request: HttpRequest) -> str:
     query = request.GET.urlencode()
     return f"{request.path}?{query}" if query else request.path
-
-
-def _refused(sentences: Sequence[str]) -> HttpResponse:
-    return HttpResponse(" ".join(sentences), status=400, content_type="text/plain; charset=utf-8")
 
 
 def days_words(first: date, last: date) -> tuple[str, str]:

@@ -15,7 +15,7 @@ from django.utils import timezone
 from core import periods
 from core.errors import Invalid
 from core.models import Organisation
-from dashboards.downloads import DAY, INSTANT, NUMBER, TEXT, USD, Column, Refused, Table, offers
+from dashboards.downloads import CSV, DAY, INSTANT, MOST_LINES, NUMBER, TEXT, USD, XLSX, Column, Refused, Table, offers
 from dashboards.selectors.spend_names import names
 from dashboards.templatetags.figures import exact, usd
 from dashboards.templatetags.links import offering_url
@@ -28,7 +28,6 @@ from usage.selectors import kept, lines
 from usage.selectors.lines import LineRow, LinesAsk
 
 PER_PAGE = 50
-MOST_IN_FILE = 100_000
 KINDS = {"usage": "Entries", "reversal": "Reversals", "adjustment": "Adjustments"}
 STATUS_WORDS = {str(status.label): str(status.label).replace("_", " ") for status in Status}
 _STATUS_TONES = {"ok": "ok", "error": "danger", "blocked": "warning"}
@@ -75,8 +74,9 @@ def _table(request: HttpRequest) -> Table:
         facts=[
             ("Range", f"{ask.starts_at.isoformat()} to {ask.ends_at.isoformat()}, the end not included"),
             ("Filters", full.query() or "none"),
-            ("Lines", f"{MOST_IN_FILE:,} at most, the last booked first"),
+            ("Lines", "the last booked first"),
         ],
+        longer_than=lambda most: lines.longer_than(ask=ask, most=most),
     )
 
 
@@ -118,7 +118,7 @@ _COLUMNS: Sequence[tuple[Column, Any]] = (
 
 
 def _rows(ask: LinesAsk) -> Iterator[list[Any]]:
-    for row in lines.every(ask=ask, most=MOST_IN_FILE):
+    for row in lines.every(ask=ask, most=MOST_LINES[CSV]):
         yield [value(row) for _, value in _COLUMNS]
 
 
@@ -151,6 +151,7 @@ def entries(request: HttpRequest) -> HttpResponse:
         "newest_url": full.url(),
         "spend_url": f"{reverse('spend')}?{full.spend_query}" if full.spend_query else "",
         "instants": isinstance(full.first, datetime),
+        "files_words": f"up to {MOST_LINES[XLSX]:,} as XLSX, up to {MOST_LINES[CSV]:,} as CSV",
         **_controls(full, periods.local_day(now, organisation.zone)),
     }
     return render(request, "dashboards/entries.html", context, status=400 if problems else 200)

@@ -16,7 +16,7 @@ from catalog.models import Team
 from core import periods
 from core.errors import Conflict, Invalid
 from core.large_files import OthersFirst
-from dashboards.downloads import come_again
+from dashboards.downloads import come_again, refused
 from dashboards.views.access import page, zone_of
 from dashboards.views.month_address import month_of
 from dashboards.views.months import STATES
@@ -131,10 +131,10 @@ def focus_file(request: HttpRequest, month: Any, form: str) -> Any:  # Django te
     try:
         found = focus.export(month=month, at=timezone.now(), team=request.GET.get("team", ""))
     except Invalid as error:
-        return HttpResponse(str(error), status=400, content_type="text/plain; charset=utf-8")
+        return refused(request, [str(error)], page_url=reverse("exports"))
     except Conflict as error:
-        return HttpResponse(str(error), status=409, content_type="text/plain; charset=utf-8")
+        return refused(request, [str(error)], page_url=reverse("exports"), status=409)
     try:
         return api_focus.answer(request, found, form)
     except OthersFirst as error:
-        return come_again(error)
+        return come_again(request, error, page_url=reverse("exports"))

@@ -16,7 +16,7 @@ from django.utils import timezone
 
 from core import money, periods
 from core.errors import Invalid
-from dashboards.downloads import CSV, NUMBER, USD, Column, Refused, Table, columns, days_words, offers, send
+from dashboards.downloads import CSV, NUMBER, USD, Column, Refused, Table, columns, days_words, offers, refused, send
 from dashboards.templatetags.links import offering_url
 from dashboards.views import days
 from dashboards.views.access import page
@@ -138,7 +138,7 @@ def download(request: HttpRequest) -> Any:
     try:
         return send(request, _file(request, request.GET.get("by") or "model"), CSV)
     except Refused as error:
-        return HttpResponse(str(error), status=400, content_type="text/plain; charset=utf-8")
+        return refused(request, [str(error)], page_url=reverse("reconciliation"))
 
 
 def _file(request: HttpRequest, by: str) -> Table:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest
+from django.urls import reverse
 from django.utils import timezone
 
 from core import periods
@@ -53,7 +54,7 @@ def download(request: HttpRequest, kind: str) -> Any:  # Django tells answers th
         except Invalid as error:
             problems = [sentence for _, sentence in error.problems] or [str(error)]
     if problems:
-        return HttpResponse(" ".join(problems), status=400, content_type="text/plain; charset=utf-8")
+        return downloads.refused(request, problems, page_url=reverse("spend"))
     through = freshness.complete_through(at=now)
     facts = [*table.facts, ("Complete through", through or "no gateway was heard of in the last 24 hours")]
     return downloads.send(

@@ -8,6 +8,7 @@ import tracemalloc
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
+from zipfile import BadZipFile, ZipFile
 
 import openpyxl
 import pytest
@@ -15,6 +16,7 @@ from django.contrib.auth.models import AnonymousUser
 from django.http.response import HttpResponseBase
 from django.test import RequestFactory
 from django.utils import timezone
+from openpyxl.utils.escape import unescape
 
 from core import sheets
 from core.errors import Invalid
@@ -131,17 +133,50 @@ def test_what_fails_at_once_is_an_error_and_no_half_file(kind):
         downloads.download(name="n", columns=COLUMNS, rows=rows(), kind=kind)
 
 
-def test_a_workbook_that_fails_half_way_leaves_no_file_behind(tmp_path, monkeypatch):
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+def test_a_workbook_is_sent_while_it_is_made_and_none_where_it_fails_half_way():
+    asked = []
 
     def rows() -> Any:
-        yield ROW
+        for number in range(10_000):
+            asked.append(number)
+            yield [f"name {number}", *ROW[1:]]
         raise RuntimeError("the database went away")
 
+    pieces = downloads.download(name="n", columns=COLUMNS, rows=rows(), kind="xlsx").streaming_content  # type: ignore[attr-defined]
+    got = [next(pieces)]
+    before_the_rest = len(asked)
     with pytest.raises(RuntimeError):
-        downloads.download(name="n", columns=COLUMNS, rows=rows(), kind="xlsx")
+        got += pieces
 
-    assert list(tmp_path.iterdir()) == []
+    assert before_the_rest < 2_000
+    with pytest.raises(BadZipFile):
+        ZipFile(io.BytesIO(b"".join(got)))
+
+
+def test_texts_that_xml_cannot_hold_or_excel_would_read_otherwise_come_back_as_they_were():
+    texts = ["a & b < c > d", " spaces ", "line\nline\ttab", "_x0041_", "\x00 \x0b \r", "\uffff", "ä 漢 😀", "]]>"]
+    rows = [[text] for text in texts]
+
+    answer = downloads.download(name="n", columns=[Column("text")], rows=rows, kind="xlsx")
+
+    sheet = openpyxl.load_workbook(io.BytesIO(body_of(answer)))["Lines"]
+    assert [unescape(row[0]) for row in sheet.iter_rows(min_row=2, values_only=True)] == texts
+
+
+def test_a_list_that_is_too_long_is_refused_before_its_first_line_and_led_to_csv():
+    def sent(kind: str, **headers: str) -> Any:
+        request = RequestFactory(headers=headers).get("/entries/?team=web&before=x", headers=headers)
+        request.user = AnonymousUser()
+        rows = (pytest.fail("no line is asked for") for _ in range(1))
+        longer = Table(name="n", title="N", columns=COLUMNS, rows=rows, longer_than=lambda most: True)
+        return downloads.send(request, longer, kind)
+
+    to_a_program, to_a_person, as_csv = sent("xlsx"), sent("xlsx", accept="text/html"), sent("csv")
+
+    assert [one.status_code for one in (to_a_program, to_a_person, as_csv)] == [400] * 3
+    assert "100,000 lines at most" in to_a_program.content.decode()
+    assert 'href="/entries/?team=web&amp;as=csv"' in to_a_person.content.decode()
+    assert "1,000,000 lines at most" in as_csv.content.decode()
 
 
 @pytest.mark.parametrize("kind", downloads.KINDS)

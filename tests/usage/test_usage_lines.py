@@ -219,6 +219,21 @@ def test_a_file_has_every_line_and_refuses_what_would_read_months_of_them():
         next(lines.every(ask=ask(kind="reversal"), most=10))
 
 
+def test_whether_a_list_is_longer_than_a_file_may_be_is_known_before_its_first_line(monkeypatch):
+    names = make_names()
+    make_ledger(names)
+    monkeypatch.setattr(lines, "_COUNTED", 20)  # so that they are counted a few at a time
+
+    a_week = {"starts_at": LAST - timedelta(days=7)}
+    for asked in (ask(), ask(unpriced=True), ask(aside=True, **a_week), ask(filters={"status": ("error",)})):
+        count = sum(1 for _ in lines.every(ask=asked, most=10_000))
+
+        assert not lines.longer_than(ask=asked, most=count)
+        assert count == 0 or lines.longer_than(ask=asked, most=count - 1)
+    with pytest.raises(Invalid, match="31 days at most"):
+        lines.longer_than(ask=ask(kind="reversal"), most=10)
+
+
 @pytest.mark.parametrize(
     ("given", "sentence"),
     [

@@ -40,6 +40,7 @@ _NEAR, _WEEKS = timedelta(days=2), timedelta(days=45)
 _QUARTER_HOUR = timedelta(minutes=15)
 _DAY = timedelta(days=1)
 _TICK = timedelta.resolution
+_COUNTED = 20_000  # lines that are counted at a time
 _CONSIDERED = 4  # so many times SCAN are the lines whose sums a page reads at most, where these are only a hint
 
 
@@ -87,11 +88,7 @@ def every(*, ask: LinesAsk, most: int, chunk: int = 2000) -> Iterator[LineRow]:
     Raises:
         Invalid: as `page`, when the first line is asked for; sums cannot tell what passes, and the range is long.
     """
-    if not ask.hinted and not ask.filters.get("use_case") and ask.ends_at - ask.starts_at > LONGEST_SCANNED:
-        raise Invalid(
-            "With these filters every entry has to be read: for a file ask for 31 days at most, or for a use case.",
-            [("to", "more than 31 days after `from`")],
-        )
+    _check_file(ask)
     at: Place | None = None
     while most > 0:
         found = page(ask=ask, most=min(chunk, most), at=at, scan=1_000_000)
@@ -100,6 +97,30 @@ def every(*, ask: LinesAsk, most: int, chunk: int = 2000) -> Iterator[LineRow]:
         at = found.older
         if at is None:
             return
+
+
+def longer_than(*, ask: LinesAsk, most: int) -> bool:
+    """Say whether there are more lines than `most`: they are counted as `every` finds them, and no further than that.
+
+    Raises:
+        Invalid: as `every`.
+    """
+    _check_file(ask)
+    walk = _Walk(ask=ask, most=_COUNTED, at=None, newer=False, scan=1_000_000_000)
+    found = 0
+    for table, stretches in walk.everywhere():
+        found += walk.counted(table, stretches, most + 1 - found)
+        if found > most:
+            return True
+    return False
+
+
+def _check_file(ask: LinesAsk) -> None:
+    if not ask.hinted and not ask.filters.get("use_case") and ask.ends_at - ask.starts_at > LONGEST_SCANNED:
+        raise Invalid(
+            "With these filters every entry has to be read: for a file ask for 31 days at most, or for a use case.",
+            [("to", "more than 31 days after `from`")],
+        )
 
 
 def _instant(stopped_at: Place | None, further: bool) -> datetime | None:
@@ -162,12 +183,20 @@ class _Walk:
 
     def read_aside(self) -> list[LineRow]:
         """Read what no sum tells of: the first lines of each use case, by the table's own key."""
+        stretches = self._aside()
+        return self._lines("ledger_unsummed", stretches, self.need) if stretches else []
+
+    def _aside(self) -> list[_Stretch]:
         if self.lower >= self.upper:
             return []
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT id FROM catalog_usecase")
-            stretches = [_Stretch(pk, self.lower, self.upper) for (pk,) in cursor.fetchall()]
-        return self._lines("ledger_unsummed", stretches, self.need)
+        return [_Stretch(pk, self.lower, self.upper) for (pk,) in _asked("SELECT id FROM catalog_usecase", {})]
+
+    def everywhere(self) -> Iterator[tuple[str, list[_Stretch]]]:
+        """Give the tables and stretches in which something passes, some at a time."""
+        if self.ask.aside:
+            yield from [("ledger_unsummed", stretches) for stretches in [self._aside()] if stretches]
+        else:
+            yield from (("ledger", stretches) for stretches in self._quarter_hours())
 
     def _quarter_hours(self) -> Iterator[list[_Stretch]]:
         """Give quarter hours in which something passes, in the list's order, some at a time."""
@@ -301,11 +330,24 @@ class _Walk:
         ]
         return [one for one in found if one.lower < upper and one.upper > lower]
 
+    def counted(self, table: str, stretches: Sequence[_Stretch], most: int) -> int:
+        """Return how many lines of the stretches pass; it stops at `most`. One query."""
+        ((found,),) = _asked(
+            f"SELECT count(*) FROM (SELECT FROM {_STRETCHES} JOIN {table} l ON l.use_case_id = s.use_case_id "
+            f"AND l.booked_at >= s.lower AND l.booked_at < s.upper AND {_WITHIN} AND {self.wanted.lines} "
+            "LIMIT %(most)s) AS found",
+            {**self._given(stretches), "most": most},
+        )
+        return int(found)
+
+    def _given(self, stretches: Sequence[_Stretch]) -> dict[str, Any]:
+        # Said once more for all of them, so that the planner leaves the other months out.
+        span = {"first": min(one.lower for one in stretches), "last": max(one.upper for one in stretches)}
+        return {**self.wanted.given, **_columns(stretches), **span}
+
     def _lines(self, table: str, stretches: Sequence[_Stretch], most: int) -> list[LineRow]:
         """Return the first lines of the stretches that pass, in the list's order. One query."""
-        given: dict[str, Any] = {**self.wanted.given, **_columns(stretches), "most": most}
-        # Said once more for all of them, so that the planner leaves the other months out.
-        given |= {"first": min(one.lower for one in stretches), "last": max(one.upper for one in stretches)}
+        given: dict[str, Any] = {**self._given(stretches), "most": most}
         beyond = "true"
         if self.at is not None:
             beyond = (
@@ -316,18 +358,22 @@ class _Walk:
         return [
             row_of(values)
             for values in _asked(
-                f"SELECT {SELECTED} FROM (SELECT found.* FROM "
-                "unnest(%(use_cases)s::bigint[], %(lowers)s::timestamptz[], %(uppers)s::timestamptz[]) "
-                "AS s(use_case_id, lower, upper) CROSS JOIN LATERAL (SELECT l.* "
+                f"SELECT {SELECTED} FROM (SELECT found.* FROM {_STRETCHES} CROSS JOIN LATERAL (SELECT l.* "
                 f"FROM {table} l WHERE l.use_case_id = s.use_case_id AND l.booked_at >= s.lower "
-                "AND l.booked_at < s.upper AND l.booked_at >= %(first)s AND l.booked_at < %(last)s "
-                f"AND {beyond} AND {self.wanted.lines} "
+                f"AND l.booked_at < s.upper AND {_WITHIN} AND {beyond} AND {self.wanted.lines} "
                 f"ORDER BY l.booked_at {order}, l.id {order} LIMIT %(most)s) AS found "
                 f"ORDER BY found.booked_at {order}, found.use_case_id {order}, found.id {order} LIMIT %(most)s) AS l "
                 f"{NAMED} ORDER BY l.booked_at {order}, l.use_case_id {order}, l.id {order}",
                 given,
             )
         ]
+
+
+_STRETCHES = (
+    "unnest(%(use_cases)s::bigint[], %(lowers)s::timestamptz[], %(uppers)s::timestamptz[]) "
+    "AS s(use_case_id, lower, upper)"
+)
+_WITHIN = "l.booked_at >= %(first)s AND l.booked_at < %(last)s"
 
 
 def _columns(stretches: Sequence[_Stretch]) -> dict[str, Any]:

@@ -87,7 +87,7 @@
     var link = event.target.closest('a[href]');
     if (!link || event.defaultPrevented || event.button || event.ctrlKey || event.metaKey || event.shiftKey) return;
     if (link.target || link.hasAttribute('download') || link.origin !== window.location.origin) return;
-    if (link.hasAttribute('hx-get') || FILE.test(link.pathname)) return;
+    if (link.hasAttribute('hx-get') || link.hasAttribute('data-file') || FILE.test(link.pathname)) return;
     if (link.hash && link.pathname === window.location.pathname && link.search === window.location.search) return;
     leaving();
   });

@@ -8,10 +8,14 @@ from django.db.backends.postgresql.psycopg_any import DateTimeTZRange
 
 from catalog.models import NAME_PATTERN
 from catalog.rules import fold
-from core.errors import Invalid
+from core.errors import Conflict, Invalid
 
 _NAME = re.compile(NAME_PATTERN)
 ALIAS_LENGTH = 193
+
+
+class LabelIsTaken(Conflict):
+    """The label means another use case or team."""
 
 
 def checked_name(name: str, *, field: str = "name", length: int = 128) -> str:

@@ -9,8 +9,8 @@ from django.db.backends.postgresql.psycopg_any import DateTimeTZRange
 from django.db.models import QuerySet
 
 from catalog.models import UNASSIGNED_ID, ClaimState, Team, TeamAlias, UseCase, UseCaseAlias
-from catalog.services.labels import since
-from core.errors import Conflict, Invalid
+from catalog.services.labels import LabelIsTaken, checked_label, since
+from core.errors import Invalid
 
 
 def move_on(rows: QuerySet[Any], *, field: str, into: Any, since_at: datetime) -> bool:
@@ -54,7 +54,6 @@ def labels(
     into: UseCase | Team,
     field: str,
     since_at: datetime,
-    taken: type[Conflict],
 ) -> bool:
     """Let every label of a use case or team mean another one from an instant on; says whether any meant another thing.
 
@@ -63,7 +62,7 @@ def labels(
 
     Raises:
         Invalid: `of` is the one of events that name none, or `into` itself.
-        taken: its name means a third one by then, or `into` has itself been assigned to one.
+        LabelIsTaken: its name means a third one by then, or `into` has itself been assigned to one.
     """
     word = field.replace("_", " ")
     kind = type(of)
@@ -72,10 +71,10 @@ def labels(
     list(kind.objects.select_for_update().filter(pk__in=[of.pk, into.pk]).order_by("pk"))
     since_then = aliases.objects.filter(valid__overlap=since(since_at)).exclude(**{f"{field}__in": [of, into]})
     if since_then.filter(folded=into.folded).exists():
-        raise taken(f"{into.name!r} has been assigned to another {word} itself.")
+        raise LabelIsTaken(f"{into.name!r} has been assigned to another {word} itself.")
     third = since_then.filter(folded=of.folded).first()
     if third is not None:
-        raise taken(f"{of.name!r} means {getattr(third, field).name!r} by then.")
+        raise LabelIsTaken(f"{of.name!r} means {getattr(third, field).name!r} by then.")
 
     changed = move_on(aliases.objects.filter(**{field: of}), field=field, into=into, since_at=since_at)
     for gap in gaps(aliases.objects.filter(folded=of.folded), since_at=since_at):
@@ -86,3 +85,24 @@ def labels(
     of.refresh_from_db(fields=["state"])
     into.refresh_from_db(fields=["state"])
     return changed
+
+
+def also(
+    aliases: type[UseCaseAlias] | type[TeamAlias], *, of: UseCase | Team, label: str, field: str, since_at: datetime
+) -> Any:
+    """Let another label mean a use case or team from an instant on; returns its row. Repeating changes nothing.
+
+    Raises:
+        Invalid: it cannot be a label.
+        LabelIsTaken: it is somebody's own name, or an alias of another one.
+    """
+    word = field.replace("_", " ")
+    tidy, folded = checked_label(label, field="alias")
+    if type(of).objects.filter(folded=folded).exists():
+        raise LabelIsTaken(f"{tidy!r} is a {word}'s own name.")
+    held: Any = aliases.objects.filter(folded=folded, valid__overlap=since(since_at)).first()
+    if held is None:
+        return aliases.objects.create(folded=folded, valid=since(since_at), **{field: of})
+    if getattr(held, f"{field}_id") == of.pk and held.valid.upper is None:
+        return held
+    raise LabelIsTaken(f"{tidy!r} means another {word}, or this one for a time.")

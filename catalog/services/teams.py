@@ -8,12 +8,8 @@ from django.db import transaction
 
 from catalog.models import UNASSIGNED_ID, AmendmentKind, ClaimState, Team, TeamAlias, UseCaseTeam
 from catalog.services import amendments, moving, turns
-from catalog.services.labels import checked_label, since
-from core.errors import Conflict, Invalid, NotFound
-
-
-class LabelIsTaken(Conflict):
-    """The label means another team."""
+from catalog.services.labels import LabelIsTaken, checked_label
+from core.errors import Invalid, NotFound
 
 
 def get(name: str, *, at: datetime | None = None) -> Team:
@@ -86,15 +82,8 @@ def add_alias(*, team: Team, label: str, since_at: datetime, by: str, reason: st
         LabelIsTaken: it is a team's own name, or an alias of another one.
     """
     turns.acting(by=by, reason=reason)
-    tidy, folded = checked_label(label, field="alias")
-    if Team.objects.filter(folded=folded).exists():
-        raise LabelIsTaken(f"{tidy!r} is a team's own name.")
-    held = TeamAlias.objects.filter(folded=folded, valid__overlap=since(since_at)).first()
-    if held is not None:
-        if held.team_id == team.pk and held.valid.upper is None:
-            return held
-        raise LabelIsTaken(f"{tidy!r} means another team, or this one for a time.")
-    return TeamAlias.objects.create(folded=folded, team=team, valid=since(since_at))
+    found: TeamAlias = moving.also(TeamAlias, of=team, label=label, field="team", since_at=since_at)
+    return found
 
 
 @transaction.atomic
@@ -118,7 +107,7 @@ def merge(*, team: Team, into: Team, since_at: datetime, by: str, at: datetime, 
         LabelIsTaken: its name means a third team by then, or `into` has itself been assigned to one.
     """
     turns.acting(by=by, reason=reason)
-    changed = moving.labels(TeamAlias, of=team, into=into, field="team", since_at=since_at, taken=LabelIsTaken)
+    changed = moving.labels(TeamAlias, of=team, into=into, field="team", since_at=since_at)
     answered = UseCaseTeam.objects.filter(team=team)
     changed |= moving.move_on(answered, field="team", into=into, since_at=since_at)
     if changed:

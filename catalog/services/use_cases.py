@@ -8,12 +8,8 @@ from django.db import transaction
 
 from catalog.models import UNASSIGNED_ID, AmendmentKind, ClaimState, Team, UseCase, UseCaseAlias, UseCaseTeam
 from catalog.services import amendments, moving, turns
-from catalog.services.labels import checked_label, since
+from catalog.services.labels import LabelIsTaken, checked_label, since
 from core.errors import Conflict, Invalid, NotFound
-
-
-class LabelIsTaken(Conflict):
-    """The label means another use case."""
 
 
 class TeamIsKnown(Conflict):
@@ -95,15 +91,8 @@ def add_alias(*, use_case: UseCase, label: str, since_at: datetime, by: str, rea
         LabelIsTaken: it is a use case's own name, or an alias of another one.
     """
     turns.acting(by=by, reason=reason)
-    tidy, folded = checked_label(label, field="alias")
-    if UseCase.objects.filter(folded=folded).exists():
-        raise LabelIsTaken(f"{tidy!r} is a use case's own name.")
-    held = UseCaseAlias.objects.filter(folded=folded, valid__overlap=since(since_at)).first()
-    if held is not None:
-        if held.use_case_id == use_case.pk and held.valid.upper is None:
-            return held
-        raise LabelIsTaken(f"{tidy!r} means another use case, or this one for a time.")
-    return UseCaseAlias.objects.create(folded=folded, use_case=use_case, valid=since(since_at))
+    found: UseCaseAlias = moving.also(UseCaseAlias, of=use_case, label=label, field="use_case", since_at=since_at)
+    return found
 
 
 @transaction.atomic
@@ -184,9 +173,7 @@ def merge(*, use_case: UseCase, into: UseCase, since_at: datetime, by: str, at: 
         LabelIsTaken: its name means a third use case by then, or `into` has itself been assigned to one.
     """
     turns.acting(by=by, reason=reason)
-    changed = moving.labels(
-        UseCaseAlias, of=use_case, into=into, field="use_case", since_at=since_at, taken=LabelIsTaken
-    )
+    changed = moving.labels(UseCaseAlias, of=use_case, into=into, field="use_case", since_at=since_at)
     if changed:
         amendments.note(
             kind=AmendmentKind.USE_CASE,

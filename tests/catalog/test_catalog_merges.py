@@ -22,6 +22,7 @@ from catalog.models import (
 from catalog.rules import fold
 from catalog.selectors import snapshot
 from catalog.services import aliases, offerings, on_sight, teams, use_cases
+from catalog.services.labels import LabelIsTaken
 from core.errors import Invalid
 from tests.catalog.making import JANUARY, JULY, MARCH, MAY, make_offering, span
 from tests.factories import NOON, make_team, make_use_case
@@ -49,10 +50,6 @@ def merge(kind, one, into, since_at, **overrides):
 def add_alias(kind, one, label, since_at):
     service = use_cases if kind == "use_case" else teams
     return service.add_alias(**{kind: one}, label=label, since_at=since_at, by="tests")
-
-
-def taken(kind):
-    return use_cases.LabelIsTaken if kind == "use_case" else teams.LabelIsTaken
 
 
 def meant(kind, label, *instants):
@@ -165,7 +162,7 @@ def test_nothing_is_merged_into_what_is_merged_itself(kind, since_at):
     a, b, c = (make(kind, name) for name in "abc")
     merge(kind, b, c, MAY)
 
-    with pytest.raises(taken(kind), match="assigned to another"):
+    with pytest.raises(LabelIsTaken, match="assigned to another"):
         merge(kind, a, b, since_at)
 
     assert meant(kind, "a", *MONTHS) == ["a"] * 4
@@ -177,7 +174,7 @@ def test_a_name_that_means_a_third_by_then_is_not_merged(kind):
     a, b, c = (make(kind, name) for name in "abc")
     merge(kind, a, b, MARCH)
 
-    with pytest.raises(taken(kind), match="means 'b'"):
+    with pytest.raises(LabelIsTaken, match="means 'b'"):
         merge(kind, a, c, MAY)
 
 
@@ -248,7 +245,7 @@ def test_a_team_is_not_renamed_to_a_label_of_another():
     team, other = make_team("support"), make_team("other")
     teams.add_alias(team=other, label="care", since_at=JANUARY, by="tests")
 
-    with pytest.raises(teams.LabelIsTaken):
+    with pytest.raises(LabelIsTaken):
         teams.change(team=team, name="Care", by="tests", at=NOON)
 
     assert TeamAlias.objects.count() == 1

@@ -2,6 +2,7 @@
 
 from django.urls import path, register_converter
 
+from dashboards import converters
 from dashboards.views import (
     alerts,
     alerts_deliveries,
@@ -52,7 +53,6 @@ from dashboards.views import (
     rules_playground,
     rules_rebase,
     rules_reviews,
-    rules_shown,
     rules_starting,
     rules_switches,
     rules_text,
@@ -70,11 +70,11 @@ from dashboards.views import (
     use_cases,
 )
 
-register_converter(catalog.OfferingConverter, "offering")
-register_converter(events.DigestConverter, "digest")
-register_converter(months.MonthConverter, "month")
-register_converter(restatements.KeyConverter, "restatement")
-register_converter(rules_shown.EnvironmentConverter, "environment")
+register_converter(converters.OfferingConverter, "offering")
+register_converter(converters.DigestConverter, "digest")
+register_converter(converters.MonthConverter, "month")
+register_converter(converters.RestatementConverter, "restatement")
+register_converter(converters.EnvironmentConverter, "environment")
 
 urlpatterns = [
     path("", overview.overview, name="overview"),

@@ -61,22 +61,6 @@ _NUMBER = re.compile(r"[0-9]{1,3}", re.ASCII)
 _PAGE = re.compile(r"[1-9][0-9]{0,3}", re.ASCII)
 
 
-class OfferingConverter:
-    """An offering's name in an address, `claude-opus-4.7@anthropic`.
-
-    A slash in a name is written `~`, which no name holds: browsers resolve `..` between slashes, and proxies fold two
-    of them. An address written with slashes is understood as well.
-    """
-
-    regex = r"[A-Za-z0-9._:/@~-]{1,193}"
-
-    def to_python(self, value: str) -> str:
-        return value.replace("~", "/")
-
-    def to_url(self, value: str) -> str:
-        return value.replace("/", "~")
-
-
 @dataclass(frozen=True, kw_only=True)
 class Line:
     """An offering as the list shows it: prices in words, and what is wrong with it as (tone, text)."""

@@ -42,18 +42,6 @@ from usage.services.once import digest_of
 _DIGEST = re.compile(r"[0-9a-f]{32}", re.ASCII)
 
 
-class DigestConverter:
-    """The digest of an event's id in an address: the first 16 bytes of its SHA-256, in hexadecimal."""
-
-    regex = "[0-9a-f]{32}"
-
-    def to_python(self, value: str) -> str:
-        return value
-
-    def to_url(self, value: str) -> str:
-        return value
-
-
 @dataclass(frozen=True, kw_only=True)
 class Booked:
     """A line of the event, in words."""

@@ -29,24 +29,8 @@ from usage.services import months as service
 
 STATES = {RUNNING: ("info", "Running"), OPEN: ("warning", "Open"), CLOSED: ("ok", "Closed")}
 # Nobody's books are older, and later ones have not begun.
-FIRST_YEAR, LAST_YEAR = 1970, 2200
 # Where ours and the gateways' own figures differ by less, rounding explains it.
 AGREES = Decimal("0.01")
-
-
-class MonthConverter:
-    """A month in an address, 2026-10, as the date of its first day."""
-
-    regex = "[0-9]{4}-(?:0[1-9]|1[0-2])"
-
-    def to_python(self, value: str) -> date:
-        year, month = map(int, value.split("-"))
-        if not FIRST_YEAR <= year <= LAST_YEAR:
-            raise ValueError(value)  # which Django takes for an address that is not there
-        return date(year, month, 1)
-
-    def to_url(self, value: date | str) -> str:
-        return value if isinstance(value, str) else f"{value:%Y-%m}"
 
 
 @dataclass(frozen=True, kw_only=True)

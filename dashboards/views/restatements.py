@@ -11,7 +11,6 @@ from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
-from django.urls.converters import StringConverter
 from django.utils import timezone
 from django.utils.text import capfirst
 
@@ -74,12 +73,6 @@ KINDS = {
     AmendmentKind.USE_CASE_TEAM.value: "by giving a use case to a team",
     PRICE_ARRIVED: "by a price that arrived",
 }
-
-
-class KeyConverter(StringConverter):
-    """A restatement in an address: `a12` came of a change of the catalogue, `j34` of a price that arrived."""
-
-    regex = "[aj][0-9]{1,18}"
 
 
 def line_of(row: CorrectionRow) -> dict[str, Any]:

@@ -35,18 +35,6 @@ STATES = {
 _STICKY = {"session": "the session", "user": "the user", "use_case": "the use case", "team": "the team"}
 
 
-class EnvironmentConverter:
-    """An environment's name in an address. A slash in it is written `~`, which no name holds."""
-
-    regex = r"[A-Za-z0-9._:@~-]{1,64}"
-
-    def to_python(self, value: str) -> str:
-        return value.replace("~", "/")
-
-    def to_url(self, value: str) -> str:
-        return value.replace("/", "~")
-
-
 @dataclass(frozen=True, kw_only=True)
 class TargetShown:
     name: str

@@ -12,9 +12,10 @@ from django.utils import timezone
 from catalog.models import Contract, HourWindow, Model, Offering, Price, Provider, Tier
 from catalog.services import aliases, offerings
 from dashboards.charts import prices as charts
+from dashboards.converters import OfferingConverter
 from dashboards.selectors import catalog as page_of
 from dashboards.selectors.catalog import Wanted
-from dashboards.views.catalog import OfferingConverter, context_words
+from dashboards.views.catalog import context_words
 from tests.catalog import making as catalogue
 from tests.catalog.making import JANUARY, JULY, MARCH, MAY, span
 from tests.dashboards.seeing import HOSTILE, book, call, signed_in

@@ -20,6 +20,7 @@ KINDS: dict[str, tuple[str, str]] = {
     "schedule_suspended": ("Publication held back", "What was scheduled to be published could not be."),
     "review_due": ("Review due", "A rule is to be looked at again."),
     "sums_differ": ("Sums differ", "A recount of the ledger came to other sums than the pages show."),
+    "check_failed": ("Check not made", "The nightly recount of the ledger was given up."),
     "partitions_short": ("Storage not prepared", "The ledger has no room prepared for the months to come."),
     "digest_daily": ("Daily digest", "A summary of the day before."),
     "digest_weekly": ("Weekly digest", "A summary of the week before."),

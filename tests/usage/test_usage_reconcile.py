@@ -274,6 +274,28 @@ def test_a_check_that_was_broken_off_goes_on_at_its_day():
 
 
 @pytest.mark.usefixtures("booked")
+def test_checks_that_are_given_up_are_told_of_once_until_one_is_through():
+    for night in (NOON, NOON + DAY):
+        sql("ALTER TABLE rollup_day_tag RENAME TO gone")
+        reconciling.ask_nightly(at=night)
+        for tries in range(jobs.MOST_ATTEMPTS):
+            assert Alert.objects.count() == (night > NOON), "it is tried again before anybody is told"
+            run_jobs(night + timedelta(hours=tries))
+        sql("ALTER TABLE gone RENAME TO rollup_day_tag")
+    alert = Alert.objects.get()
+    assert (alert.kind, alert.state, alert.dedupe_key) == ("check_failed", "open", "check_failed:0")
+    assert ["Last check", "none yet"] in alert.facts["rows"]
+
+    check(first=TODAY, last=TODAY)
+    alert.refresh_from_db()
+    assert alert.state == "open", "some days say nothing of the others"
+
+    check(at=NOON + 2 * DAY)
+    alert.refresh_from_db()
+    assert alert.state == "resolved"
+
+
+@pytest.mark.usefixtures("booked")
 def test_a_long_check_lets_others_go_first():
     reconciling.ask_nightly(at=NOON)
     ticks = iter(NOON + timedelta(seconds=n) for n in range(1000))

@@ -41,6 +41,8 @@ KINDS: dict[str, Callable[..., bool]] = {
     reconciling.KIND: reconciling.run,
     rebuilding.KIND: rebuilding.run,
 }
+# What else is to be done, in the same transaction, when a job of a kind is given up.
+GIVEN_UP: dict[str, Callable[..., None]] = {reconciling.KIND: reconciling.tell_failure}
 
 
 def run_next(*, clock: Clock) -> bool:
@@ -74,12 +76,16 @@ def _renew(job: Job, *, at: datetime) -> None:
     Job.objects.filter(pk=job.pk, state=JobState.RUNNING).update(leased_until=at + LEASE)
 
 
+@transaction.atomic
 def _failed(job: Job, *, error: Exception, at: datetime) -> None:
     final = job.attempts >= MOST_ATTEMPTS
+    why = f"{type(error).__name__}: {error}"[:500]
     # One that lost its lease long ago may fail after another process has finished the work: that stays done.
-    Job.objects.filter(pk=job.pk, state=JobState.RUNNING).update(
+    failed = Job.objects.filter(pk=job.pk, state=JobState.RUNNING).update(
         state=JobState.FAILED if final else JobState.RUNNING,
-        error=f"{type(error).__name__}: {error}"[:500],
+        error=why,
         leased_until=at + timedelta(seconds=10 * 2**job.attempts),
         finished_at=at if final else F("finished_at"),
     )
+    if final and failed and job.kind in GIVEN_UP:
+        GIVEN_UP[job.kind](error=why, at=at)

@@ -1,4 +1,6 @@
-"""Every night the ledger is counted anew and compared with all that derives from it; a difference raises an alert.
+"""Every night the ledger is counted anew and compared with all that derives from it.
+
+A difference raises an alert, and so does a check that could not be made.
 
 It reads and locks nothing that bookings want, one day to a statement, in the background, and lets other jobs go first
 after some seconds. Whether sums are right does not depend on it: it is how a person learns that they are not.
@@ -24,6 +26,7 @@ from usage.selectors.kept import Kept
 
 KIND = checks.KIND
 ALERT = "sums_differ"
+FAILED = "check_failed"
 NIGHT = timedelta(hours=2)  # after the organisation's midnight, when what happened the day before is mostly in
 MOST_KEPT = 100
 _AHEAD = timedelta(days=1)  # as far as events run ahead of their receipt
@@ -175,11 +178,42 @@ def _finish(found: Reconciliation, calendar: Kept, *, at: datetime) -> None:
             _note(found, one.period.first_day, {counters.WHAT: 1}, [one.difference()])
     found.finished_at = at
     found.save(update_fields=["finished_at", "rows", "differing", "differences", "days"])
+    if found.full:
+        resolving.resolve(kind=FAILED, at=at, dedupe_key_prefix=f"{FAILED}:")
     if not found.differing:
         if found.full:
             resolving.resolve(kind=ALERT, at=at, dedupe_key_prefix=f"{ALERT}:")
     elif _unheard(found):
         _alert(found, at=at)
+
+
+@transaction.atomic
+def tell_failure(*, error: str, at: datetime) -> None:
+    """Raise an alert that a check was given up: one until a check of all days is through, however many fail before it.
+
+    Takes part in the caller's transaction. Safe to repeat.
+    """
+    done = Reconciliation.objects.filter(full=True, finished_at__isnull=False).order_by("-id")
+    last = done.values_list("id", "finished_at").first()
+    known = periods.local_day(last[1], kept.current().zone) if last and last[1] else None
+    raising.raise_alert(
+        kind=FAILED,
+        dedupe_key=f"{FAILED}:{last[0] if last else 0}",
+        severity=Severity.WARNING,
+        title="The check of sums could not be made",
+        facts={
+            "summary": "The recount of the ledger was tried several times and given up, so nobody knows whether the "
+            "sums on the pages are right. Bookings are not concerned.",
+            "rows": [["Last check", str(known or "none yet")], ["Reason", error]],
+            "next": "Put right what it failed for, and check again from the page; else the next night tries.",
+            "links": [["Open the checks", "/reconciliation/sums/"]],
+        },
+        subject_kind="reconciliation",
+        subject_id=None,
+        team_ids=[],
+        budget_id=None,
+        at=at,
+    )
 
 
 def _unheard(found: Reconciliation) -> bool:

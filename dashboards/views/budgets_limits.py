@@ -22,7 +22,9 @@ from budgets.tasks import tell
 from core import access
 from core.errors import Conflict, Invalid
 from dashboards.change_words import relative, told
+from dashboards.downloads import Table, offers
 from dashboards.forms_budgets import ApproveForm, AskForm, LimitForm, RefuseForm, RetireForm
+from dashboards.views import files_running
 from dashboards.views.access import page
 from dashboards.views.budgets import show
 from dashboards.views.budgets_parts import budget_of, times
@@ -106,7 +108,12 @@ def ask(request: HttpRequest, pk: int) -> HttpResponse:
     return render(request, "dashboards/budget_ask.html", context, status=status)
 
 
+def _table(request: HttpRequest) -> Table:
+    return files_running.requests_of_limits(at=timezone.now())
+
+
 @page("view")
+@offers(_table)
 def requests_page(request: HttpRequest) -> HttpResponse:
     now, before = timezone.now(), number(request.GET, "before")
     waiting = selector.waiting(at=now) if before is None else []

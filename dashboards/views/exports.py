@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from datetime import UTC, date, datetime
 from typing import Any
 from urllib.parse import urlencode
 
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
-from django.urls import NoReverseMatch, reverse
+from django.urls import reverse
 from django.utils import timezone
 
 from catalog.models import Team
 from core import periods
 from core.errors import Conflict, Invalid
 from core.large_files import OthersFirst
-from dashboards.downloads import come_again, refused
+from dashboards.downloads import CSV, PARAMETER, come_again, refused
 from dashboards.views.access import page, zone_of
 from dashboards.views.month_address import month_of
 from dashboards.views.months import STATES
@@ -35,15 +34,26 @@ FILES = (
     ("entries", "Entries", "The ledger itself, line by line, with the filters of Spend."),
     ("statements", "Statements", "What a month charges to each team and use case."),
     ("savings", "Savings", "What routing saved against one model."),
+    ("changes", "What changed", "Why two ranges of days cost different amounts, in parts that add up."),
+    ("goals", "Goals", "Shares on frontier and on open weights beside what was aimed at."),
+    ("use-cases", "Use cases", "What each cost of late, on what, and who owns it."),
+    ("teams", "Teams", "The same by who answers for them."),
     ("budgets", "Budgets", "Limits and how much of each is used."),
+    ("limit-requests", "Requests of limits", "Who asked for another limit, why, and what was decided."),
     ("alerts", "Alerts", "What was told, to whom, and who took it up."),
+    ("deliveries", "Deliveries", "Every message, whom it was for, and whether it came."),
+    ("attention", "Attention", "What waits for a person: no price, no tier, no owner."),
     ("prices", "Prices", "Every price, as it holds and as it held."),
+    ("prices-contracts", "Contracts", "What was negotiated, over time and as it was recorded."),
+    ("prices-import", "Imports of prices", "Tables that were read, and what became of what they said."),
     ("catalog", "Models", "Offerings with their prices, tiers and use."),
     ("months", "Months", "What was booked in each month, and whether it is closed."),
     ("restatements", "Restatements", "Every correction of the past, with figures before and after."),
     ("reconciliation", "Reconciliation", "The providers' statements beside the ledger."),
-    ("routing", "Routing", "What went where, and why."),
     ("gateways", "Gateways", "Who reports usage, and how far behind it is."),
+    ("usage-imports", "Imports of usage", "Files of past calls, and what was booked of them."),
+    ("intake", "Intake", "Each body that came in, and what became of its events."),
+    ("held", "Held events", "What was kept without being counted."),
 )
 
 
@@ -65,7 +75,7 @@ def exports_page(request: HttpRequest) -> HttpResponse:
         "lines": [_line(row, sizes.get(row.label, 0), _lost(row, lost), team if known else "") for row in rows],
         "focus_columns": columns.FOCUS,
         "our_columns": columns.OURS,
-        "pages": _pages(),
+        "pages": _pages(request),
         "month": f"{(rows[0].label if rows else periods.local_day(now, zone_of(request))):%Y-%m}",
         "api_url": request.build_absolute_uri(reverse("api-exports-focus")),
         "earlier_url": _address(team, shown.earlier) if shown.earlier else "",
@@ -110,12 +120,19 @@ def _bytes(count: int) -> str:
     return f"{kilobytes} KB" if kilobytes < 1000 else f"{kilobytes / 1000:,.0f} MB"
 
 
-def _pages() -> list[dict[str, str]]:
-    found = []
-    for name, title, note in FILES:
-        with suppress(NoReverseMatch):  # a page of a later release
-            found.append({"title": title, "url": reverse(name), "note": note})
-    return found
+def _pages(request: HttpRequest) -> list[dict[str, str]]:
+    return [
+        {
+            "id": f"file-{name}",
+            "title": title,
+            "note": note,
+            "url": reverse(name),
+            "file_url": request.build_absolute_uri(
+                reverse("spend-csv") if name == "spend" else f"{reverse(name)}?{PARAMETER}={CSV}"
+            ),
+        }
+        for name, title, note in FILES
+    ]
 
 
 def _address(team: str, upto: Any = None) -> str:

@@ -6,9 +6,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import date, datetime
 from typing import Any
 
+from catalog.selectors import proposals
 from dashboards.downloads import Table, columns
 from dashboards.selectors import attention as attention_of
-from dashboards.selectors import catalog, prices
+from dashboards.selectors import catalog, prices, use_cases
+from dashboards.views.files_running import by_place
 from usage.selectors import chargeback, corrections, months
 from usage.selectors.attention import Reason
 
@@ -73,6 +75,80 @@ def price_book(*, at: datetime, wanted: prices.Wanted, dated: str) -> Table:
             for line in paged(lambda number: prices.book(at=at, wanted=wanted, page=number))
         ),
         facts=[("Prices", "USD per million of the meter"), ("Times", "half-open: an end is not part of what it ends")],
+    )  # fmt: skip
+
+
+def contracts(*, at: datetime) -> Table:
+    """What each contract says over time, and what it said before that was replaced. Two queries."""
+    return Table(
+        name="contracts",
+        title="Contracts and their terms",
+        columns=columns(
+            "id", "contract", "kind", "scope", "discount_per_cent", "own_prices", "valid_from", "valid_until",
+            "recorded_at", "recorded_until", "approved_by", "note",
+        ),
+        rows=(
+            [
+                row.id, row.name, row.kind, row.scope, terms.discount_percent, row.own_prices, terms.valid_from,
+                terms.valid_until, terms.recorded_at, terms.recorded_until, terms.approved_by, terms.note,
+            ]
+            for row in prices.contracts(at=at)
+            for terms in (*row.terms, *row.replaced)
+        ),
+        facts=[
+            ("Own prices", "how many of the contract are in force now; they stand in the file of prices"),
+            ("Times", "half-open: an end is not part of what it ends"),
+        ],
+    )  # fmt: skip
+
+
+def price_imports() -> Table:
+    """One query for 500 readings."""
+    return Table(
+        name="price-imports",
+        title="Tables of prices that were read, newest first",
+        columns=columns(
+            "id", "source", "version", "file", "digest", "read_at", "read_by", "models", "unread_names", "new",
+            "changed", "gone", "disputed", "open", "accepted", "rejected", "replaced",
+        ),
+        rows=(
+            [
+                row.id, row.source, row.version, row.file_name, row.digest, row.at, row.by, row.models, row.problems,
+                *(row.of_kind(kind) for kind in ("new", "changed", "gone", "disputed")),
+                *(row.in_state(state) for state in ("open", "accepted", "rejected", "replaced")),
+            ]
+            for row in by_place(
+                lambda before: proposals.imports(before=before, most=_AT_ONCE), lambda row: row.id
+            )
+        ),
+    )  # fmt: skip
+
+
+def listed(*, kind: str, at: datetime, zone: str, wanted: use_cases.Wanted) -> Table:
+    """Use cases or teams; the queries of a page for each 50 of them."""
+    find = use_cases.use_cases if kind == "use_case" else use_cases.teams
+    first, until = catalog.spend_days(at=at, zone=zone)
+    own = ("title", "team", "owner", "data_class", "baseline") if kind == "use_case" else ("use_cases",)
+    return Table(
+        name="use-cases" if kind == "use_case" else "teams",
+        title="Use cases" if kind == "use_case" else "Teams",
+        columns=columns(
+            "id", kind, *own, "state", "first_seen_at", "spend_usd", "full_days_usd", "before_usd", "requests",
+            "per_1000_requests_usd", "frontier_share", "unpriced_tokens", "budgets_at_risk",
+        ),
+        rows=(
+            [
+                row.id, row.name, *(getattr(row, name) for name in own), row.state, row.first_seen_at,
+                row.cost_usd if row.known else None, row.comparable_usd if row.known else None, row.before_usd,
+                row.requests, row.per_1000_usd, row.frontier_share, row.unpriced_tokens,
+                ", ".join(budget.name for budget in row.budgets),
+            ]
+            for row in paged(lambda number: find(at=at, zone=zone, wanted=wanted, page=number))
+        ),
+        facts=[
+            ("Spend and requests", f"of {first} to the day before {until}"),
+            ("Full days and before", "of the days of these that are over, and of as many right before"),
+        ],
     )  # fmt: skip
 
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from alerts.selectors.alerts import AlertRow
 from alerts.selectors.deliveries import Told
+from budgets.selectors import requests as limit_requests
 from budgets.selectors.overview import BudgetRow
 from core import periods
-from dashboards.downloads import NUMBER, USD, Column, Table, columns
+from dashboards.downloads import INSTANT, NUMBER, USD, Column, Table, columns
 from dashboards.selectors.alerts import Names
 from dashboards.selectors.gateways import GatewayRow
+from routing.selectors import fleet as fleet_of
 from routing.selectors import versions
 
 _AT_ONCE = 500
@@ -26,6 +29,14 @@ def after(ask: Callable[[Any], Any]) -> Iterator[Any]:
         if page.next_before is None:
             return
         before = page.next_before
+
+
+def by_place(ask: Callable[[Any], Sequence[Any]], place: Callable[[Any], Any]) -> Iterator[Any]:
+    """Return the rows of a list that is asked for by the place of the last row seen; None at its beginning."""
+    before = None
+    while found := ask(before):
+        yield from found
+        before = place(found[-1])
 
 
 def scope_words(scope: Mapping[str, tuple[str, ...]]) -> str:
@@ -54,6 +65,29 @@ def budgets(rows: Iterable[BudgetRow], *, title: str) -> Table:
             for row in rows
         ),
         facts=[("Amounts", "in the budget's unit; a period counts in the budget's own zone")],
+    )  # fmt: skip
+
+
+def requests_of_limits(*, at: datetime) -> Table:
+    """One query for 500 requests."""
+    return Table(
+        name="limit-requests",
+        title="Requests of limits, newest first",
+        columns=[
+            *columns("id", "budget", "unit"), Column("amount", USD),
+            *columns("starts_at", "ends_at", "reason", "state", "requested_by", "requested_at", "decided_by"),
+            *columns("decided_at", "note"), Column("limit_version", NUMBER),
+        ],
+        rows=(
+            [
+                row.id, row.budget_name, row.unit, row.amount, row.starts_at, row.ends_at, row.reason, row.state,
+                row.requested_by, row.requested_at, row.decided_by, row.decided_at, row.note, row.limit_version,
+            ]
+            for row in by_place(
+                lambda before: limit_requests.newest(at=at, before=before, most=_AT_ONCE), lambda row: row.id
+            )
+        ),
+        facts=[("Amounts", "in the budget's unit; without times a limit holds from its approval on, and for good")],
     )  # fmt: skip
 
 
@@ -124,6 +158,34 @@ def gateways(rows: Iterable[GatewayRow]) -> Table:
         ),
         rows=map(line, rows),
         facts=[("Booked requests", "of the last 24 hours")],
+    )  # fmt: skip
+
+
+def fleet(*, environment: str, at: datetime) -> Table:
+    """Every instance, and every gateway that never asked; one query for 500 instances."""
+
+    def rows() -> Iterator[list[Any]]:
+        for one in by_place(
+            lambda after: fleet_of.instances(at=at, environment=environment, after=after, limit=_AT_ONCE),
+            lambda row: (row.gateway_id, row.name),
+        ):
+            yield [
+                one.gateway, one.name, one.state, one.version, one.revision, one.given_version, one.given_revision,
+                one.late_since, one.rejected_version, one.rejected_reason, one.polled_at, one.spec, one.client,
+            ]  # fmt: skip
+        found = fleet_of.of(environment=environment, at=at)
+        for rest, state in ((found.never, "never asked"), (found.not_polling, "does not poll")):
+            yield from ([one.gateway, "", state, *[None] * 10] for one in rest)
+
+    return Table(
+        name=f"fleet-{environment}",
+        title=f"Who runs which rules of {environment}",
+        columns=[
+            *columns("gateway", "instance", "state", "version", "revision", "given_version", "given_revision"),
+            Column("late_since", INSTANT), *columns("refused_version", "refused_because", "last_asked_at"),
+            *columns("specification", "client"),
+        ],
+        rows=rows(),
     )  # fmt: skip
 
 

@@ -12,6 +12,8 @@ from django.urls import reverse
 from django.utils import timezone
 
 from dashboards import connecting
+from dashboards.downloads import Table, offers
+from dashboards.views import files_running
 from dashboards.views.access import page
 from dashboards.views.fleet_words import STATES, InstanceShown, RulesWords, counted, rules_words, shown
 from dashboards.views.links import Link
@@ -50,7 +52,16 @@ def usual(request: HttpRequest) -> HttpResponse:
     return redirect("rules-fleet", environment=environments.USUAL)
 
 
+def _table(request: HttpRequest, environment: str) -> Table:
+    if all(one.name != environment for one in environments.listed()) and not page_of.standings(
+        at=timezone.now(), environment=environment
+    ):
+        raise Http404("There is no such environment.")
+    return files_running.fleet(environment=environment, at=timezone.now())
+
+
 @page("rules.read")
+@offers(_table)
 def fleet(request: HttpRequest, environment: str) -> HttpResponse:
     now = timezone.now()
     rows = environments.listed()

@@ -20,9 +20,11 @@ from django.utils import timezone
 
 from core import access, nudges
 from core.errors import Conflict, Invalid, NotFound
+from dashboards.downloads import Table, offers
 from dashboards.forms_gateways import ReasonForm, SettleForm
 from dashboards.selectors import intake as page_of
 from dashboards.templatetags.figures import exact
+from dashboards.views import files_intake
 from dashboards.views.access import page
 from dashboards.views.links import NUMBER, number
 from usage.models import HeldReason
@@ -104,14 +106,24 @@ def line_of(row: ReceiptRow) -> ReceiptLine:
     return ReceiptLine(row=row, tone=tone, state=state, parts=parts)
 
 
-@page("receipts.read")
-def intake_page(request: HttpRequest) -> HttpResponse:
+def _bodies_asked(request: HttpRequest, gateways: Sequence[tuple[int, str]]) -> tuple[dict[str, str], str, int | None]:
     asked = {name: request.GET.get(name, "") for name in ("show", "gateway")}
     show = asked["show"] or "all"
     if show not in SHOWN:
         raise Http404("There is no such selection.")
+    return asked, show, _gateway(asked["gateway"], gateways)
+
+
+def _bodies_table(request: HttpRequest) -> Table:
+    _, show, gateway_id = _bodies_asked(request, page_of.gateways())
+    return files_intake.bodies(show=show, gateway_id=gateway_id)
+
+
+@page("receipts.read")
+@offers(_bodies_table)
+def intake_page(request: HttpRequest) -> HttpResponse:
     gateways = page_of.gateways()
-    gateway_id = _gateway(asked["gateway"], gateways)
+    asked, show, gateway_id = _bodies_asked(request, gateways)
     rows = rows_of.listed(
         show=show, gateway_id=gateway_id, before=_before(request.GET.get("before", "")), most=PER_PAGE + 1
     )
@@ -235,7 +247,13 @@ def give_up(request: HttpRequest, pk: int) -> HttpResponse:
 # --- held events ---
 
 
+def _held_table(request: HttpRequest) -> Table:
+    asked, filters = _asked(request.GET, page_of.gateways())
+    return files_intake.held(settled=asked["settled"] == "yes", filters=filters)
+
+
 @page("view")
+@offers(_held_table)
 def held_page(request: HttpRequest) -> HttpResponse:
     return _held(request, request.GET, SettleForm())
 

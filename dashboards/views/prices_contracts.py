@@ -20,11 +20,12 @@ from catalog.services.prices import NewPrice
 from core import access
 from core.errors import Invalid
 from core.models import Organisation
+from dashboards.downloads import Table, offers
 from dashboards.forms_prices import ContractForm, EndForm, TermsForm, written
 from dashboards.selectors import prices as page_of
 from dashboards.selectors.prices import Beside, ContractRow, TermsRow
 from dashboards.templatetags.links import offering_url
-from dashboards.views import changing, prices_new
+from dashboards.views import changing, files_books, prices_new
 from dashboards.views.access import page
 
 SCOPES = {"provider": "all of", "offering": "", "gateway": "calls through"}
@@ -67,7 +68,12 @@ def says(terms: TermsRow) -> str:
     return f"{terms.discount_percent.normalize():f} % off list"
 
 
+def _table(request: HttpRequest) -> Table:
+    return files_books.contracts(at=timezone.now())
+
+
 @page("view")
+@offers(_table)
 def contracts_page(request: HttpRequest) -> HttpResponse:
     now = timezone.now()
     context = {

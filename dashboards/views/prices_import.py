@@ -27,9 +27,10 @@ from catalog.services import imports
 from core import access
 from core.errors import Conflict, Invalid, Malformed, NotFound, TooLarge
 from dashboards.charts.prices import price
+from dashboards.downloads import Table, offers
 from dashboards.forms_prices import SettleForm, UploadForm
 from dashboards.templatetags.links import offering_url
-from dashboards.views import changing
+from dashboards.views import changing, files_books
 from dashboards.views.access import page
 from dashboards.views.links import NUMBER, number
 from dashboards.views.prices import METERS
@@ -94,7 +95,12 @@ _MOST_CHARACTERS = 200
 _EXAMPLES = 3
 
 
+def _table(request: HttpRequest) -> Table:
+    return files_books.price_imports()
+
+
 @page("view")
+@offers(_table)
 def imports_page(request: HttpRequest) -> HttpResponse:
     return _imports(request, UploadForm(), before=number(request.GET, "before"))
 

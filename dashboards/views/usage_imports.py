@@ -16,8 +16,10 @@ from django.utils import timezone
 from catalog.models import Gateway
 from core import access, nudges
 from core.errors import Conflict, Invalid, Malformed, NotFound, TooLarge
+from dashboards.downloads import Table, offers
 from dashboards.forms_prices import written
 from dashboards.forms_usage_imports import COLUMN, ConfirmForm, ImportForm
+from dashboards.views import files_intake
 from dashboards.views.access import page, zone_of
 from dashboards.views.links import number
 from usage.api_intake import format_settings
@@ -42,7 +44,12 @@ STATES = {
 KINDS = {"use_case": "Use cases", "team": "Teams", "model": "Models"}
 
 
+def _table(request: HttpRequest) -> Table:
+    return files_intake.imports()
+
+
 @page("view")
+@offers(_table)
 def imports_page(request: HttpRequest) -> HttpResponse:
     return _imports(request, None, before=number(request.GET, "before"))
 

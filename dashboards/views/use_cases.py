@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
@@ -17,10 +17,12 @@ from budgets.selectors.overview import BudgetRow
 from catalog.selectors import labels
 from core.models import Organisation
 from dashboards.change_words import signed
+from dashboards.downloads import Table, offers
 from dashboards.selectors import use_cases as page_of
 from dashboards.selectors.catalog import SPEND_DAYS
 from dashboards.selectors.use_cases import NOBODY, ORDERS, STATES, Found, Line, Wanted
 from dashboards.templatetags.figures import percent, usd
+from dashboards.views import files_books
 from dashboards.views.access import page
 from dashboards.views.budgets_words import STATES as BUDGET_STATES
 from dashboards.views.links import NUMBER
@@ -68,7 +70,17 @@ class Shown:
     more: int  # budgets at risk that are not listed
 
 
+def _table_of(kind: str, narrowing: Sequence[str]) -> Callable[[HttpRequest], Table]:
+    def table(request: HttpRequest) -> Table:
+        asked, _ = _asked(request, narrowing)
+        zone = request.organisation.zone  # type: ignore[attr-defined]
+        return files_books.listed(kind=kind, at=timezone.now(), zone=zone, wanted=_wanted(asked))
+
+    return table
+
+
 @page("view")
+@offers(_table_of("use_case", _NARROWING))
 def use_cases_page(request: HttpRequest) -> HttpResponse:
     context = _context(request, "use-cases", page_of.use_cases, COLUMNS, _NARROWING)
     if _is_part(request):
@@ -79,6 +91,7 @@ def use_cases_page(request: HttpRequest) -> HttpResponse:
 
 
 @page("view")
+@offers(_table_of("team", _TEAM_NARROWING))
 def teams_page(request: HttpRequest) -> HttpResponse:
     context = _context(request, "teams", page_of.teams, TEAM_COLUMNS, _TEAM_NARROWING)
     if _is_part(request):
@@ -126,15 +139,7 @@ def _context(
     now = timezone.now()
     organisation: Organisation = request.organisation  # type: ignore[attr-defined]
     asked, number = _asked(request, narrowing)
-    wanted = Wanted(
-        words=asked["q"].split()[:MOST_WORDS],
-        state=asked["state"],
-        team=asked.get("team", ""),
-        owner=asked.get("owner", ""),
-        data_class=asked.get("data_class", ""),
-        order=asked["sort"],
-    )
-    found = find(at=now, zone=organisation.zone, wanted=wanted, page=number)
+    found = find(at=now, zone=organisation.zone, wanted=_wanted(asked), page=number)
     last = max(1, -(-found.found // page_of.PER_PAGE))
 
     def url(**changed: str) -> str:
@@ -179,6 +184,17 @@ def _asked(request: HttpRequest, narrowing: Sequence[str]) -> tuple[dict[str, st
     if not _PAGE.fullmatch(number):
         raise Http404("There is no such page.")
     return asked, int(number)
+
+
+def _wanted(asked: Mapping[str, str]) -> Wanted:
+    return Wanted(
+        words=asked["q"].split()[:MOST_WORDS],
+        state=asked["state"],
+        team=asked.get("team", ""),
+        owner=asked.get("owner", ""),
+        data_class=asked.get("data_class", ""),
+        order=asked["sort"],
+    )
 
 
 def _shown(line: Line, page_name: str) -> Shown:

@@ -13,14 +13,20 @@ from django.test import Client
 from django.utils import timezone
 
 from alerts.models import Alert, Severity
+from budgets.services import requests
 from core import access
 from dashboards.selectors import prices as book
 from dashboards.views import alerts as alerts_view
+from dashboards.views import files_intake, files_running
 from tests.alerts.making import make_alert
 from tests.dashboards.seeing import book as book_events
 from tests.dashboards.seeing import call, signed_in
 from tests.factories import make_budget
+from tests.routing.making_fleet import make_poll
 from tests.usage import making
+from usage.models import HeldEvent, Receipt
+from usage.selectors import held as held_rows
+from usage.selectors import receipts
 
 pytestmark = pytest.mark.django_db
 
@@ -29,6 +35,15 @@ MONTH = f"{NOW:%Y-%m}"
 # An address of each page, with the columns that its file begins with.
 PAGES = (
     ("/budgets/", "id,budget,scope,unit"),
+    ("/budgets/requests/", "id,budget,unit,amount"),
+    ("/use-cases/?q=support", "id,use_case,title"),
+    ("/teams/", "id,team,use_cases"),
+    ("/intake/?show=done", "id,received_at,gateway"),
+    ("/intake/held/?reason=conflict", "id,reason,gateway"),
+    ("/gateways/imports/", "id,gateway,environment,format"),
+    ("/rules/production/fleet/", "gateway,instance,state"),
+    ("/prices/contracts/", "id,contract,kind"),
+    ("/prices/import/", "id,source,version"),
     ("/alerts/?state=all", "id,raised_at,severity,kind"),
     ("/alerts/deliveries/", "id,alert,title"),
     ("/attention/", "list,name"),
@@ -130,3 +145,47 @@ def test_who_may_not_see_a_page_gets_no_file_of_it(client, house):
     for address, _ in PAGES:
         also = "&" if "?" in address else "?"
         assert client.get(f"{address}{also}as=csv").status_code == client.get(address).status_code == 403, address
+
+
+def test_lists_of_what_is_kept_and_asked_for_tell_it_line_by_line(client, house, monkeypatch):
+    signed_in(client, access.VIEWER)
+    monkeypatch.setattr(files_intake, "_AT_ONCE", 1)
+    monkeypatch.setattr(files_running, "_AT_ONCE", 1)
+    budget = make_budget(name="asked", unit="tokens", amount=Decimal(10))
+    for amount in (20, 30):
+        request = requests.ask(
+            budget=budget, amount=Decimal(amount), reason="launch", by="user:a@example.com", at=NOW,
+            starts_at=None, ends_at=None,
+        )  # fmt: skip
+        requests.refuse(request_id=request.pk, by="user:b@example.com", at=NOW, note="no")
+    for instance in ("pod-1", "pod-2"):
+        make_poll(None, instance=instance, at=NOW)
+    for usd in (1, 2, 3):  # the first counts, the others say something else under its id
+        book_events(call(at=NOW, usd=usd, event_id="said-thrice"), at=NOW)
+
+    asked = rows_of(client.get("/budgets/requests/?as=csv"))
+    fleet = rows_of(client.get("/rules/production/fleet/?as=csv"))
+    bodies = rows_of(client.get("/intake/?as=csv"))
+    held = rows_of(client.get("/intake/held/?as=csv"))
+    (use_case,) = rows_of(client.get("/use-cases/?q=support&as=csv"))
+
+    assert [(row["amount"], row["state"], row["note"]) for row in asked] == [
+        ("30", "refused", "no"),
+        ("20", "refused", "no"),
+    ]
+    assert [row["instance"] for row in fleet] == ["pod-1", "pod-2"]
+    assert [(row["events"], row["counted"], row["conflicts"]) for row in bodies] == [
+        ("1", "0", "1"), ("1", "0", "1"), ("1", "1", "0"), ("2", "2", "0")
+    ]  # fmt: skip
+    assert [(row["event_id"], row["reason"]) for row in held] == [("said-thrice", "conflict")] * 2
+    assert [row["later"] for row in held] != [row["counted"] for row in held]
+    assert use_case["spend_usd"] == "6"
+    assert client.get("/rules/nowhere/fleet/?as=csv").status_code == 404
+
+
+def test_a_list_of_bodies_or_held_events_knows_whether_it_is_longer_than_a_file_may_be(house):
+    bodies, held = Receipt.objects.count(), HeldEvent.objects.count()
+
+    assert receipts.longer_than(bodies - 1)
+    assert not receipts.longer_than(bodies)
+    assert not held_rows.longer_than(held)

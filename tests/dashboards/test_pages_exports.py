@@ -6,6 +6,7 @@ import csv
 import gzip
 import io
 import json
+import re
 from decimal import Decimal
 
 import pytest
@@ -14,6 +15,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from core import access
+from dashboards.views import exports
 from tests.dashboards.seeing import signed_in
 from tests.factories import make_key
 from tests.usage import making
@@ -58,6 +60,20 @@ def test_an_empty_house_says_what_to_do_next_and_the_page_has_few_queries(client
 
     assert "There is nothing to export yet" in page
     assert len(queries) <= 12
+
+
+def test_every_page_that_the_list_names_gives_its_file_at_the_address_that_is_copied(client, booked):
+    signed_in(client, access.VIEWER)
+
+    addresses = re.findall(
+        r'<code id="file-[a-z-]+">http://testserver([^<]+)</code>', client.get("/exports/").content.decode()
+    )
+
+    assert len(addresses) == len(exports.FILES)
+    for address in addresses:
+        answer = client.get(address.replace("&amp;", "&"))
+        assert (answer.status_code, answer["Content-Type"]) == (200, "text/csv; charset=utf-8"), address
+        read(answer)
 
 
 def test_every_file_adds_up_and_a_team_s_holds_its_own(client, booked):

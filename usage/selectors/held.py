@@ -74,6 +74,19 @@ def listed(
     return [_row(held, counted.get(_key(held))) for held in rows]
 
 
+def longer_than(
+    most: int,
+    *,
+    reason: str = "",
+    gateway_id: int | None = None,
+    receipt_id: int | None = None,
+    settled: bool | None = False,
+) -> bool:
+    """Return whether `listed` has more rows than that in all. One query."""
+    found = _found(reason=reason, gateway_id=gateway_id, receipt_id=receipt_id, settled=settled)
+    return found.order_by()[: most + 1].count() > most
+
+
 def open_ids(
     *, upto: int, reason: str = "", gateway_id: int | None = None, receipt_id: int | None = None, most: int = 1000
 ) -> list[int]:

@@ -133,6 +133,19 @@ def listed(
         return _rows(cursor)
 
 
+def longer_than(most: int, *, show: str = "all", gateway_id: int | None = None) -> bool:
+    """Return whether `listed` has more rows than that in all. One query."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT count(*) FROM (SELECT FROM receipt r JOIN usage_source s ON s.id = r.source_id "
+            f"WHERE {SHOWN[show]} AND (%(gateway)s::bigint IS NULL OR s.gateway_id = %(gateway)s) "
+            "LIMIT %(most)s + 1) AS found",
+            {"gateway": gateway_id, "most": most},
+        )
+        ((found,),) = cursor.fetchall()
+    return bool(found > most)
+
+
 def one(*, receipt_id: int) -> ReceiptDetail | None:
     """Return a receipt with what its body's items came to, or None. At most three queries."""
     if receipt_id >= 2**63:

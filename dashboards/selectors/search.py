@@ -84,6 +84,12 @@ def find(*, text: str, may: Callable[[str], bool], most: int) -> list[Found]:
     return sorted(found, key=lambda one: one.hits[0].rank)  # stable: among equals the order of KINDS
 
 
+def meant(found: Sequence[Found]) -> Hit | None:
+    """Return the one thing whose name, or id, is the text itself; None where there is none or another of that name."""
+    exact = [hit for one in found for hit in one.hits if hit.rank == EXACT]
+    return exact[0] if len(exact) == 1 else None
+
+
 def _matching(rows: QuerySet[Any], text: str, most: int, *, also: Sequence[str] = ()) -> Sequence[Any]:
     """Return rows whose name, or a column of `also`, holds the text, with their `rank`. See Note [Best first]."""
     columns = ("name", *also)

@@ -1,9 +1,9 @@
-"""Search: what has a name, found from every page."""
+"""Search: what has a name, found from every page; with `go=yes` the only thing of that very name is opened."""
 
 from __future__ import annotations
 
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import render
+from django.shortcuts import redirect, render
 
 from dashboards.selectors import search as selector
 from dashboards.views.access import page
@@ -21,6 +21,9 @@ def search(request: HttpRequest) -> HttpResponse:
     elif "\0" in text:  # no text of the database holds one
         problem = "This text cannot be searched for."
     found = [] if problem else selector.find(text=text, may=request.user.has_perm, most=SUGGESTED if alone else LISTED)
+    # Who presses Enter in the field goes there; links that say what was searched for show the list.
+    if request.GET.get("go") == "yes" and not alone and (hit := selector.meant(found)):
+        return redirect(hit.url)
     context = {
         "searched_for": text,
         "problem": problem,

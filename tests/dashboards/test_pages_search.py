@@ -173,6 +173,27 @@ def make_titled_version(title: str) -> Version:
     )
 
 
+def test_enter_opens_what_alone_has_that_very_name_or_id_and_a_link_shows_the_list(client):
+    making.make_priced_offering()
+    making.send(making.make_event(event_id="call-1", use_case="billing"))
+    use_case = UseCase.objects.get(name="billing")
+    make_use_case("billing-eu")
+    make_budget(name="Frontier")
+    make_budget(name="frontier", zone="Europe/Berlin")
+    signed_in(client, "viewer")
+
+    def led_to(query: str, **headers: str) -> str | None:
+        return client.get(f"/search/?{query}", headers=headers).headers.get("Location")
+
+    assert str(led_to("q=call-1&go=yes")).startswith("/events/")
+    assert led_to("q=%20Billing&go=yes") == f"/use-cases/{use_case.pk}/"
+    assert led_to("q=gpt-5.5&go=yes") == "/models/gpt-5.5/"
+    for listed in ("q=billing", "q=bill&go=yes", "q=frontier&go=yes", "q=call-2&go=yes", "go=yes"):
+        assert led_to(listed) is None, listed
+    assert led_to("q=billing&go=yes", **HTMX) is None
+    assert '<input type="hidden" name="go" value="yes">' in client.get("/search/?q=bill").content.decode()
+
+
 @pytest.mark.parametrize("kind", [kind.title for kind in search.KINDS if kind.title != "Events"])
 def test_each_kind_is_found_and_leads_to_a_page_that_exists(client, kind):
     made = make_named(kind, "Needle.9")

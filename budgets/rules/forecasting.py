@@ -140,6 +140,7 @@ class Forecast:
     runs_out_on: date | None  # the day on which the limit is reached
     earliest: date | None  # where use is as high as the band goes
     latest: date | None  # where it is as low as the band goes; None also where the limit may last
+    made_at: datetime  # what is left of that day counts as still to come
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +201,7 @@ def forecast(
             runs_out_on = runs_out_on or (ahead.day if ahead.expected >= holds else None)
             latest = latest or (ahead.day if ahead.low >= holds else None)
     per_day = _kept(EXACT.divide(_sum(profile.weekdays), Decimal(7)))
-    return Forecast(profile.method, per_day, ahead.expected, ahead.low, ahead.high, runs_out_on, earliest, latest)
+    return Forecast(profile.method, per_day, ahead.expected, ahead.low, ahead.high, runs_out_on, earliest, latest, at)
 
 
 def even_forecast(
@@ -223,4 +224,4 @@ def even_forecast(
     found = forecast(period=period, zone=zone, at=at, used=used, limit=limit, profile=profile, limit_on=limit_on)
     if found is None:
         return None
-    return Forecast(EVEN, per_day, found.at_end, None, None, found.runs_out_on, None, None)
+    return Forecast(EVEN, per_day, found.at_end, None, None, found.runs_out_on, None, None, at)

@@ -16,6 +16,8 @@ from budgets.rules import Definition, Forecast, Profile, forecasting
 from core import periods
 from core.periods import Period
 
+EVERY = timedelta(minutes=5)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutlookRow:
@@ -49,12 +51,14 @@ def forecast(
 
     That limit is the one that holds on each day: where one starts or ends before the period does, what is expected then
     is compared with what holds then. Without an outlook (nobody sums the days of its scope, or has yet) use goes on at
-    the pace of the period so far.
+    the pace of the period so far. It is made for the last full five minutes: two pages in a row tell the same, unless
+    something was used between.
     """
     now = definition.limit_at(at)
     limit = rules.part(now.amount, share) if now is not None else None
     changes = any(at < edge < period.ends_at for edge in definition.edges)
     limit_on = _limit_on(definition, period, share) if changes else None
+    at = max(_made_at(at), period.starts_at)
     if outlook is None:
         return forecasting.even_forecast(
             period=period, zone=definition.zone, at=at, used=used, limit=limit, limit_on=limit_on
@@ -62,6 +66,10 @@ def forecast(
     return forecasting.forecast(
         period=period, zone=definition.zone, at=at, used=used, limit=limit, profile=outlook.profile, limit_on=limit_on
     )
+
+
+def _made_at(at: datetime) -> datetime:
+    return at - (at - datetime.min.replace(tzinfo=at.tzinfo)) % EVERY
 
 
 def _limit_on(definition: Definition, period: Period, share: int) -> forecasting.LimitOn:

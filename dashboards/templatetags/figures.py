@@ -231,6 +231,11 @@ def at(instant: datetime | None) -> str | SafeString:
     return _time(instant, f"{local.day} {local:%b %Y, %H:%M %Z}")
 
 
+def clock(instant: datetime) -> str:
+    """Return an instant of today by the viewer's clock, inside of a sentence: "12:05"."""
+    return f"{timezone.localtime(instant, _viewer.get()):%H:%M}"
+
+
 @register.simple_tag
 def now_at() -> str | SafeString:
     """Render the present instant as `at` does: for the head of what is printed."""

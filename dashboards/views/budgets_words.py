@@ -13,7 +13,7 @@ from budgets.rules.forecasting import EVEN, WEEKDAYS
 from budgets.selectors.overview import BudgetRow
 from core.periods import Period
 from dashboards.charts.sparkline import Sparkline
-from dashboards.templatetags.figures import exact, tokens, usd
+from dashboards.templatetags.figures import clock, exact, tokens, usd
 
 STATES = {
     "OK": ("ok", "OK"),
@@ -133,11 +133,11 @@ def pace_note(row: BudgetRow) -> str:
     found = f"{short(row.unit, ahead.at_end)} at the end of the {row.period_kind}"
     if ahead.low is not None and ahead.low != ahead.high:
         found += f", eight of ten times between {short(row.unit, ahead.low)} and {short(row.unit, ahead.high)}"
-    return found
+    return f"{found}; forecast of {clock(ahead.made_at)}"
 
 
 def method(row: BudgetRow) -> str:
-    """Return how a budget's forecast was made, in three sentences."""
+    """Return how a budget's forecast was made, and when, in four sentences."""
     ahead = row.forecast
     if ahead is None:
         if row.outlook is None:
@@ -161,7 +161,8 @@ def method(row: BudgetRow) -> str:
     return (
         f"{first} What is left of today and the days until the {row.period_kind} ends are added to what is used now. "
         "The band is where eight of ten such periods end: eight of ten past days lay as near to what was expected of "
-        "them, and a sum widens with the root of its days, and with how few days it was learned from."
+        "them, and a sum widens with the root of its days, and with how few days it was learned from. "
+        f"It is made anew every five minutes, this one at {clock(ahead.made_at)}."
     )
 
 

@@ -11,7 +11,7 @@ from core.models import Organisation
 from dashboards.change_words import direction as direction_of
 from dashboards.change_words import relative, told, told_points
 from dashboards.selectors.overview import Calendar, Overview
-from dashboards.templatetags.figures import exact, percent, usd, usd_short
+from dashboards.templatetags.figures import clock, exact, percent, usd, usd_short
 from dashboards.views import goal_words
 from dashboards.views.changes_words import spend_url
 from dashboards.views.stats import Stat
@@ -112,6 +112,7 @@ def _against_budget(label: str, limit: Decimal, forecast: Forecast, budgets: dic
         note = f"eight of ten months end between {usd_short(forecast.low)} and {usd_short(forecast.high)}"
     if forecast.runs_out_on is not None:
         note = f"at this pace the limit is reached on {forecast.runs_out_on.day} {forecast.runs_out_on:%B}"
+    note += f"; forecast of {clock(forecast.made_at)}"
     return Stat(
         label=label,
         value=_usd(forecast.at_end),

@@ -42,6 +42,18 @@ def test_a_row_has_the_present_period_and_everything_about_it():
     assert [(one.basis, one.threshold, one.limit_version) for one in row.crossings] == [("actual", 70, 2)]
 
 
+def test_pages_opened_within_five_minutes_of_the_clock_tell_one_forecast():
+    budget = make_budget()
+    forecasts.look(daily={budget.pk: {date(2026, 6, day): Decimal(10) for day in range(1, 15)}}, at=NOON)
+
+    first, second, later = (
+        overview.rows(at=NOON + timedelta(seconds=seconds))[0].forecast for seconds in (0, 299, 300)
+    )
+
+    assert first == second != later
+    assert (first.made_at, later.made_at) == (NOON, NOON + timedelta(minutes=5))
+
+
 @pytest.mark.parametrize(("used", "state"), [(0, "OK"), (70, "WARN"), (90, "ALERT"), (100, "EXCEEDED")])
 def test_the_state_follows_the_counter(used, state):
     make_budget(action="block")

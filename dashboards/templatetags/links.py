@@ -79,7 +79,12 @@ def offering_link(name: str) -> str | SafeString:
 @register.simple_tag
 def label_link(kind: str, name: str) -> str | SafeString:
     """Render the name of a breakdown's row as a link, where its kind ("use_case", "team", "model") has pages."""
-    return _link(_URLS[kind](name), name) if kind in _URLS and name != NONE_REPORTED else name
+    return _link(label_url(kind, name), name)
+
+
+def label_url(kind: str, name: str) -> str:
+    """Return the address of what a row of a breakdown names; empty where that kind has no pages, or nothing is named."""
+    return _URLS[kind](name) if kind in _URLS and name and name != NONE_REPORTED else ""
 
 
 @register.simple_tag

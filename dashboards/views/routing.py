@@ -71,7 +71,7 @@ def routing(request: HttpRequest) -> HttpResponse:
             "detour_chart": charts.detours(shown),
             "requested_chart": routing_flow.requested(shown.asked),
             "version_rows": [rows.version_row(line, shown) for line in shown.versions],
-            "use_case_rows": [rows.use_case_row(one, question, state) for one in shown.use_cases],
+            "use_case_rows": [rows.use_case_row(one, question) for one in shown.use_cases],
             "move_rows": [rows.move_row(move, shown) for move in shown.moves[:MOST_MOVES]],
             "moves_left": shown.moves[MOST_MOVES:],
             "reason_rows": [rows.reason_row(line, shown) for line in shown.reasons],

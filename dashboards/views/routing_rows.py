@@ -18,7 +18,7 @@ from dashboards.selectors.routing import OfferingLine, Page, Question
 from dashboards.selectors.routing_rules import IdleRule, Move, ReasonLine, RuleLine, VersionLine
 from dashboards.selectors.spend_question import NONE
 from dashboards.templatetags.figures import GAP, exact, milliseconds, percent, usd
-from dashboards.views.routing_address import State, elsewhere
+from dashboards.views.routing_address import elsewhere
 from dashboards.views.rules_switches import off_url
 from dashboards.views.stats import Stat
 from routing.selectors import environments
@@ -117,11 +117,10 @@ def version_row(line: VersionLine, shown: Page) -> dict[str, Any]:
     }
 
 
-def use_case_row(one: UseCaseFallbacks, question: Question, state: State) -> dict[str, Any]:
+def use_case_row(one: UseCaseFallbacks, question: Question) -> dict[str, Any]:
     early, late = share(one.early_by_fallback, one.early_answered), share(one.late_by_fallback, one.late_answered)
     return {
         "name": one.use_case,
-        "url": "" if state.use_case else state.url(use_case=one.use_case),
         "entries_url": elsewhere("entries", question, use_case=one.use_case, fallback="yes"),
         "one": one,
         "share": share(one.by_fallback, one.answered),
@@ -231,7 +230,6 @@ def offering_row(line: OfferingLine, bad: Sequence[FailingRow], question: Questi
         "half_before": took(before.latencies, MEDIAN) if before else "",
         "most": took(now.latencies, HIGH),
         "most_before": took(before.latencies, HIGH) if before else "",
-        "spend_url": elsewhere("spend", question, by="use_case", offering=now.offering),
         "entries_url": elsewhere("entries", question, offering=now.offering),
         "errors_url": elsewhere("entries", question, offering=now.offering, status="error") if now.failed else "",
     }

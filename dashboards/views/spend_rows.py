@@ -18,6 +18,7 @@ from dashboards.selectors.spend_measures import measured as measured_of
 from dashboards.selectors.spend_measures import per_1000_usd, weight, without_price
 from dashboards.selectors.spend_question import BEFORE, MONTH, Question
 from dashboards.templatetags.figures import ABSENT, exact, percent, tokens, usd, usd_short
+from dashboards.templatetags.links import label_url
 from dashboards.views.spend_address import State, plural_of, title_of
 from dashboards.views.spend_links import Names, days_url, drill_url, entries_url
 from dashboards.views.stats import Stat
@@ -33,6 +34,7 @@ class Row:
     name: str
     url: str
     entries_url: str
+    page_url: str  # of the use case, team, model or offering that it is named for
     sums: Sums
     value: str | SafeString
     before: str | SafeString
@@ -83,7 +85,7 @@ def table(shown: Breakdown, state: State) -> dict[str, Any]:
 
 
 def _row(line: Line, around: _Around, *, names: Names | None = None, in_all: bool = False) -> Row:
-    q = around.question
+    q, page = around.question, ""
     if in_all:
         name, url, entries, names = "", "", entries_url(q, {}), {}
     elif line.bucket:
@@ -94,7 +96,9 @@ def _row(line: Line, around: _Around, *, names: Names | None = None, in_all: boo
     elif line.rest:
         name, url, entries, names = f"{line.rest:,} others", "", "", {}
     else:
-        names = {**(names or {}), q.then if names else q.by: line.name}
+        dimension = q.then if names else q.by
+        names = {**(names or {}), dimension: line.name}
+        page = label_url(dimension, line.name)
         name = name_of(line.name)
         url, entries = drill_url(around.state, q, names), entries_url(q, names)
     value, size = measured_of(line.sums, q.measure), weight(line.sums, q.measure)
@@ -102,6 +106,7 @@ def _row(line: Line, around: _Around, *, names: Names | None = None, in_all: boo
         name=name,
         url=url,
         entries_url="" if line.sums.empty else entries,
+        page_url=page,
         sums=line.sums,
         value=cell(value, q.measure),
         before=cell(measured_of(line.before, q.measure), q.measure) if q.compares else "",

@@ -130,6 +130,7 @@ class UseCaseLine:
     frontier: str  # width of the bar's part that stands for the share on frontier
     frontier_share: Decimal | None
     requests: int
+    without_price: bool
     per_1000_usd: Decimal | None
     change: str
 
@@ -148,6 +149,7 @@ def _use_case_rows(shown: Overview) -> list[UseCaseLine]:
             frontier=f"{(one.frontier_share or Decimal(0)) * 100:.2f}",
             frontier_share=one.frontier_share,
             requests=one.requests,
+            without_price=one.without_price,
             per_1000_usd=one.cost_usd * 1000 / one.requests if one.requests else None,
             change=signed(one.comparable_usd, one.before_usd),
         )

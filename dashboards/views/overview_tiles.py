@@ -52,7 +52,7 @@ def _spent(shown: Overview) -> Stat:
         note = f"{whole.per_cent_used} % of the budget of {usd_short(whole.limit)} used; {note}"
     return Stat(
         label="Spend, month to date" if calendar.runs else f"Spend in {calendar.name}",
-        value=_usd(shown.month.cost_usd),
+        value="unpriced" if shown.month.without_price else _usd(shown.month.cost_usd),
         exact=_exact_usd(shown.month.cost_usd),
         change=words,
         direction=direction,
@@ -152,7 +152,7 @@ def _per_1000(shown: Overview) -> Stat:
     words, direction = told(change, f"in {shown.calendar.name_before}"), direction_of(change)
     return Stat(
         label="Cost per 1,000 requests",
-        value=usd(now),
+        value="unpriced" if shown.month.without_price else usd(now),
         exact="" if now is None else f"${now:,.6f}",
         change=words,
         direction=direction,

@@ -159,7 +159,8 @@ def test_the_share_on_frontier_is_of_answered_requests_only():
 
 def test_what_has_no_price_is_named_and_said_to_be_missing_from_the_totals(client):
     making.make_priced_offering()
-    book(call(usd=5), call(model="mystery", usd=5), call(status="usage_missing", counted=False, usd=0))
+    unknown = call(model="mystery", usd=5, use_case="experiments")
+    book(call(usd=5), unknown, call(status="usage_missing", counted=False, usd=0))
     signed_in(client, "viewer")
 
     page = client.get("/").content.decode()
@@ -168,6 +169,8 @@ def test_what_has_no_price_is_named_and_said_to_be_missing_from_the_totals(clien
     assert "1,000,000 tokens cost something that is not in the totals" in page
     assert "1 request came without token counts" in page
     assert "50.0\N{NO-BREAK SPACE}% of tokens priced" in page
+    row = next(line for line in page.split("<tr>") if ">experiments<" in line).split("</tr>")[0]
+    assert (row.count(">unpriced<"), "$" in row) == (2, False)
 
 
 def test_what_came_late_for_a_closed_month_is_told_apart():

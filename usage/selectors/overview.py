@@ -64,8 +64,13 @@ class Sums:
         return share(self.tokens - self.unpriced_tokens, self.tokens)
 
     @property
+    def without_price(self) -> bool:
+        """Whether nothing of it has a price, so that an amount of zero would be wrong."""
+        return without_price(self.cost_usd, self.requests, self.unpriced_requests)
+
+    @property
     def cost_per_1000_requests(self) -> Decimal | None:
-        return None if self.requests == 0 else self.cost_usd * 1000 / self.requests
+        return None if self.requests == 0 or self.without_price else self.cost_usd * 1000 / self.requests
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,12 +92,17 @@ class UseCaseSums:
     comparable_usd: Decimal  # of the part of the month that is compared: its full days so far
     before_usd: Decimal  # of what it is compared with: the same days a month before
     requests: int
+    unpriced_requests: int
     answered: int
     on_frontier: int
 
     @property
     def frontier_share(self) -> Decimal | None:
         return share(self.on_frontier, self.answered)
+
+    @property
+    def without_price(self) -> bool:
+        return without_price(self.cost_usd, self.requests, self.unpriced_requests)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,6 +146,11 @@ class MonthForecast:
 def share(part: int, whole: int) -> Decimal | None:
     """Return a share of 1, None of nothing."""
     return None if whole == 0 else Decimal(part) / whole
+
+
+def without_price(cost_usd: Decimal, requests: int, unpriced_requests: int) -> bool:
+    """Say whether requests have no price at all."""
+    return cost_usd == 0 and 0 < requests <= unpriced_requests
 
 
 def total(sums: Iterable[Sums]) -> Sums:

@@ -124,6 +124,7 @@ def _use_case(pk: int, name: str, parts: dict[int, Sums]) -> UseCaseSums:
         comparable_usd=parts.get(_COMPARABLE, nothing).cost_usd,
         before_usd=parts.get(_BEFORE, nothing).cost_usd,
         requests=here.requests,
+        unpriced_requests=here.unpriced_requests,
         answered=here.answered,
         on_frontier=here.on_frontier,
     )

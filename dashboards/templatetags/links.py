@@ -83,7 +83,7 @@ def label_link(kind: str, name: str) -> str | SafeString:
 
 
 def label_url(kind: str, name: str) -> str:
-    """Return the address of what a row of a breakdown names; empty where that kind has no pages, or nothing is named."""
+    """Return the address of what a row of a breakdown names; empty where its kind has no pages, or none is named."""
     return _URLS[kind](name) if kind in _URLS and name and name != NONE_REPORTED else ""
 
 

@@ -98,7 +98,7 @@ def _row(line: Line, around: _Around, *, names: Names | None = None, in_all: boo
     else:
         dimension = q.then if names else q.by
         names = {**(names or {}), dimension: line.name}
-        page = label_url(dimension, line.name)
+        page = label_url(dimension, line.name or "")
         name = name_of(line.name)
         url, entries = drill_url(around.state, q, names), entries_url(q, names)
     value, size = measured_of(line.sums, q.measure), weight(line.sums, q.measure)

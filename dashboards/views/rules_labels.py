@@ -13,10 +13,10 @@ from django.utils import timezone
 from core import access
 from core.errors import Conflict, Invalid
 from dashboards.forms_rules_labels import LabelsForm
-from dashboards.views.access import page
+from dashboards.views.access import demand, page
 from dashboards.views.rules_shown import whole
 from dashboards.views.rules_step import found_proposal
-from routing.rules import document
+from routing.rules import document, labelling_words
 from routing.rules.document import Problem
 from routing.selectors import catalogue, checks
 from routing.selectors.proposals import ProposalDetail
@@ -25,10 +25,16 @@ from routing.services import proposals as service
 TASKS = ("code", "summarisation", "extraction", "translation", "classification", "chat")
 
 
-@page("rules.edit", "GET", "HEAD", "POST")
+@page("rules.read", "GET", "HEAD", "POST")
 def labels(request: HttpRequest, environment: str, pk: int) -> HttpResponse:
+    if request.method == "POST":
+        demand(request, "rules.edit")
     found = found_proposal(environment, pk)
     stored = found.content.get("heuristics")
+    if not request.user.has_perm("rules.edit"):
+        said = labelling_words.sentences(stored)
+        context = {"environment": found.row.environment, "row": found.row, "labels": said}
+        return render(request, "dashboards/rules_labels.html", context)
     if request.method != "POST":
         form = LabelsForm.of(stored)
         form.read()

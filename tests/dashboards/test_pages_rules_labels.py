@@ -241,15 +241,18 @@ def test_a_settled_draft_takes_no_labels(client):
     assert kept(draft) == LABELS
 
 
-def test_only_who_edits_rules_edits_labels(client):
+def test_who_sees_the_draft_sees_its_labels_and_only_who_edits_rules_edits_them(client):
     draft = labelled()
 
     assert client.get(at(draft, "labels/")).status_code == 302
     for role in ROLES:
         signed_in(client, role)
         allowed = role in ("engineer", "platform", "admin")
-        answers = [client.get(at(draft, "labels/")), client.post(at(draft, "labels/"), ROWS)]
-        assert [answer.status_code != 403 for answer in answers] == [allowed, allowed], role
+        seen, answer = client.get(at(draft, "labels/")), client.post(at(draft, "labels/"), ROWS)
+        assert (seen.status_code, answer.status_code != 403) == (200, allowed), role
+        page = seen.content.decode()
+        assert ("Save the labels" in page) == allowed, role
+        assert "stack trace" in page, role
     signed_in(client)
     assert client.get(at(draft, "labels/")).status_code == 403
 

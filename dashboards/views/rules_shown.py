@@ -220,7 +220,7 @@ def state_of(row: ProposalRow) -> tuple[str, str]:
     """Return the tone and the words of a proposal's state."""
     if row.scheduled_at is not None:
         return "info", f"scheduled for {moment(row.scheduled_at)}"
-    return STATES[row.state]
+    return ("warning", "approved, schedule suspended") if row.suspended else STATES[row.state]
 
 
 def proposals_of(rows: Iterable[ProposalRow]) -> list[ProposalShown]:

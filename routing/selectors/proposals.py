@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from django.db.models import F, FilteredRelation, Q, QuerySet
+from django.db.models import F, FilteredRelation, OuterRef, Q, QuerySet, Subquery
 
 from core.models import Organisation
-from routing.models import Proposal, ProposalState, ScheduleState
+from routing.models import Proposal, ProposalState, Schedule, ScheduleState
 from routing.rules.differences import differences
 from routing.rules.document import Problem
 from routing.rules.merging import merge
@@ -41,6 +41,7 @@ class ProposalRow:
     version: int | None  # what it was published as
     scheduled_at: datetime | None  # when it is to be published
     scheduled_by: str
+    suspended: bool  # it waits to be published by hand: its last schedule could not be carried out
 
     @property
     def open(self) -> bool:
@@ -149,10 +150,13 @@ def content(*, proposal_id: int) -> Mapping[str, Any]:
 
 
 def _found() -> QuerySet[Any]:
-    """Ask for proposals with their environment and the schedule that waits, of which there is one at most."""
+    """Ask for proposals with their environment, the schedule that waits (one at most) and how the last one stands."""
     waiting = FilteredRelation("schedules", condition=Q(schedules__state=ScheduleState.WAITING))
     found = Proposal.objects.select_related("environment").annotate(waiting=waiting)
-    return found.annotate(scheduled_at=F("waiting__publish_at"), scheduled_by=F("waiting__made_by"))
+    last = Schedule.objects.filter(proposal=OuterRef("pk")).order_by("-id").values("state")[:1]
+    return found.annotate(
+        scheduled_at=F("waiting__publish_at"), scheduled_by=F("waiting__made_by"), last_schedule=Subquery(last)
+    )
 
 
 def _row(proposal: Any) -> ProposalRow:
@@ -175,4 +179,5 @@ def _row(proposal: Any) -> ProposalRow:
         version=proposal.version,
         scheduled_at=proposal.scheduled_at,
         scheduled_by=proposal.scheduled_by or "",
+        suspended=proposal.state == ProposalState.APPROVED and proposal.last_schedule == ScheduleState.SUSPENDED,
     )

@@ -214,9 +214,12 @@ def test_a_suspended_schedule_is_told_on_the_draft_with_the_reason(client):
     signed_in(client, "engineer")
 
     page = client.get(at(stale)).content.decode()
+    listed = client.get(PRODUCTION).content.decode()
 
     assert "that was suspended" in page
     assert "quick fix" in page
+    assert "approved, schedule suspended" in page
+    assert "approved, schedule suspended" in listed
     assert HOSTILE not in page
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import pytest
 from django.utils import timezone
@@ -10,7 +10,8 @@ from django.utils import timezone
 from catalog.models import Tier
 from catalog.services import offerings, teams, use_cases
 from tests.usage.making import DAY, LONG_AGO, NOON, make_event, make_offering, make_priced_offering, send, set_price
-from usage.models import Unpriced
+from tests.usage.test_usage_rollups import set_organisation
+from usage.models import DroppedPartition, Unpriced
 from usage.selectors import attention
 from usage.selectors.attention import Reason
 from usage.services import jobs
@@ -109,6 +110,24 @@ def test_what_got_its_price_waits_no_more():
         pass
     assert attention.unpriced(most=10) == []
     assert attention.counts(at=LATER).unpriced == 0
+
+
+def test_what_was_dropped_with_its_month_waits_no_more_though_its_sums_stay():
+    set_organisation(zone="Europe/Berlin")
+    send(make_event(model="dropped", occurred_at=NOON))
+    edge = datetime(2026, 6, 30, 22, 30, tzinfo=UTC)  # of a day that July begins with in Berlin, and June in UTC
+    send(make_event(model="edge", occurred_at=edge), received_at=edge)
+    month = {"table": "ledger", "rows": 1, "dropped_at": edge, "by": "retention", "keep_ledger_months": 12}
+
+    DroppedPartition.objects.create(month=date(2026, 5, 1), **month)
+    assert (attention.counts(at=edge).unpriced, len(attention.unpriced(most=10))) == (2, 2)
+
+    DroppedPartition.objects.create(month=date(2026, 6, 1), **month)
+    assert [line.name.partition("@")[0] for line in attention.unpriced(most=10)] == ["edge"]
+    assert attention.counts(at=edge).unpriced == 1
+
+    DroppedPartition.objects.create(month=date(2026, 7, 1), **month)
+    assert (attention.counts(at=edge).unpriced, attention.unpriced(most=10)) == (0, [])
 
 
 def test_a_name_without_a_provider_is_shown_as_it_was_written():

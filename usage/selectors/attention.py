@@ -1,6 +1,6 @@
 """What waits for a person: usage without a price, names that nobody knows, models without a tier, use cases and teams.
 
-Figures come from sums: of all time for what is unpriced (by an index that holds nothing else), else of the last days.
+Figures come from sums: of all that the ledger keeps for what is unpriced (by an index of it), else of the last days.
 Why something is unpriced is told from the newest entries of the ledger's index of unpriced ones, a bounded number.
 """
 
@@ -26,6 +26,19 @@ NEWEST = 200  # entries of an offering that are looked at for the reason why the
 
 _TOKENS = " + ".join(f"r.{name}" for name in METER_COLUMNS[:REQUESTS])
 _WAITS = "(r.unpriced_requests <> 0 OR r.unpriced_tokens <> 0)"
+
+
+def _in_dropped_month(clock: str) -> str:
+    """Say in SQL whether a day at a time, on the organisation's clock, is of a UTC month that was dropped."""
+    zone = "(SELECT zone FROM core_organisation WHERE id = 1)"
+    return (
+        f"date_trunc('month', (r.day + time '{clock}') AT TIME ZONE {zone} AT TIME ZONE 'UTC')::date IN "
+        "(SELECT month FROM usage_droppedpartition WHERE \"table\" = 'ledger')"
+    )
+
+
+# Entries that were dropped wait for no price any more, though the sums of their days stay.
+_KEPT = f"NOT ({_in_dropped_month('00:00')} AND {_in_dropped_month('23:59:59.999999')})"
 # What no gateway counted waits for no price: it is a list of its own.
 _STILL = "(sum(r.unpriced_requests) > sum(r.uncounted_requests) OR sum(r.unpriced_tokens) > 0)"
 _UNCOUNTED = f"(sum(r.uncounted_requests) > 0 AND NOT {_STILL})"
@@ -158,10 +171,10 @@ def counts(*, at: datetime) -> Counts:
         f"""
         SELECT
             (SELECT count(*) FROM (
-                SELECT FROM rollup_day r WHERE {_WAITS} GROUP BY r.offering_id HAVING {_STILL}
+                SELECT FROM rollup_day r WHERE {_WAITS} AND {_KEPT} GROUP BY r.offering_id HAVING {_STILL}
             ) waiting),
             (SELECT count(*) FROM (
-                SELECT FROM rollup_day r WHERE {_WAITS} GROUP BY r.offering_id HAVING {_UNCOUNTED}
+                SELECT FROM rollup_day r WHERE {_WAITS} AND {_KEPT} GROUP BY r.offering_id HAVING {_UNCOUNTED}
             ) waiting),
             (SELECT count(*) FROM catalog_offering WHERE state = 'waiting'),
             (SELECT count(*) FROM catalog_offering o WHERE {_NO_TIER}),
@@ -189,7 +202,8 @@ def unpriced(*, most: int, skip: int = 0, uncounted: bool = False) -> list[Unpri
             sum(r.uncounted_requests), min(r.day) FILTER (WHERE r.unpriced_requests > 0),
             max(r.day) FILTER (WHERE r.unpriced_requests > 0)
         FROM rollup_day r JOIN catalog_offering o ON o.id = r.offering_id
-        WHERE {_WAITS} GROUP BY r.offering_id, o.name, o.state HAVING {_UNCOUNTED if uncounted else _STILL}
+        WHERE {_WAITS} AND {_KEPT}
+        GROUP BY r.offering_id, o.name, o.state HAVING {_UNCOUNTED if uncounted else _STILL}
         ORDER BY 4 DESC, 5 DESC, o.name LIMIT %(most)s OFFSET %(skip)s
         """,
         {"most": most, "skip": skip},

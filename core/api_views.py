@@ -78,6 +78,10 @@ class MoneyInSchema(OpenApiSerializerFieldExtension):
         return {"type": "string", "format": "decimal", "example": "12.34"}
 
 
+_RETRY_AFTER: dict[str, Any] = {
+    "description": "Seconds until it is worth another try.",
+    "schema": {"type": "integer", "minimum": 0},
+}
 _PROBLEM_SCHEMA: dict[str, Any] = {
     "type": "object",
     "description": "RFC 9457. `type` ends with a name that programs may rely on; `errors` says what is wrong where.",
@@ -105,7 +109,10 @@ _PROBLEM_SCHEMA: dict[str, Any] = {
 
 
 def problems_in_schema(result: dict[str, Any], generator: Any, request: Any, public: bool) -> dict[str, Any]:
-    """Add problem details to every operation of the OpenAPI document (a post-processing hook of drf-spectacular)."""
+    """Add problem details to every operation of the OpenAPI document (a post-processing hook of drf-spectacular).
+
+    What is answered with 429 or 503 says when to come again, wherever a view declares it.
+    """
     result["components"].setdefault("schemas", {})["Problem"] = _PROBLEM_SCHEMA
     answer = {
         "description": "Anything that went wrong.",
@@ -114,4 +121,6 @@ def problems_in_schema(result: dict[str, Any], generator: Any, request: Any, pub
     for operations in result["paths"].values():
         for operation in operations.values():
             operation["responses"]["default"] = answer
+            for code in {"429", "503"} & operation["responses"].keys():
+                operation["responses"][code] |= {"content": answer["content"], "headers": {"Retry-After": _RETRY_AFTER}}
     return result

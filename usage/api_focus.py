@@ -46,10 +46,12 @@ class FocusExportApi(Api):
         responses={
             (200, "text/csv"): OpenApiResponse(OpenApiTypes.STR, description="RFC 4180, in UTF-8; null is empty."),
             (200, "application/x-ndjson"): OpenApiResponse(OpenApiTypes.STR, description="An object per line."),
+            429: OpenApiResponse(description="Large files enough are being made; come again."),
         },
         description="A line per day, dimensions, meter and price, with all columns of FOCUS 1.2 and ours behind `x_`. "
         "The sum of `BilledCost` is that of the ledger, to the last digit. What came late for a closed month has "
-        "`ChargeClass` Correction. Streamed; compressed where `Accept-Encoding` has gzip.",
+        "`ChargeClass` Correction. Streamed; compressed where `Accept-Encoding` has gzip. A few large "
+        "files are made at a time: whoever comes then gets 429, with `Retry-After`.",
     )  # fmt: skip
     def get(self, request: Request) -> Any:  # Django tells answers that stream apart from others
         found = focus.export(month=label_of(self.query["month"]), at=timezone.now(), team=self.query["team"])

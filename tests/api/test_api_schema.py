@@ -47,6 +47,15 @@ def test_every_operation_is_in_it_with_keys_and_problems(schema):
             assert operation["summary"]
 
 
+def test_what_may_be_put_off_says_when_to_come_again(schema):
+    export = schema["paths"]["/api/v1/exports/focus"]["get"]["responses"]
+    intake = schema["paths"]["/api/v1/usage/events"]["post"]["responses"]
+
+    for put_off in (export["429"], intake["429"]):
+        assert put_off["headers"]["Retry-After"]["schema"]["type"] == "integer"
+        assert "application/problem+json" in put_off["content"]
+
+
 def test_it_names_the_query_parameters_that_spend_takes(schema):
     named = {each["name"] for each in schema["paths"]["/api/v1/spend"]["get"]["parameters"]}
 

@@ -14,7 +14,7 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from core import access
+from core import access, large_files
 from dashboards.views import exports
 from tests.dashboards.seeing import signed_in
 from tests.factories import make_key
@@ -128,3 +128,21 @@ def test_the_api_streams_it_to_a_key_that_may_read_packed_for_who_takes_that(cli
     assert client.get("/api/v1/exports/focus", {"month": "June"}, headers=reads).status_code == 404
     assert client.get("/api/v1/exports/focus", headers=reads).status_code == 400
     assert client.get("/api/v1/exports/focus", {**asked, "as": "xml"}, headers=reads).status_code == 400
+
+
+def test_a_large_export_is_put_off_over_the_api_and_on_the_page_while_others_are_made(client, booked, monkeypatch):
+    signed_in(client, access.FINANCE)
+    reads = {"Authorization": f"Bearer {make_key('read')}"}
+    monkeypatch.setattr(large_files, "FEW", 2)
+    made = [large_files.Lines(range(2)) for _ in range(large_files.AT_ONCE)]
+
+    refused = client.get("/api/v1/exports/focus", {"month": "2026-06"}, headers=reads)
+    on_the_page = client.get("/exports/focus/2026-06/csv/", headers={"Accept": "text/html"})
+    for each in made:
+        each.close()
+
+    for answer in (refused, on_the_page):
+        assert (answer.status_code, answer["Retry-After"]) == (429, str(large_files.RETRY_SECONDS))
+    assert refused.json()["type"] == "urn:tollkeeper:problem:limit-reached"
+    assert b'href="/exports/focus/2026-06/csv/"' in on_the_page.content
+    assert read(client.get("/api/v1/exports/focus", {"month": "2026-06"}, headers=reads))

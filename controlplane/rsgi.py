@@ -32,6 +32,7 @@ _django = get_wsgi_application()
 # What follows needs Django's apps.
 from django.conf import settings  # noqa: E402
 
+from core import statements  # noqa: E402
 from routing.serving import waiting  # noqa: E402
 from routing.serving.front import RulesFront  # noqa: E402
 from routing.serving.refresher import Refresher  # noqa: E402
@@ -109,5 +110,6 @@ def _also(number: int, call: Callable[[], object]) -> None:
 # The loop takes turns with Django's threads. With Python's 5 ms for a turn a poll would wait that long for a thread
 # that decodes a body; on a busy machine single events were quicker with this, too.
 sys.setswitchinterval(0.0005)
+statements.limit(seconds=settings.STATEMENT_SECONDS)
 application = Application()
 memory.settle()

@@ -34,6 +34,8 @@ LOG_LEVEL = env.text("TOLLKEEPER_LOG_LEVEL", "INFO").upper()
 # slowed later, and with 503.
 BACKLOG_EVENTS = env.integer("TOLLKEEPER_BACKLOG_EVENTS", 500_000, at_least=1)
 BACKLOG_EVENTS_LITELLM = env.integer("TOLLKEEPER_BACKLOG_EVENTS_LITELLM", 1_000_000, at_least=1)
+# How long a statement of a web process may run; 0: as long as it takes.
+STATEMENT_SECONDS = env.integer("TOLLKEEPER_STATEMENT_SECONDS", 30, at_least=0)
 MAX_BODY_BYTES = env.integer("TOLLKEEPER_MAX_BODY_BYTES", 64 * 1024 * 1024, at_least=1024)
 # Webhooks may lead to http and to addresses of our own networks: for a chat server behind the same wall.
 ALLOW_INTERNAL_WEBHOOKS = env.flag("TOLLKEEPER_ALLOW_INTERNAL_WEBHOOKS", False)
@@ -84,6 +86,7 @@ MIDDLEWARE = [
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
     "allauth.account.middleware.AccountMiddleware",
+    "dashboards.views.errors.SlowStatements",
     "django_prometheus.middleware.PrometheusAfterMiddleware",
 ]
 

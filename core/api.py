@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import django.core.exceptions
 import msgspec
+from django.conf import settings
 from django.core.signals import got_request_exception
 from django.db import DataError, InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse
@@ -34,7 +35,7 @@ from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from core import access, errors, keys, money, turned_away
+from core import access, errors, keys, money, statements, turned_away
 from core.models import SCOPES
 
 if TYPE_CHECKING:
@@ -266,6 +267,16 @@ def problem_details(exc: Exception, context: dict[str, Any]) -> Response:
             taken = " or ".join(dict.fromkeys(parser.media_type for parser in context["view"].get_parsers()))
             detail += f" Send {taken}, and say so in Content-Type."
         return problem(status=exc.status_code, detail=detail, instance=where, code=code, headers=headers)
+    if statements.took_too_long(exc):
+        log.warning("api.too_slow", exc_info=exc)
+        seconds = settings.STATEMENT_SECONDS
+        if in_query:
+            sentence = f"To read this takes over {seconds} seconds. Ask for a shorter range, or for less at once."
+        else:
+            sentence = f"This could not be done within {seconds} seconds and was given up; try again."
+        return problem(
+            status=503, detail=sentence, instance=where, code="too-slow", headers={"Retry-After": str(seconds)}
+        )
     # The database restarts or is out of connections: gateways should come again, and keep what they have.
     if isinstance(exc, OperationalError | InterfaceError):
         log.warning("api.database_unavailable", exc_info=exc)

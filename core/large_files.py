@@ -1,7 +1,8 @@
 """Large files are made a few at a time: while its lines are written, each takes one of the few threads of a web server.
 
 All of them together have `AT_ONCE`, so that pages and gateways keep the others. Whoever comes then is told to come
-again; a file of few lines is made at once and never refused.
+again; a file of few lines is made at once and never refused. Statements that read its lines may take their time
+(`core.statements`).
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from itertools import islice
 from threading import BoundedSemaphore
 from typing import Generic, TypeVar
 
+from core import statements
 from core.errors import LimitReached
 
 AT_ONCE = 2  # of the four threads that a server has (controlplane/rsgi.py)
@@ -58,9 +60,14 @@ class Lines(Generic[T]):
             OthersFirst: there are many, and no place is free.
         """
         source = iter(lines)
-        self._first = deque(islice(source, FEW))
+        statements.lift()
         self._source = source
         self._place: _Place | None = None
+        try:
+            self._first = deque(islice(source, FEW))
+        except BaseException:
+            statements.put_back()
+            raise
         if len(self._first) == FEW:
             try:
                 self._place = _Place()
@@ -85,3 +92,4 @@ class Lines(Generic[T]):
         let_go = getattr(self._source, "close", None)
         if let_go is not None:
             let_go()
+        statements.put_back()

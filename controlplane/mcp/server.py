@@ -18,6 +18,7 @@ from mcp.shared.exceptions import MCPError
 from controlplane.mcp import asking, resources
 from controlplane.mcp.resources import JSON
 from controlplane.mcp.tools import TOOLS
+from core import statements
 from core.access import Caller
 from core.errors import TollkeeperError
 
@@ -164,6 +165,9 @@ def _tried(answer: Callable[[], Said], **what: str) -> Said:
     except TollkeeperError:
         raise
     except (OperationalError, InterfaceError) as error:
+        if statements.took_too_long(error):
+            log.warning("mcp.too_slow", exc_info=error, **what)
+            raise Broken("To read this takes too long. Ask for a shorter range, or for less at once.") from error
         log.warning("mcp.database_unavailable", exc_info=error, **what)
         raise Broken("The database does not answer; try again.") from error
     except (DataError, UnicodeEncodeError) as error:

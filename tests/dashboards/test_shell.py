@@ -191,7 +191,9 @@ def test_what_went_wrong_is_told_without_a_database_under_the_id_that_the_log_ha
     assert answer["X-Request-ID"] in answer.content.decode()
 
 
-@pytest.mark.parametrize("page", ["400.html", "403.html", "403_csrf.html", "404.html", "429.html", "500.html"])
+@pytest.mark.parametrize(
+    "page", ["400.html", "403.html", "403_csrf.html", "404.html", "429.html", "500.html", "503.html"]
+)
 def test_a_page_of_an_error_needs_nothing_and_leads_on(page):
     shown = render_to_string(page)
 

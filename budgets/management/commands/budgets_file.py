@@ -7,17 +7,18 @@ from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from django.utils import timezone
 
 from budgets import sheets, wording
 from budgets.selectors import sheets as selector
 from budgets.services import sheets as service
 from budgets.tasks import tell
+from core.commands import QuickCommand
 from core.errors import Invalid, TollkeeperError
 
 
-class Command(BaseCommand):
+class Command(QuickCommand):
     help = "Write all budgets with their limits as CSV, or say what a FILE would change; with --write, change it."
 
     def add_arguments(self, parser: ArgumentParser) -> None:

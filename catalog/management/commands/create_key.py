@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 from django.db import transaction
 from django.utils import timezone
 
 from catalog.models import Gateway
 from catalog.services import gateways
+from core.commands import QuickCommand
 from core.errors import TollkeeperError
 from core.models import SCOPES
 
 
-class Command(BaseCommand):
+class Command(QuickCommand):
     help = "Make an API key for a gateway (made if it is new) and print it; it cannot be shown again."
 
     def add_arguments(self, parser: CommandParser) -> None:

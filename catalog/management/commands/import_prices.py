@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 from django.utils import timezone
 
 from catalog.services import imports
+from core.commands import QuickCommand
 from core.errors import TollkeeperError
 
 _SHOWN = 20
@@ -20,7 +21,7 @@ _ABOUT = {
 }
 
 
-class Command(BaseCommand):
+class Command(QuickCommand):
     help = (
         "Read a table of prices and propose what differs from the price book. Nothing is priced before a person "
         "accepts it in the console. Importing the same table again writes nothing."

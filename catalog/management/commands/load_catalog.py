@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.core.management.base import BaseCommand
 from django.utils import timezone
 
 from catalog.services import standard
+from core.commands import QuickCommand
 
 
-class Command(BaseCommand):
+class Command(QuickCommand):
     help = "Add the common offerings with their list prices; what the catalogue says already stands."
 
     def handle(self, **options: Any) -> None:

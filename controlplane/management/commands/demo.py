@@ -8,14 +8,12 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from django.core.management.base import BaseCommand
-
 from controlplane import demo
+from core.commands import QuickCommand
 
 
-class Command(BaseCommand):
+class Command(QuickCommand):
     help = "Run everything on this machine with data to look at (options: manage.py demo --help)."
-    requires_system_checks: list[str] = []
 
     def run_from_argv(self, argv: list[str]) -> None:
         sys.exit(demo.main(argv[2:]))

@@ -12,13 +12,14 @@ from argparse import ArgumentParser
 from typing import Any
 
 from django.conf import settings
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from django.db import OperationalError, connections
 from django.utils import timezone
 
 from controlplane.mcp import asking
 from core import keys
 from core.access import Caller
+from core.commands import QuickCommand
 from core.errors import TollkeeperError
 
 _NAME = "TOLLKEEPER_KEY"
@@ -28,10 +29,8 @@ class Refused(TollkeeperError):
     """The key does not count, or does not count any more."""
 
 
-class Command(BaseCommand):
+class Command(QuickCommand):
     help = "Say where assistants find the MCP server, or be one over standard input and output (--stdio)."
-
-    requires_system_checks: list[str] = []  # an assistant waits for its servers, and these take seconds
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument(

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
+from core.commands import QuickCommand
 from core.errors import TollkeeperError
 from core.services import rotating
 
 
-class Command(BaseCommand):
+class Command(QuickCommand):
     help = (
         "Encrypt all stored secrets with the first key of TOLLKEEPER_ENCRYPTION_KEYS. Safe to break off and to repeat. "
         "Ends with an error where some cannot be read: then no key may be taken away yet."

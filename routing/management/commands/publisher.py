@@ -10,17 +10,16 @@ from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
 
-from django.core.management.base import BaseCommand
 from django.utils import timezone
 
+from core.commands import QuickCommand
 from routing.serving import publisher
 
 _HEARTBEAT_EVERY_SECONDS = 5.0
 
 
-class Command(BaseCommand):
+class Command(QuickCommand):
     help = "Publish a new state revision whenever budgets or switches change; runs until SIGTERM."
-    requires_system_checks: tuple[str, ...] = ()
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument(

@@ -14,13 +14,14 @@ from pathlib import Path
 from typing import Any
 
 from django.conf import settings
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from django.db import Error as DatabaseError
 from django.urls import reverse
 from django.utils import timezone
 
 from catalog.services import gateways
 from core.access import label, may
+from core.commands import QuickCommand
 from core.errors import Conflict, Invalid, NotFound, TollkeeperError
 from core.models import User
 from routing.management.rule_files import (
@@ -47,12 +48,11 @@ BY = "manage.py rules"
 _SERVICE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
 
 
-class Command(BaseCommand):
+class Command(QuickCommand):
     help = (
         "Export rules to a file, validate a file, say what it would change, bring it into a draft, or write rules in "
         "the form of another gateway."
     )
-    requires_system_checks: tuple[str, ...] = ()
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         does = parser.add_subparsers(dest="does", required=True, metavar="export|validate|diff|apply|render")

@@ -5,17 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 from django.conf import settings
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 from django.db import transaction
 from django.utils import timezone
 
+from core.commands import QuickCommand
 from core.errors import TollkeeperError
 from core.models import ApiKey
 from core.services import keys
 from routing.selectors import s3_objects
 
 
-class Command(BaseCommand):
+class Command(QuickCommand):
     help = (
         "Make a secret that S3 clients sign with, for a gateway's key, and print the variables for a LiteLLM proxy "
         "that runs without the hook. The secret cannot be shown again; another call makes another one."

@@ -6,15 +6,15 @@ import base64
 import secrets
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
+from core.commands import QuickCommand
 from routing.serving import signing
 from routing.serving.signing import Signer
 
 
-class Command(BaseCommand):
+class Command(QuickCommand):
     help = "Make a key for TOLLKEEPER_SIGNING_KEY and print it; nothing is stored."
-    requires_system_checks: tuple[str, ...] = ()
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(

@@ -10,9 +10,10 @@ from argparse import ArgumentParser
 from datetime import UTC, datetime
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from django.utils import timezone
 
+from core.commands import QuickCommand
 from core.errors import Invalid
 from routing.models import SwitchKind
 from routing.selectors import switches as selected
@@ -22,7 +23,7 @@ from routing.services import switches
 USUAL_MINUTES = 30
 
 
-class Command(BaseCommand):
+class Command(QuickCommand):
     help = (
         "List what is switched off or let through, or turn a provider, model or offering off and on in every "
         "environment. It ends by itself, also in gateways that cannot reach us."

@@ -7,14 +7,15 @@ from argparse import ArgumentParser
 from datetime import date
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from django.utils import timezone
 
+from core.commands import QuickCommand
 from core.errors import TollkeeperError
 from usage.services import months
 
 
-class Command(BaseCommand):
+class Command(QuickCommand):
     help = "Close a month of the organisation's. What comes late for it is booked in the open month, marked."
 
     def add_arguments(self, parser: ArgumentParser) -> None:

@@ -12,9 +12,10 @@ from decimal import Decimal, localcontext
 from pathlib import Path
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from django.utils import timezone
 
+from core.commands import QuickCommand
 from core.errors import TollkeeperError
 from core.money import plain
 from usage.focus import files
@@ -24,7 +25,7 @@ from usage.selectors import focus
 _TELL_EVERY = 50_000  # lines
 
 
-class Command(BaseCommand):
+class Command(QuickCommand):
     help = "Write what was booked in a month as FOCUS 1.2. Costs add up to the ledger, to the last digit."
 
     def add_arguments(self, parser: ArgumentParser) -> None:

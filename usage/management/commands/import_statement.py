@@ -5,15 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 from django.utils import timezone
 
+from core.commands import QuickCommand
 from core.errors import TollkeeperError
 from usage.services import statements
 from usage.statements import FORMATS
 
 
-class Command(BaseCommand):
+class Command(QuickCommand):
     help = (
         "Take in what a provider says was used or what it costs, by day, to be set beside the ledger on the page "
         "Reconciliation. It is in no total. The same file again changes nothing; a newer export takes the place of "

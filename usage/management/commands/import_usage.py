@@ -16,11 +16,12 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from django.conf import settings
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from django.utils import timezone
 
 from catalog.models import Gateway
 from core import nudges, periods
+from core.commands import QuickCommand
 from core.errors import TollkeeperError
 from core.models import Organisation
 from usage.api_intake import format_settings
@@ -37,7 +38,7 @@ _LOOK_S = 0.5
 _STILL_S = 30.0  # without progress, after which somebody should look at the workers
 
 
-class Command(BaseCommand):
+class Command(QuickCommand):
     help = (
         "Read a file of past events into a gateway, as an import with a range of its own. Nothing is booked before it "
         "is confirmed, with --yes or in the console. The same command again goes on where it stopped."

@@ -7,9 +7,10 @@ from argparse import ArgumentParser
 from datetime import date, timedelta
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from django.utils import timezone
 
+from core.commands import QuickCommand
 from core.errors import TollkeeperError
 from usage.selectors import kept
 from usage.services import rebuilding
@@ -20,7 +21,7 @@ _USAGE = (
 )
 
 
-class Command(BaseCommand):
+class Command(QuickCommand):
     help = (
         "Make rollup_15min, rollup_day and rollup_day_tag of some days, and counters of budgets that are wrong, equal "
         "to the ledger, while events keep coming. Safe to break off and to repeat."

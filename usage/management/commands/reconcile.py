@@ -8,16 +8,17 @@ from argparse import ArgumentParser
 from datetime import date, timedelta
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from django.utils import timezone
 
+from core.commands import QuickCommand
 from core.errors import TollkeeperError
 from usage.services import reconciling
 
 _SHOWN = 20
 
 
-class Command(BaseCommand):
+class Command(QuickCommand):
     help = (
         "Compare rollups and counters of budgets with a recount of the ledger, as every night. Exits with 1 where "
         "something differs, and raises the alert."

@@ -19,9 +19,13 @@
     var dismiss = event.target.closest('[data-dismiss]');
     if (dismiss) dismiss.closest('[role=status], [role=alert]').remove();
 
-    // A menu closes when one clicks elsewhere.
+    // A menu closes when one clicks elsewhere, or has chosen: what is taken as a file leaves the page as it is.
     document.querySelectorAll('details[data-menu][open]').forEach(function (menu) {
       if (!menu.contains(event.target)) menu.open = false;
+      else if (event.target.closest('a')) {
+        menu.open = false;
+        menu.querySelector('summary').focus();
+      }
     });
   });
 

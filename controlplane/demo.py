@@ -124,6 +124,8 @@ def _start(supervisor: Supervisor, servers: Servers, options: argparse.Namespace
     for process in PROCESSES:
         if process is not WEB:
             supervisor.start(_child(process.name, place))
+    if not options.no_seed:
+        supervisor.start(Child("gateways", ["python", "-m", "controlplane.visiting"], stage=3, grace_seconds=2))
 
     _say("")
     _say(f"  Open     {url}")

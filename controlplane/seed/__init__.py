@@ -1,7 +1,8 @@
 """The demo: a believable company's three months.
 
 `company` says who they are, `story` what happened, `fill` tells it to the ordinary services, `steering` makes budgets
-and channels, `rules` and `book` what they did with rules and prices, `statements` what their providers say.
+and channels, `rules` and `book` what they did with rules and prices, `statements` what their providers say. `fleet` has
+their gateways ask for rules as long as the demo runs.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from django.db import transaction
 from django.db.models import Sum
 
 from budgets.services import building
-from catalog.models import Gateway, Meter, Offering, Price, TakesRules, Team, Tier, UseCase
+from catalog.models import Gateway, GatewayKey, Meter, Offering, Price, TakesRules, Team, Tier, UseCase
 from catalog.services import aliases, gateways, offerings, prices, standard, teams, use_cases
 from controlplane.seed import book, company, rules, savings, statements, steering, story
 from controlplane.seed.story import Plan
@@ -215,6 +215,11 @@ def _gateway(name: str, kind: str, plan: Plan, at: datetime) -> Source:
     gateway = Gateway.objects.filter(name=name).first() or gateways.create(
         name=name, kind=kind, by=by, at=at, takes_rules=TakesRules.POLL
     )
+    if not GatewayKey.objects.filter(gateway=gateway).exists():
+        # Its secret is nobody's: the demo's gateways poll from inside (seed/fleet.py).
+        gateways.create_key(
+            name=name, gateway=name, environment="production", scopes=["usage:write", "rules:read"], by=by, at=at
+        )
     opened = Source.objects.filter(gateway=gateway, kind=SourceKind.IMPORT).first()
     return opened or imports.open_import(
         gateway_id=gateway.pk, covers=(plan.starts_at, plan.now), by=by, at=plan.now, note="Three months of logs"

@@ -26,7 +26,7 @@ from usage.selectors.overview import MonthForecast, share
 
 DAYS_DRAWN, DAYS_LISTED = 90, 30
 MOST_BUDGETS = 12
-ONE_DAY, ONE_WEEK = timedelta(days=1), timedelta(days=7)
+ONE_DAY = timedelta(days=1)
 BY_DAY = ("day", "offering", "tier")
 TIERS: dict[int, str] = {number: str(label) for number, label in Tier.choices}
 

@@ -92,15 +92,6 @@ class Breakdown:
     anything: bool  # whether any usage was ever booked
 
 
-def minus(value: Decimal, *others: Decimal) -> Decimal:
-    """Return the exact difference; a context of 28 digits would round it."""
-    with localcontext() as context:
-        context.prec = _DIGITS
-        for other in others:
-            value -= other
-        return value
-
-
 def plus(values: Iterable[Decimal]) -> Decimal:
     """Return the exact sum."""
     with localcontext() as context:

@@ -135,7 +135,6 @@ def _worked_out(entry: Told, told: Sequence[Told]) -> tuple[WorkedOut | None, di
         total_usd=added([one.amount_usd for one in found]),
         list_usd=added([one.list_amount_usd for one in found]),
         contract=_contract(rate.contract_id),
-        priced_by=by.posting.id,
     ), prices
 
 

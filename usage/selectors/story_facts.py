@@ -84,7 +84,6 @@ class WorkedOut:
     total_usd: Decimal
     list_usd: Decimal
     contract: ContractFacts | None
-    priced_by: int  # the line that it was priced by: the entry, or the last adjustment of it
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -202,7 +202,7 @@ _SERVED_BY: Mapping[str, tuple[str, ...]] = {
 def _named(frozen: Frozen, offering: str) -> Named | None:
     facts = frozen.content["offerings"].get(offering) or {}
     name = (facts.get("gateway_names") or {}).get(KIND)
-    return Named(None, name, False) if name else None
+    return Named(None, name) if name else None
 
 
 def _settings(frozen: Frozen) -> Iterator[Problem]:

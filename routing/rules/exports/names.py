@@ -20,7 +20,6 @@ class Named(NamedTuple):
 
     provider: str | None
     model: str
-    derived: bool
 
     @property
     def slashed(self) -> str:
@@ -35,10 +34,10 @@ def native(frozen: Frozen, offering: str, kind: str, providers: Mapping[str, str
     names = facts.get("gateway_names") or {}
     if kind in names:
         provider, slash, model = names[kind].partition("/")
-        return Named(provider, model, False) if slash and provider and model else None
+        return Named(provider, model) if slash and provider and model else None
     known = providers.get(facts["provider"])
     _, slash, model = names.get("litellm", "").partition("/")
-    return Named(known, model, True) if known and slash and model else None
+    return Named(known, model) if known and slash and model else None
 
 
 def slug(
@@ -55,12 +54,12 @@ def slug(
     ours = facts["provider"]
     if ours == kind:  # the gateway is the provider and chooses the host
         own = names.get(kind) or names.get("litellm", "").removeprefix(f"{kind}/")
-        return Named(None, own, kind not in names) if own else None
+        return Named(None, own) if own else None
     if ours not in providers:
         return None
     if kind in names:
-        return Named(providers[ours], names[kind], False)
-    return Named(providers[ours], f"{vendors[ours]}/{facts['model']}", True) if ours in vendors else None
+        return Named(providers[ours], names[kind])
+    return Named(providers[ours], f"{vendors[ours]}/{facts['model']}") if ours in vendors else None
 
 
 def nameless(frozen: Frozen, title: str, kind: str, named: Mapping[str, Named | None]) -> Iterator[Problem]:

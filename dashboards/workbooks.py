@@ -162,7 +162,11 @@ def _cell(place: str, kind: str, value: Any, zone: tzinfo) -> str:
         return _text(place, "yes" if value else "no")
     if isinstance(value, datetime):
         if value.year > _FIRST_DAY.year:
-            since = value.astimezone(zone).replace(tzinfo=None) - _ZERO
+            local = value.astimezone(zone)
+            if local.replace(fold=1 - local.fold).utcoffset() != local.utcoffset():
+                # The clock shows this hour twice, and Excel's has no offset to tell which: that stands in a text.
+                return _text(place, local.isoformat(" ", "seconds"))
+            since = local.replace(tzinfo=None) - _ZERO
             return f'<c r="{place}" s="{_LOOK[INSTANT]}"><v>{since.total_seconds() / 86_400!r}</v></c>'
     elif isinstance(value, date):
         if value >= _FIRST_DAY:

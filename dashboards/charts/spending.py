@@ -14,14 +14,24 @@ from typing import Any
 from dashboards.charts.looks import DASHES, PATTERNS, Look, looks
 from dashboards.charts.parts import MUTED, TIERS, Chart, escaped, number
 from dashboards.charts.spending_parts import ID, Drawn, Names, empty, split, title_words, treemap
-from dashboards.charts.spending_words import at_words, axis, bucket_name, cell, hover, key_name, subtitle, written
+from dashboards.charts.spending_words import (
+    at_words,
+    axis,
+    bucket_name,
+    cell,
+    hover,
+    key_name,
+    subtitle,
+    which_of_two,
+    written,
+)
 from dashboards.selectors.spend import REST, Breakdown, Key, Series
 from dashboards.selectors.spend_measures import measured
 from dashboards.selectors.spend_question import AREA, BARS, LINES, MONTH, TABLE, TREEMAP, YEAR, Bucket, Question
 from dashboards.templatetags.figures import percent
 from usage.selectors.spend import Sums
 
-MOST_MONTHS_NAMED, MOST_WEEKS_NAMED = 13, 9
+MOST_MONTHS_NAMED, MOST_WEEKS_NAMED, MOST_HOURS_NAMED = 13, 9, 6
 _KINDS = {BARS: "Bars", AREA: "Areas", LINES: "Lines"}
 
 
@@ -155,7 +165,7 @@ def _drawn(trace: _Trace, q: Question, series: Series) -> Any:
     come = [trace.thin or bucket.first <= q.today for bucket in series.buckets]
     given: dict[str, Any] = {
         "name": escaped(trace.name),
-        "x": [_x(bucket, q) for bucket in series.buckets],
+        "x": _xs(q, series),
         "y": [
             (number(value) or None) if bars else number(value) if there else None
             for value, there in zip(trace.values, come, strict=True)
@@ -185,10 +195,24 @@ def _x(bucket: Bucket, q: Question) -> str:
     return f"{bucket.first:%b %Y}" if q.per == "month" else bucket.first.isoformat()
 
 
+def _xs(q: Question, series: Series) -> list[str]:
+    """Return where bars stand. An axis of dates knows no hour twice, so a range that has one stands on its names."""
+    if any(map(which_of_two, series.buckets)):
+        return [
+            f"{bucket.hour.day} {bucket.hour:%b %H:%M}{which_of_two(bucket)}"
+            for bucket in series.buckets
+            if bucket.hour
+        ]
+    return [_x(bucket, q) for bucket in series.buckets]
+
+
 def _axis(q: Question, series: Series) -> dict[str, Any]:
     if q.per == "month":  # of unequal lengths, so on an axis of dates their bars would be too
         every = -(-len(series.buckets) // MOST_MONTHS_NAMED)
         return {"type": "category", "tickvals": [_x(bucket, q) for bucket in series.buckets[::every]]}
+    if q.per == "hour" and any(map(which_of_two, series.buckets)):
+        named = _xs(q, series)
+        return {"type": "category", "tickvals": named[:: -(-len(named) // MOST_HOURS_NAMED)]}
     if q.per == "hour":
         ticks = "%H:%M" if q.days == 1 else "%-d %b %H:%M"
         return {"type": "date", "tickformat": ticks, "hoverformat": "%a %-d %b %Y, %H:%M"}

@@ -68,7 +68,7 @@ def cell(value: Decimal | None, measure: str) -> str | SafeString:
 def bucket_name(bucket: Bucket, question: Question) -> str:
     """Name a bucket, and its last day where the range cuts it."""
     if bucket.hour:
-        return f"{day_of(bucket.first)}, {bucket.hour:%H:%M}{_twice(bucket)}"
+        return f"{day_of(bucket.first)}, {bucket.hour:%H:%M}{which_of_two(bucket)}"
     if question.per == "day":
         return day_of(bucket.first)
     if question.per == "month" and bucket.first.day == 1 and (bucket.last + timedelta(days=1)).day == 1:
@@ -76,16 +76,17 @@ def bucket_name(bucket: Bucket, question: Question) -> str:
     return f"{day_of(bucket.first)} to {day_of(bucket.last)}"
 
 
-def _twice(bucket: Bucket) -> str:
-    """Say which of two hours is meant that a clock shows twice."""
-    assert bucket.hour is not None
+def which_of_two(bucket: Bucket) -> str:
+    """Say which of two hours is meant that a clock shows twice; empty for all others."""
+    if bucket.hour is None:
+        return ""
     other = bucket.hour.replace(fold=1 - bucket.hour.fold)
     return f" {bucket.hour:%Z}" if other.utcoffset() != bucket.hour.utcoffset() else ""
 
 
 def at_words(bucket: Bucket, question: Question) -> str:
     if bucket.hour:
-        return f"at {bucket.hour:%H:%M} on {day_of(bucket.first)}"
+        return f"at {bucket.hour:%H:%M}{which_of_two(bucket)} on {day_of(bucket.first)}"
     if question.per == "day":
         return f"on {day_of(bucket.first)}"
     return f"in {bucket.first:%B %Y}" if question.per == "month" else f"in the week from {day_of(bucket.first)}"

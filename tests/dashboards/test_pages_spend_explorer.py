@@ -202,6 +202,27 @@ def test_everything_as_one_stands_beside_the_same_days_before(client):
     assert by_hour["data"][0]["x"][12] == "2026-03-10T12:00"
 
 
+def test_an_hour_that_the_clock_shows_twice_stands_twice_on_the_axis_and_in_the_files(client):
+    Organisation.objects.update(zone="Europe/Berlin")
+    making.make_priced_offering()
+    first, second = (datetime(2026, 10, 25, hour, 30, tzinfo=UTC) for hour in (0, 1))
+    book(call(at=first, usd=1), call(at=second, usd=2), at=second)
+    signed_in(client, "viewer")
+    query = "by=all&from=2026-10-25&to=2026-10-25&per=hour"
+
+    page = client.get(f"/spend/?{query}").content.decode()
+    sheet = load_workbook(io.BytesIO(client.get(f"/spend/table.xlsx?{query}&rows=time").getvalue()))["Lines"]
+
+    (figure,) = [json.loads(text) for text in re.findall(r'id="spending-figure"[^>]*>(\{.*?\})</script>', page)]
+    trace, axis = figure["data"][0], figure["layout"]["xaxis"]
+    drawn = {x: y for x, y in zip(trace["x"], trace["y"], strict=True) if y}
+    assert drawn == {"25 Oct 02:00 CEST": 1, "25 Oct 02:00 CET": 2}
+    assert (len(set(trace["x"])), axis["type"]) == (25, "category")
+    assert "02:00 CEST" in page.split("<table", 1)[1]
+    times = [row[0] for row in sheet.iter_rows(min_row=2, values_only=True) if row[1]]
+    assert {"2026-10-25 02:00:00+02:00", "2026-10-25 02:00:00+01:00"} <= set(map(str, times))
+
+
 @pytest.mark.parametrize(("day", "hours"), [("2026-03-29", 23), ("2026-10-25", 25), ("2026-06-15", 24)])
 def test_a_day_has_the_hours_that_its_clock_shows(day, hours):
     one = date.fromisoformat(day)

@@ -16,6 +16,7 @@ from core.api import FIRST_YEAR, LAST_YEAR, MoneyField
 from core.api_views import Api
 from core.errors import Invalid
 from core.models import Organisation
+from usage.api_months import label_of
 from usage.selectors import savings
 from usage.selectors.savings import MonthSaved, Sums
 
@@ -41,6 +42,12 @@ class SavedRowOutput(SavedOutput):
 
 
 class SavingsOutput(serializers.Serializer):
+    def get_fields(self) -> dict[str, Any]:  # `from` is a word of Python's
+        return {
+            "from": serializers.DateField(help_text="First day that is told of, in the organisation's zone."),
+            "to": serializers.DateField(help_text="The day after the last one."),
+        } | super().get_fields()
+
     rows = SavedRowOutput(many=True)
     total = SavedOutput()
     without_baseline = serializers.ListField(child=serializers.CharField(), help_text="Use cases, dearest first.")
@@ -55,6 +62,11 @@ class SavingsApi(Api):
         # `from` is a word of Python's, so the fields are given by name.
         def get_fields(self) -> dict[str, Any]:
             return {
+                "month": serializers.CharField(
+                    required=False,
+                    max_length=7,
+                    help_text="Such as 2026-10, as the page of savings has it: in place of `from` and `to`.",
+                ),
                 "from": serializers.DateField(
                     required=False, help_text="First day, in the organisation's zone; else that of the present month."
                 ),
@@ -65,19 +77,32 @@ class SavingsApi(Api):
 
     @extend_schema(
         summary="Savings against a baseline", operation_id="savings", tags=["spend"], responses=SavingsOutput,
-        description="An estimate, by use case and month. What the baseline of a use case is stands in its record.",
+        description="An estimate, by use case and month, of a month or of days; of the present month where neither "
+        "is given. What the baseline of a use case is stands in its record.",
     )  # fmt: skip
     def get(self, request: Request) -> Response:
         zone = Organisation.objects.get(pk=1).zone
         today = periods.local_day(timezone.now(), zone)
+        if "month" in self.query:
+            if "from" in self.query or "to" in self.query:
+                said = "Either a month, or days with `from` and `to`."
+                raise Invalid(said, [("month", said)])
+            first = label_of(self.query["month"])
+            return self._told(first, periods.add_months(first, 1), zone)
         until: date = self.query.get("to") or today + timedelta(days=1)
         known = FIRST_YEAR < until.year <= LAST_YEAR
-        first: date = self.query.get("from") or (until - timedelta(days=1) if known else until).replace(day=1)
+        first = self.query.get("from") or (until - timedelta(days=1) if known else until).replace(day=1)
         if not known or not 0 < (until - first).days <= MOST_DAYS:
             said = f"At least one day after `from`, and {MOST_DAYS} at most."
             raise Invalid("This range cannot be told of.", [("to", said)])
+        return self._told(first, until, zone)
+
+    @staticmethod
+    def _told(first: date, until: date, zone: str) -> Response:
         found = savings.saved(first=first, until=until, zone=zone)
         answer = {
+            "from": first,
+            "to": until,
             "rows": [_row(row) for row in found.rows],
             "total": _sums(found.total),
             "without_baseline": found.without_baseline,

@@ -50,6 +50,19 @@ def test_a_choice_that_cannot_be_is_refused_and_changes_nothing(api, used, choic
     assert used.baseline is None
 
 
+def test_a_month_is_asked_for_as_on_the_page_or_as_days_and_never_both(api, used):
+    reader = api("read")
+
+    by_month = reader.get("savings", {"month": "2026-06"})
+    by_days = reader.get("savings", {"from": "2026-06-01", "to": "2026-07-01"})
+
+    assert by_month.json() == by_days.json()
+    assert (by_month.json()["from"], by_month.json()["to"]) == ("2026-06-01", "2026-07-01")
+    assert len(by_month.json()["rows"]) == 2
+    assert reader.get("savings", {"month": "2026-06", "from": "2026-06-01"}).status_code == 422
+    assert reader.get("savings", {"month": "June"}).status_code == 404
+
+
 def test_who_may_only_look_sees_savings_and_chooses_nothing(api, used):
     reader = api("read")
 

@@ -120,6 +120,7 @@ def test_savings_say_what_is_compared_and_work_one_use_case_out(client):
         assert part in page
     assert "1 use case without a baseline is in no saving: other." in page
     assert "it covers 16.7\N{NO-BREAK SPACE}% of spend" in page
+    assert f"GET /api/v1/savings?month={timezone.now():%Y-%m}" in page
     assert 'method="post" action="/savings/"' not in page  # a viewer chooses nothing
 
 

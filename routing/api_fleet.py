@@ -92,9 +92,9 @@ class InstanceOutput(serializers.Serializer):
     given_version = serializers.IntegerField(allow_null=True)
     given_revision = serializers.IntegerField(allow_null=True)
     polled_at = InstantField()
-    rejected_version = serializers.IntegerField(allow_null=True)
-    rejected_revision = serializers.IntegerField(allow_null=True)
-    rejected_reason = serializers.CharField()
+    refused_version = serializers.IntegerField(allow_null=True)
+    refused_revision = serializers.IntegerField(allow_null=True)
+    refused_reason = serializers.CharField()
     spec = serializers.IntegerField(allow_null=True, help_text="The newest specification that it understands.")
     client = serializers.CharField()
 

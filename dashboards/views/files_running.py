@@ -171,7 +171,7 @@ def fleet(*, environment: str, at: datetime) -> Table:
         ):
             yield [
                 one.gateway, one.name, one.state, one.version, one.revision, one.given_version, one.given_revision,
-                one.late_since, one.rejected_version, one.rejected_reason, one.polled_at, one.spec, one.client,
+                one.late_since, one.refused_version, one.refused_reason, one.polled_at, one.spec, one.client,
             ]  # fmt: skip
         found = fleet_of.of(environment=environment, at=at)
         for rest, state in ((found.never, "never asked"), (found.not_polling, "does not poll")):

@@ -172,7 +172,7 @@ def _versions(found: Fleet) -> list[VersionShown]:
 
 def _reasons(one: Standing) -> list[str]:
     """Return why instances refuse, of those that are shown: the worst are."""
-    found = (each.rejected_reason or "no reason given" for each in one.shown if each.state == page_of.REFUSED)
+    found = (each.refused_reason or "no reason given" for each in one.shown if each.state == page_of.REFUSED)
     return list(dict.fromkeys(found))
 
 

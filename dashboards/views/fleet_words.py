@@ -116,8 +116,8 @@ def _words(row: Standing, now: datetime) -> str:
 
 def _instance_words(row: Instance, now: datetime) -> str:
     """Say what there is to say besides what stands in the columns."""
-    if row.state == fleet.REFUSED or (row.state == fleet.UNHEARD and row.rejected_version is not None):
-        return f"v{row.rejected_version}: {row.rejected_reason or 'no reason given'}"
+    if row.state == fleet.REFUSED or (row.state == fleet.UNHEARD and row.refused_version is not None):
+        return f"v{row.refused_version}: {row.refused_reason or 'no reason given'}"
     if row.state == fleet.BEHIND and row.late_since is not None:
         return f"for {relative(row.late_since, now).removesuffix(' ago')}"
     return ""

@@ -81,13 +81,13 @@ WITH polls AS (
 """
 _INSTANCE = """
     s.gateway_id, s.gateway, s.environment, s.instance AS name, s.version, s.revision, s.given_version,
-    s.given_revision, s.polled_at, s.state, s.late_since, s.rejected_version, s.rejected_revision, s.rejected_reason,
-    s.spec, s.client
+    s.given_revision, s.polled_at, s.state, s.late_since, s.rejected_version AS refused_version,
+    s.rejected_revision AS refused_revision, s.rejected_reason AS refused_reason, s.spec, s.client
 """
 _GROUPS = """
 , grouped AS (
     SELECT gateway_id, gateway, environment, state, version, client, count(*) AS instances,
-        max(polled_at) AS polled_at, min(late_since) AS late_since, max(rejected_version) AS rejected_version,
+        max(polled_at) AS polled_at, min(late_since) AS late_since, max(rejected_version) AS refused_version,
         max(given_version) AS given_version
     FROM seen GROUP BY gateway_id, gateway, environment, state, version, client
 ), connected AS (
@@ -102,7 +102,7 @@ _GROUPS = """
 SELECT coalesce(s.gateway_id, c.id) AS gateway_id, coalesce(s.gateway, c.name) AS gateway,
     coalesce(s.environment, c.environment) AS environment, e.live_version, live.published_at AS live_since,
     c.key_used_at, own.takes_rules, s.state, s.version, s.client, s.instances, s.polled_at, s.late_since,
-    s.rejected_version, s.given_version
+    s.refused_version, s.given_version
 FROM grouped s
 FULL JOIN connected c ON c.id = s.gateway_id AND c.environment = s.environment
 JOIN catalog_gateway own ON own.id = coalesce(s.gateway_id, c.id)
@@ -157,9 +157,9 @@ class Instance:
     polled_at: datetime
     state: str
     late_since: datetime | None
-    rejected_version: int | None
-    rejected_revision: int | None
-    rejected_reason: str
+    refused_version: int | None
+    refused_revision: int | None
+    refused_reason: str
     spec: int | None
     client: str
 
@@ -415,7 +415,7 @@ def _standing(rows: Sequence[Mapping[str, Any]]) -> Standing:
         if row["state"] not in (UNHEARD, GONE):
             versions[row["version"]] += row["instances"]
     late = [row["late_since"] for row in polled if row["state"] == BEHIND]
-    refused = [row["rejected_version"] for row in polled if row["state"] == REFUSED]
+    refused = [row["refused_version"] for row in polled if row["state"] == REFUSED]
     clients = {row["client"] for row in polled if row["state"] != GONE and row["client"]}
     return Standing(
         gateway_id=rows[0]["gateway_id"],

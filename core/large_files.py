@@ -13,12 +13,16 @@ from itertools import islice
 from threading import BoundedSemaphore
 from typing import Generic, TypeVar
 
+import structlog
+
 from core import statements
 from core.errors import LimitReached
 
+NOT_WHOLE = "THIS FILE IS NOT WHOLE: it broke off while it was made. Load it again.\r\n"
 AT_ONCE = 2  # of the four threads that a server has (controlplane/rsgi.py)
 FEW = 500  # lines
 RETRY_SECONDS = 15
+log = structlog.get_logger(__name__)
 _places = BoundedSemaphore(AT_ONCE)
 T = TypeVar("T")
 
@@ -93,3 +97,15 @@ class Lines(Generic[T]):
         if let_go is not None:
             let_go()
         statements.put_back()
+
+
+def not_cut(pieces: Iterable[T], ending: T) -> Iterator[T]:
+    """Give the pieces of a file that people read as text; where they fail half way, `ending` says that it is not whole.
+
+    Its reader cannot tell otherwise: a stream that breaks off looks like one that ends.
+    """
+    try:
+        yield from pieces
+    except Exception:
+        log.exception("file.broke_off")
+        yield ending

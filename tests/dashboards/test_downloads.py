@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import io
 import tracemalloc
 from datetime import UTC, date, datetime
@@ -20,7 +21,7 @@ from openpyxl.utils.escape import unescape
 
 from core import sheets
 from core.errors import Invalid
-from core.large_files import AT_ONCE, FEW, Lines
+from core.large_files import AT_ONCE, FEW, NOT_WHOLE, Lines
 from dashboards import downloads, workbooks
 from dashboards.downloads import DAY, INSTANT, NUMBER, SHARE, USD, Column, Table
 
@@ -199,3 +200,27 @@ def test_a_large_file_is_put_off_while_as_many_are_made_as_there_is_room_for(kin
         unread = sent(FEW)
         assert unread.status_code == 200
         let_go(unread)
+
+
+def test_a_csv_file_that_fails_half_way_says_that_it_is_not_whole():
+    def rows() -> Any:
+        yield from [ROW] * FEW
+        raise RuntimeError("the database went away")
+
+    text = body_of(downloads.download(name="n", columns=COLUMNS, rows=rows(), kind="csv")).decode()
+
+    assert text.endswith(NOT_WHOLE)
+    assert len(list(csv.reader(io.StringIO(text)))[-1]) == 1
+
+
+def test_a_csv_file_is_packed_on_its_way_for_who_takes_that():
+    request = RequestFactory().get("/a/", headers={"Accept-Encoding": "gzip, br"})
+    plain = RequestFactory().get("/a/")
+    request.user = plain.user = AnonymousUser()
+    table = Table(name="a", title="A", columns=COLUMNS, rows=[ROW] * 20)
+
+    packed, unpacked = downloads.send(request, table, "csv"), downloads.send(plain, table, "csv")
+
+    assert (packed["Content-Encoding"], packed["Vary"]) == ("gzip", "Accept-Encoding")
+    assert "Content-Encoding" not in unpacked
+    assert gzip.decompress(body_of(packed)) == body_of(unpacked)

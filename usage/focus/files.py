@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 
 from core import sheets
+from core.large_files import NOT_WHOLE, not_cut
 from core.money import plain
 from usage.focus.columns import COLUMNS, JSON, NAMES
 from usage.focus.lines import Line, written
@@ -29,15 +30,14 @@ _encode = msgspec.json.Encoder().encode
 
 def file(lines: Iterable[Line], form: str) -> Iterator[bytes]:
     """Return the bytes of a file of a form in `FORMATS`, piece by piece."""
-    if form == JSONL:
-        return _gathered(_objects(lines))
-    rows = _gathered(_rows(lines))
+    pieces = _gathered(_objects(lines) if form == JSONL else _rows(lines))
+    rows = not_cut(pieces, NOT_WHOLE.encode())
     return gzipped(rows) if form == CSV_GZ else rows
 
 
-def gzipped(pieces: Iterable[bytes]) -> Iterator[bytes]:
+def gzipped(pieces: Iterable[bytes], level: int = 6) -> Iterator[bytes]:
     """Compress pieces on their way; the same pieces give the same bytes."""
-    packer = zlib.compressobj(6, zlib.DEFLATED, zlib.MAX_WBITS | 16)
+    packer = zlib.compressobj(level, zlib.DEFLATED, zlib.MAX_WBITS | 16)
     for piece in pieces:
         if packed := packer.compress(piece):
             yield packed

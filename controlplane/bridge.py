@@ -10,9 +10,9 @@ have half of theirs never wait for each other. What is over the limit is refused
 has come.
 
 # Note [Streams]
-Granian takes a stream as fast as Django makes it and keeps what its client has not yet taken, and no setting bounds that;
-the README has figures. So a stream is compressed for whoever takes that, and says by itself where it broke off: to its
-reader an end is an end.
+Granian takes a stream as fast as Django makes it and keeps what its client has not yet taken, and no setting bounds
+that; the README has figures. So a stream is compressed for whoever takes that, and says by itself where it broke off:
+to its reader an end is an end.
 """
 
 from __future__ import annotations

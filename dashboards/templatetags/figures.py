@@ -173,6 +173,13 @@ def _full_usd(amount: Decimal) -> str:
     return _signed(f"{whole}.{fraction:0<2}", negative=amount < 0, symbol="$")
 
 
+@register.filter
+def person(name: str) -> str | SafeString:
+    """Render an e-mail address so that a narrow column breaks it before its @, and not inside of a word."""
+    local, at_sign, domain = name.rpartition("@")
+    return format_html("{}<wbr>@{}", local, domain) if at_sign else name
+
+
 AGES = ((timedelta(days=1), "day"), (timedelta(hours=1), "hour"), (timedelta(minutes=1), "minute"))
 
 

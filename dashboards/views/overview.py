@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any
 from urllib.parse import urlencode
@@ -68,6 +68,7 @@ def overview(request: HttpRequest) -> HttpResponse:
         "bridge_chart": bridge_charts.waterfall(shown.changes),
         "movers": movers(shown.changes),
         "changes_url": changes_url(shown),
+        "month_changes_url": month_changes_url(month),
         "use_cases": _use_case_rows(shown),
         "frontier_chart": charts.frontier_share(
             weeks, shown=use_cases, low=organisation.frontier_goal_from_percent, high=organisation.frontier_goal_percent
@@ -115,6 +116,15 @@ def changes_url(shown: Overview) -> str:
     query = {"from": after.first.isoformat(), "to": after.last.isoformat()}
     if not shown.calendar.runs:
         query["against"] = "month"
+    return f"{reverse('changes')}?{urlencode(query)}"
+
+
+def month_changes_url(month: Calendar) -> str:
+    """Return the page that holds the full days of a month that runs against those of the month before."""
+    if not month.runs or month.full_days == 0:
+        return ""
+    last = month.today - timedelta(days=1)
+    query = {"from": month.first.isoformat(), "to": last.isoformat(), "against": "month"}
     return f"{reverse('changes')}?{urlencode(query)}"
 
 

@@ -87,6 +87,8 @@ def _forecast(shown: Overview) -> Stat:
         )
     if whole is not None and whole.forecast is not None:
         return _against_budget(label, whole.limit, whole.forecast, budgets)
+    if not shown.anything:
+        return Stat(label=label, value=usd(None), note="from three full days of usage", **budgets)
     if forecast is None:
         return Stat(label=label, value=usd(None), note="from the third day on", **budgets)
     change = shown.forecast_change
@@ -109,7 +111,7 @@ def _against_budget(label: str, limit: Decimal, forecast: Forecast, budgets: dic
     over = share > 1
     note = f"limit {usd(limit)}"
     if forecast.low is not None and forecast.high is not None:
-        note = f"eight of ten months end between {usd_short(forecast.low)} and {usd_short(forecast.high)}"
+        note = f"eight of ten times between {usd_short(forecast.low)} and {usd_short(forecast.high)}"
     if forecast.runs_out_on is not None:
         note = f"at this pace the limit is reached on {forecast.runs_out_on.day} {forecast.runs_out_on:%B}"
     note += f"; forecast of {clock(forecast.made_at)}"

@@ -179,7 +179,7 @@ _ACTIONS = {
     "list-price": ("prices-contracts", "Contracts"),
     "no-usage-statement": ("reconciliation-files", "Import one"),
     "no-cost-statement": ("reconciliation-files", "Import one"),
-    "days-missing": ("reconciliation-files", "Statements"),
+    "days-missing": ("reconciliation-files", "Provider statements"),
 }
 
 

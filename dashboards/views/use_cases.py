@@ -39,8 +39,8 @@ _NUMBERS = (
     ("Per 1,000 requests", "per_1000", True),
     ("On frontier", "frontier", True),
 )
-COLUMNS = (("Use case", "name", False), ("Team and owner", "", False), *_NUMBERS, ("Budgets", "", False))
-TEAM_COLUMNS = (("Team", "name", False), ("Use cases", "", True), *_NUMBERS, ("Budgets", "", False))
+COLUMNS = (("Use case", "name", False), ("Team and owner", "", False), *_NUMBERS, ("Budgets at risk", "", False))
+TEAM_COLUMNS = (("Team", "name", False), ("Use cases", "", True), *_NUMBERS, ("Budgets at risk", "", False))
 _NARROWING = ("q", "state", "team", "owner", "data_class")
 _TEAM_NARROWING = ("q", "state")
 _PAGE = re.compile(r"[1-9][0-9]{0,3}", re.ASCII)

@@ -88,7 +88,7 @@ QUERIES = {
     "rules/<environment:environment>/forms/": 11,
     "rules/<environment:environment>/forms/<str:form>/": 10,
     "rules/<environment:environment>/hits/": 9,
-    "rules/<environment:environment>/fleet/": 6,
+    "rules/<environment:environment>/fleet/": 7,
     "rules/<environment:environment>/compare/": 9,
     "rules/<environment:environment>/try/": 8,
     "rules/<environment:environment>/try/documents/": 12,

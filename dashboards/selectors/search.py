@@ -12,6 +12,7 @@ shorter name, then the alphabet. Upper and lower case are the same, and `%`, `_`
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -24,7 +25,7 @@ from django.utils import timezone
 
 from alerts.models import Alert, Channel
 from budgets.models import Budget
-from catalog.models import ClaimState, Contract, Gateway, Model, Offering, Provider, Team, UseCase
+from catalog.models import ClaimState, Contract, Gateway, Model, Offering, Price, Provider, Team, UseCase
 from dashboards.models import SavedView
 from routing.models import Proposal, Version
 from routing.models.proposals import ProposalState
@@ -36,6 +37,7 @@ from usage.services.once import digest_of
 LONGEST = MAX_ID  # an event is found by the whole of its id
 MOST_ALERTS = 2000  # the newest, whose titles are looked through
 EXACT, PREFIX, INSIDE = range(3)
+_PRICE = re.compile(r"price[/ #]([1-9][0-9]{0,17})", re.ASCII)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -178,6 +180,24 @@ def providers(text: str, most: int) -> list[Hit]:
     ]
 
 
+def prices(text: str, most: int) -> list[Hit]:
+    """Find a price by the number that files and exports name it by: `price/200`. No query where the text is none."""
+    named = _PRICE.fullmatch(text.casefold())
+    if named is None:
+        return []
+    found = Price.objects.filter(pk=int(named[1])).select_related("series__model", "series__provider")
+    return [
+        Hit(
+            name=f"price/{row.pk}",
+            url=f"{_address('offering', offering) or reverse('prices')}#price-{row.pk}",
+            note=f"{row.series.get_meter_display()} of {offering}, from {row.source}",
+            rank=EXACT,
+        )
+        for row in found[:most]
+        for offering in [f"{row.series.model.name}@{row.series.provider.name}"]
+    ]
+
+
 def contracts(text: str, most: int) -> list[Hit]:
     """Find contracts about prices by their name; a contract has a row for each of its terms, and the first stands."""
     first = Contract.objects.order_by().values("name").annotate(first=Min("id")).values("first")
@@ -316,6 +336,7 @@ KINDS = (
     Kind(title="Models", icon="catalog", action="view", find=models),
     Kind(title="Offerings", icon="coins", action="view", find=offerings),
     Kind(title="Providers", icon="external", action="view", find=providers),
+    Kind(title="Prices", icon="coins", action="view", find=prices),
     Kind(title="Contracts", icon="document", action="view", find=contracts),
     Kind(title="Budgets", icon="budgets", action="view", find=budgets),
     Kind(title="Channels", icon="mail", action="view", find=channels),

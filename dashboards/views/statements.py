@@ -26,6 +26,7 @@ from dashboards.views.budgets_words import full, in_words, short
 from dashboards.views.month_address import month_of
 from dashboards.views.months import line_of
 from dashboards.views.months import table as months_table
+from usage.models import Month
 from usage.selectors import chargeback, freshness
 from usage.selectors import months as months_selector
 from usage.selectors.chargeback import Cell, Sums
@@ -101,7 +102,18 @@ def _file(request: HttpRequest, label: date, team_id: int | None = None, use_cas
             "booked_in", "team", "use_case", "model", "offering", "tier", "kind", "for_month", *chargeback.MEASURES
         ),
         rows=_table(label, cells),
+        facts=[
+            ("State", _state_words(label)),
+            ("Lines", "the last one, TOTAL, is the sum of those above it, and no line of its own"),
+        ],
     )
+
+
+def _state_words(label: date) -> str:
+    closed = Month.objects.filter(label=label).first()
+    if closed is None:
+        return "open: late calls and corrections still change it"
+    return f"closed on {closed.closed_at:%Y-%m-%d %H:%M} UTC by {closed.closed_by}: it never changes"
 
 
 @page("view")

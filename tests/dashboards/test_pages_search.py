@@ -16,7 +16,7 @@ from django.db import connection
 from django.template import RequestContext, Template
 from django.test.utils import CaptureQueriesContext
 
-from catalog.models import Model, Offering, Provider, Team, UseCase
+from catalog.models import Model, Offering, Price, Provider, Team, UseCase
 from catalog.services import contracts
 from dashboards.models import SavedView
 from dashboards.selectors import search
@@ -194,7 +194,19 @@ def test_enter_opens_what_alone_has_that_very_name_or_id_and_a_link_shows_the_li
     assert '<input type="hidden" name="go" value="yes">' in client.get("/search/?q=bill").content.decode()
 
 
-@pytest.mark.parametrize("kind", [kind.title for kind in search.KINDS if kind.title != "Events"])
+def test_a_price_is_found_by_the_number_that_exports_name_it_by(client):
+    offering = making.make_priced_offering()
+    price = Price.objects.filter(series__model=offering.model, series__meter="output").get()
+    signed_in(client, "viewer")
+
+    led = client.get(f"/search/?q=price/{price.pk}&go=yes")["Location"]
+
+    assert led == f"/catalog/gpt-5.5@openai/#price-{price.pk}"
+    assert f'id="price-{price.pk}"' in client.get(led).content.decode()
+    assert found("price/999999") == {}
+
+
+@pytest.mark.parametrize("kind", [kind.title for kind in search.KINDS if kind.title not in ("Events", "Prices")])
 def test_each_kind_is_found_and_leads_to_a_page_that_exists(client, kind):
     made = make_named(kind, "Needle.9")
     signed_in(client, "viewer")
@@ -307,7 +319,7 @@ def test_it_takes_one_query_for_each_kind_however_much_there_is():
     with CaptureQueriesContext(connection) as queries:
         found("case")
 
-    assert len(queries) == len(search.KINDS)
+    assert len(queries) == len(search.KINDS) - 1  # prices are found by their number alone
 
 
 # --- how it is said ---

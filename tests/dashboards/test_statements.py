@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
-from datetime import timedelta
+from datetime import date, timedelta
 from decimal import Decimal
 
+import openpyxl
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
@@ -241,6 +242,18 @@ def test_the_file_has_every_row_and_digit_and_no_formula(client, house):
     assert {row["team"] for row in parts} == {"platform", "support", "'=cmd|' /C calc'!A0"}
     assert {row["use_case"][0] for row in parts} == {"c", "s", "'"}
     assert {row["for_month"] for row in parts} == {f"{THIS:%Y-%m}"}
+
+
+def test_the_workbook_says_whether_its_month_may_still_change(client, adjusted):
+    signed_in(client, "finance")
+
+    def state(month: date) -> str:
+        answer = client.get(f"/statements/{month:%Y-%m}/?as=xlsx")
+        about = openpyxl.load_workbook(io.BytesIO(b"".join(answer.streaming_content)))["About"]
+        return dict(about.iter_rows(values_only=True))["State"]
+
+    assert state(LAST).endswith("by finance@example.com: it never changes")
+    assert state(THIS).startswith("open")
 
 
 def test_the_api_tells_the_same_and_knows_names_in_any_case(client, adjusted):

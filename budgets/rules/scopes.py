@@ -131,6 +131,7 @@ Values = Mapping[str, str]
 
 
 def values_of(consumption: Consumption) -> dict[str, str]:
+    """Return what scopes are compared with; a dimension that the call has no value of is an empty text."""
     values = {
         "use_case": consumption.use_case,
         "team": consumption.team,

@@ -36,6 +36,7 @@ def refuse(problems: Problems) -> None:
 
 
 def checked_text(field: str, text: str, longest: int, problems: Problems) -> str:
+    """Return the text without blanks around it; empty, or longer than `longest` characters, it is a problem."""
     kept = text.strip()
     if not kept:
         problems.append((field, "This is needed."))
@@ -90,6 +91,7 @@ def is_whole(value: object) -> bool:
 
 
 def check_amount(amount: Decimal, unit: str, problems: Problems, *, field: str = "amount") -> None:
+    """Check a limit, in its budget's unit; NaN stands for what could not be read."""
     if amount.is_nan():
         problems.append((field, "Write the limit out as a number, such as 2,000,000 or 1250.50."))
     elif not amount.is_finite() or amount <= 0:

@@ -96,6 +96,7 @@ def wanted_periods(
 
 
 def unknown_day(definition: Definition, known: Mapping[date, Period], first_day: date) -> str:
+    """Say why no limit can be planned from a day on that is none of `known`, the first days of the periods ahead."""
     days = list(known)
     if first_day < days[0]:
         return f"That {definition.period} is over; the present one begins on {days[0]}."

@@ -180,6 +180,7 @@ def compile_condition(condition: Mapping[str, Any] | None) -> Holds | None:
 
 
 def all_of(parts: list[Holds | None]) -> Holds | None:
+    """Return what holds where all parts do; None, which always holds, adds nothing and stands for no part at all."""
     real = [part for part in parts if part is not None]
     if not real:
         return None

@@ -16,6 +16,7 @@ _ONE_DAY = timedelta(days=1)
 
 
 def of_row(row: Row, sums: Sums, *, unknown: bool, tolerance: Decimal) -> list[Reason]:
+    """Return why both sides of a model, or of its day, may differ; `tolerance` is in per cent."""
     found: list[tuple[str, str]] = []
     if unknown:
         meant = f" It is probably {row.suggestion}." if row.suggestion else ""
@@ -49,6 +50,7 @@ def _agrees_at_list(row: Row, tolerance: Decimal) -> bool:
 
 
 def missing_days(covered: Sequence[Coverage], at: datetime) -> list[Reason]:
+    """Return which exports are missing for whole UTC days before today."""
     today = at.astimezone(UTC).date()  # which no export can hold whole yet
     found = []
     for one in covered:

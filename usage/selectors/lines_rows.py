@@ -83,6 +83,7 @@ class LineRow:
 
 
 def row_of(values: Sequence[Any]) -> LineRow:
+    """Return a line as read by `SELECTED`, in that order."""
     (
         booked_at, use_case_id, id_, kind, occurred_at, source_id, event_id, digest, use_case, team, team_id, model,
         provider, offering, gateway, gateway_id, tier, status, environment, requested, task, requests, inputs, outputs,

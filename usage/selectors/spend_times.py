@@ -20,6 +20,7 @@ class Calendar:
 
 
 def calendar(kind: str, ask: SpendAsk) -> Calendar:
+    """Return what of a kind (hour, day, week, month) the range touches, on the clock of its zone."""
     starts_at, ends_at, zone = ask.starts_at.astimezone(UTC), ask.ends_at.astimezone(UTC), ask.zone
     if kind == "hour":
         hours = _hours(starts_at, ends_at, zone)

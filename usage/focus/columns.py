@@ -76,7 +76,7 @@ FOCUS = (
     Column("SkuId", STRING, True, "The offering and the meter: model@provider/output."),
     Column("SkuMeter", STRING, True, "The meter in words, such as Output tokens."),
     Column("SkuPriceDetails", JSON, True, "What the price is for: meter, context and service tier, region, hours."),
-    Column("SkuPriceId", STRING, True, "The list price: the console's search finds price/17, its source, who approved it."),
+    Column("SkuPriceId", STRING, True, "The list price: the console's search finds price/17, with its source."),
     Column("SubAccountId", STRING, True, "The team, team/7. Null: none is known."),
     Column("SubAccountName", STRING, True, "The team's name."),
     Column("SubAccountType", STRING, True, "Team."),

@@ -16,8 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from cryptography.fernet import Fernet
-
+from controlplane.embedded import discovery
 from controlplane.embedded.servers import Servers, temporary_dir
 
 DATABASE_SETTINGS = (
@@ -39,6 +38,7 @@ class Figure:
     aim: float | None = None
     better: str  # "more" or "less"
     note: str = ""
+    lines: Sequence[str] = ()  # what it consists of
 
     @property
     def meets(self) -> bool:
@@ -61,6 +61,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--pages-entries", type=int, default=10_000_000, metavar="ENTRIES",
         help="entries of a year in the house whose pages are opened, held against one with a tenth of them",
     )  # fmt: skip
+    parser.add_argument(
+        "--pages-keep", type=Path, metavar="DIR",
+        help="where to keep these houses, so that the next run need not fill them; with `--only pages`",
+    )  # fmt: skip
     parser.add_argument("--rounds", type=int, default=3, help="rounds; the median counts")
     parser.add_argument(
         "--only",
@@ -72,13 +76,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--out", type=Path, default=Path("bench.json"))
     options = parser.parse_args(argv)
+    if options.pages_keep and options.only != "pages":
+        parser.error("--pages-keep is for --only pages: what others measure begins with an empty database")
 
     with ExitStack() as stack:
-        servers = stack.enter_context(Servers(stack.enter_context(temporary_dir("tollkeeper-bench-"))))
-        os.environ.update(servers.environment())
+        data_dir = options.pages_keep or stack.enter_context(temporary_dir("tollkeeper-bench-"))
+        servers = stack.enter_context(Servers(data_dir))
+        os.environ |= {**servers.environment(), **discovery.make_secrets(data_dir)}
         os.environ |= {
-            "TOLLKEEPER_SECRET_KEY": "bench-only-and-thrown-away-with-its-servers",
-            "TOLLKEEPER_ENCRYPTION_KEYS": Fernet.generate_key().decode(),
             "TOLLKEEPER_ALLOW_INTERNAL_WEBHOOKS": "true",  # a channel that is measured is in this very process
             "TOLLKEEPER_LOG_LEVEL": "WARNING",
             "DJANGO_SETTINGS_MODULE": "controlplane.settings",
@@ -151,6 +156,7 @@ def _print(figures: list[Figure], settings: dict[str, Any]) -> None:
         lines.append(f"{figure.what:{width}}  {measured:>12}  {needs:>8}  {aims_at:>8}{mark}".rstrip())
         if figure.note:
             lines.append(f"{'':{width}}  {figure.note}")
+        lines += figure.lines
     lines.append("")
     lines.append(
         f"{os.cpu_count()} cores, Python {platform.python_version()}, PostgreSQL with "

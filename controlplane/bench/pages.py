@@ -3,7 +3,8 @@
 Two houses of one company (`year.py`) are asked for every page in turn, so that a slow minute of the machine hits both.
 Each is served by Django's WSGI callable in a process of its own, warm and settled as the web process is; the clock runs
 from the request to the last byte. What a route answers with 200 and HTML is a page; those of sums also stand for their
-longest range.
+longest range. Beside the clock stands the processor time of that process and its process of PostgreSQL, which other
+work on the machine hardly moves; parallel workers of a query are not in it.
 
 python -m controlplane.bench.pages serves one house over pipes: a line with an address, a line with what came of it.
 """
@@ -22,29 +23,35 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, LiteralString
 from urllib.parse import unquote, urlsplit
 
+import psutil
 import psycopg
 from django.conf import settings
 from django.utils import timezone
+from psycopg import sql
 
 from controlplane.bench.main import Figure
 from controlplane.embedded.servers import temporary_dir
 
 ROUNDS = 7
-WORST = 10
-# Pages of sums with the longest range that people ask for; {year}, {month} and {today} are days.
+_NAME, _COMPANY, _FILLING = "year_", "year_founded", "year_filling"  # databases
+# Pages of sums with the longest range that people ask for; all but {month} are days.
 LONG = (
     "/?month={month}",
     "/spend/?from={year}&to={today}",
     "/spend/?from={year}&to={today}&per=month&by=model",
     "/spend/?from={year}&to={today}&per=week&by=team&measure=tokens",
+    "/spend/?from={year}&to={today}&by=use_case&then=model",
     "/spend/?from={year}&to={today}&by=use_case&use_case=support-routing",
-    "/routing/?from={year}&to={today}",
+    "/spend/?from={week}&to={today}&per=hour&by=model",
+    "/routing/?from={half}&to={today}",
+    "/routing/?from={half}&to={today}&source=task&measure=cost",
     "/rules/production/hits/?days=30",
     "/savings/?from={year}&to={today}",
 )
+DAYS_OF = {"year": 365, "half": 184, "week": 7}  # {half}: the most that the routing page draws
 
 
 @dataclass(kw_only=True)
@@ -54,8 +61,13 @@ class Page:
     address: str
     name: str
     seconds: tuple[list[float], list[float]] = field(default_factory=lambda: ([], []))
+    processor: tuple[list[float], list[float]] = field(default_factory=lambda: ([], []))
     queries: int = 0
-    in_database: float = 0.0
+
+    @property
+    def ratio(self) -> float:
+        """How the larger house's median compares with the smaller one's."""
+        return statistics.median(self.seconds[1]) / statistics.median(self.seconds[0])
 
 
 class Served:
@@ -85,7 +97,7 @@ class Served:
 
 
 def measure(*, entries: int, rounds: int = ROUNDS) -> list[Figure]:
-    """Fill two houses, which takes minutes, and open every page of both `rounds` times."""
+    """Fill two houses, which takes minutes where they are not there yet, and open every page of both `rounds` times."""
     small = entries // 10
     urls = _made(small, entries)
     with ExitStack() as stack:
@@ -100,16 +112,11 @@ def measure(*, entries: int, rounds: int = ROUNDS) -> list[Figure]:
 
 
 def figures(pages: Sequence[Page], left_out: Sequence[str], *, small: int, entries: int) -> list[Figure]:
-    """Make the figures of what was measured."""
+    """Make the figures of what was measured; the second one has a line for each page, the slowest first."""
     worst = sorted(pages, key=lambda page: -_p95(page.seconds[1]))
     every = [seconds for page in pages for seconds in page.seconds[1]]
-    ratios = [statistics.median(page.seconds[1]) / statistics.median(page.seconds[0]) for page in pages]
     sums = [sum(statistics.median(page.seconds[house]) for page in pages) for house in (0, 1)]
-    slowest = "; ".join(
-        f"{page.address} {statistics.median(page.seconds[1]) * 1000:.0f}/{_p95(page.seconds[1]) * 1000:.0f} ms, "
-        f"{page.queries} queries"
-        for page in worst[:WORST]
-    )
+    worked = [sum(statistics.median(page.processor[house]) for page in pages) for house in (0, 1)]
     return [
         Figure(
             what=f"a page of the console at {entries:,} entries, p95 over all {len(pages)}",
@@ -120,15 +127,26 @@ def figures(pages: Sequence[Page], left_out: Sequence[str], *, small: int, entri
         Figure(
             what=f"the slowest page at {entries:,} entries, p95",
             value=_p95(worst[0].seconds[1]), unit="s", limit=0.3, aim=0.1, better="less",
-            note=f"median/p95 of the slowest: {slowest}",
+            note="every page: median, p95 and median of processor time in ms; queries; its median against that of the "
+            "smaller house",
+            lines=[_line(page) for page in worst],
         ),
         Figure(
             what=f"page times at {entries:,} entries against those at {small:,}",
             value=sums[1] / sums[0], unit="", limit=1.1, aim=1, better="less",
             note=f"all pages once: {sums[1]:.2f} s of {sums[0]:.2f} s; median of the pages' ratios "
-            f"{statistics.median(ratios):.3f}",
+            f"{statistics.median(page.ratio for page in pages):.3f}; of processor time {worked[1]:.2f} s of "
+            f"{worked[0]:.2f} s, {worked[1] / worked[0]:.3f}",
         ),
     ]  # fmt: skip
+
+
+def _line(page: Page) -> str:
+    milliseconds = (
+        statistics.median(page.seconds[1]), _p95(page.seconds[1]), statistics.median(page.processor[1])
+    )  # fmt: skip
+    columns = "".join(f"{seconds * 1000:7.0f}" for seconds in milliseconds)
+    return f"{columns}{page.queries:5}{page.ratio:7.2f}  {page.address}"
 
 
 def _p95(values: Sequence[float]) -> float:
@@ -156,27 +174,49 @@ def _time(page: Page, houses: Sequence[Served], rounds: int) -> None:
     for house in houses:
         house.ask(page.address)
     for _ in range(rounds):
-        for house, seconds in zip(houses, page.seconds, strict=True):
+        for house, seconds, processor in zip(houses, page.seconds, page.processor, strict=True):
             answer = house.ask(page.address)
             seconds.append(answer["seconds"])
-    page.queries, page.in_database = answer["queries"], answer["in_database"]
+            processor.append(answer["processor"])
+            page.queries = answer["queries"]
 
 
 def _made(small: int, entries: int) -> list[str]:
-    """Make the company once, copy its database, and fill both."""
-    urls = [urlsplit(settings.DATABASE_URL)._replace(path=f"/year_{size}").geturl() for size in (small, entries)]
+    """Return the addresses of two houses: made once as one company, copied and filled, where they are not there yet.
+
+    A database has its name once it is whole, so what was interrupted is made anew.
+    """
+    sizes = (small, entries)
     with psycopg.connect(settings.DATABASE_URL, dbname="postgres", autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE year_{small}")
-        _run("controlplane.bench.year", "0", url=urls[0])
-        connection.execute(f"CREATE DATABASE year_{entries} TEMPLATE year_{small}")
-    for url, size in zip(urls, (small, entries), strict=True):
-        _run("controlplane.bench.year", str(size), url=url)
-    return urls
+        there = {name for (name,) in connection.execute("SELECT datname FROM pg_database").fetchall()}
+        missing = [size for size in sizes if f"{_NAME}{size}" not in there]
+        if missing:
+            for name in (_COMPANY, _FILLING):
+                connection.execute(_sql("DROP DATABASE IF EXISTS {}", name))
+            connection.execute(_sql("CREATE DATABASE {}", _COMPANY))
+            _run("controlplane.bench.year", "0", database=_COMPANY)
+        for size in missing:
+            connection.execute(_sql("CREATE DATABASE {} TEMPLATE {}", _FILLING, _COMPANY))
+            _run("controlplane.bench.year", str(size), database=_FILLING)
+            connection.execute(_sql("ALTER DATABASE {} RENAME TO {}", _FILLING, f"{_NAME}{size}"))
+        if missing:
+            connection.execute(_sql("DROP DATABASE {}", _COMPANY))
+    for size in sizes:
+        _run("django", "migrate", "--verbosity=0", database=f"{_NAME}{size}")  # those that were kept may be older
+    return [_url(f"{_NAME}{size}") for size in sizes]
 
 
-def _run(module: str, *arguments: str, url: str) -> None:
+def _sql(text: LiteralString, *names: str) -> sql.Composed:
+    return sql.SQL(text).format(*map(sql.Identifier, names))
+
+
+def _url(database: str) -> str:
+    return urlsplit(settings.DATABASE_URL)._replace(path=f"/{database}").geturl()
+
+
+def _run(module: str, *arguments: str, database: str) -> None:
     subprocess.run(  # noqa: S603 (our own commands)
-        [sys.executable, "-m", module, *arguments], env={**os.environ, "DATABASE_URL": url}, check=True
+        [sys.executable, "-m", module, *arguments], env={**os.environ, "DATABASE_URL": _url(database)}, check=True
     )
 
 
@@ -227,33 +267,35 @@ class _House:
     def long(self) -> list[str]:
         today = timezone.now().date()
         given = {
-            "today": today.isoformat(), "year": (today - timedelta(days=364)).isoformat(),
-            "month": f"{today.replace(day=1) - timedelta(days=1):%Y-%m}",
+            "today": today.isoformat(), "month": f"{today.replace(day=1) - timedelta(days=1):%Y-%m}",
+            **{name: (today - timedelta(days=days - 1)).isoformat() for name, days in DAYS_OF.items()},
         }  # fmt: skip
         return [address.format(**given) for address in LONG]
 
     def open(self, address: str) -> dict[str, Any]:
-        """Return status, type and bytes of an answer, its seconds, and queries with the seconds spent on them."""
+        """Return status and type of an answer, its seconds by the clock and of processor time, and its queries."""
         path, _, query = address.partition("?")
         counted = _Counted()
         said: list[Any] = []
         with counted.counting():
+            before = _processor_seconds()
             started = time.perf_counter()
             answer = self._application(_environ(path, query, self._cookie), lambda *given: said.append(given))
-            size = sum(len(chunk) for chunk in answer)
+            for _ in answer:
+                pass
             answer.close()
             seconds = time.perf_counter() - started
+            processor = _processor_seconds() - before
         headers = {name.lower(): value for name, value in said[0][1]}
         return {
-            "status": int(said[0][0].split()[0]), "type": headers.get("content-type", ""), "bytes": size,
-            "seconds": seconds, "queries": counted.queries, "in_database": counted.seconds,
+            "status": int(said[0][0].split()[0]), "type": headers.get("content-type", ""),
+            "seconds": seconds, "processor": processor, "queries": counted.queries,
         }  # fmt: skip
 
 
 class _Counted:
     def __init__(self) -> None:
         self.queries = 0
-        self.seconds = 0.0
 
     @contextmanager
     def counting(self) -> Iterator[None]:
@@ -261,14 +303,24 @@ class _Counted:
 
         def wrapper(execute: Any, sql: Any, params: Any, many: Any, context: Any) -> Any:
             self.queries += 1
-            started = time.perf_counter()
-            try:
-                return execute(sql, params, many, context)
-            finally:
-                self.seconds += time.perf_counter() - started
+            return execute(sql, params, many, context)
 
         with connection.execute_wrapper(wrapper):
             yield
+
+
+def _processor_seconds() -> float:
+    """Return the processor time that this process and its process of PostgreSQL have had; it is on this machine."""
+    from django.db import connection
+
+    connection.ensure_connection()
+    server = connection.connection.info.backend_pid
+    try:
+        nanoseconds = int(Path(f"/proc/{server}/schedstat").read_text().split()[0])
+    except OSError:  # another system: to a hundredth of a second
+        times = psutil.Process(server).cpu_times()
+        return time.process_time() + times.user + times.system
+    return time.process_time() + nanoseconds / 1e9
 
 
 def _environ(path: str, query: str, cookie: str) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from controlplane.bench.pages import Page
 
 
 def page(address: str, small: list[float], large: list[float]) -> Page:
-    return Page(address=address, name=address, seconds=(small, large), queries=7)
+    return Page(address=address, name=address, seconds=(small, large), processor=([0.01], [0.04]), queries=7)
 
 
 def test_one_slow_page_misses_its_limit_though_all_pages_together_meet_theirs():
@@ -22,7 +22,8 @@ def test_one_slow_page_misses_its_limit_though_all_pages_together_meet_theirs():
     assert (every.value, every.meets) == (0.02, True)
     assert every.note.endswith("no page of these was there to open: saved-view")
     assert (slowest.value, slowest.meets) == (0.9, False)
-    assert slowest.note.startswith("median/p95 of the slowest: /slow/ 300/900 ms, 7 queries; /quick/")
+    assert len(slowest.lines) == 41
+    assert slowest.lines[0].split() == ["300", "900", "40", "7", "1.50", "/slow/"]
     assert (round(growth.value, 3), growth.meets) == (1.1, True)
 
 

@@ -62,6 +62,7 @@ _KEYS = (
     "use_case_id, booked_at, id, booked_at FROM ledger WHERE booked_at >= %(known_from)s AND id >= %(first_id)s"
 )
 _GROWING = ("ledger", "event_key", "rollup_15min", "rollup_day", "receipt")
+_GATHERED = ("rollup_past", "rollup_past_week", "rollup_past_days", "rollup_past_weeks")
 
 
 def fill(*, entries: int, at: datetime, progress: Progress = lambda said: None) -> None:
@@ -110,7 +111,7 @@ def _write(table: str, first: datetime, last: datetime) -> None:
 def settle(database_url: str) -> None:
     """Do now what the database would do on its own in the middle of a measurement: vacuum, analyse, write to disk."""
     with psycopg.connect(database_url, autocommit=True) as connection:
-        connection.execute(as_sql(f"VACUUM (ANALYZE) {', '.join(_GROWING)}, budgets_counter"))
+        connection.execute(as_sql(f"VACUUM (ANALYZE) {', '.join((*_GROWING, *_GATHERED))}, budgets_counter"))
         connection.execute("CHECKPOINT")
 
 

@@ -113,7 +113,7 @@ def fill(*, entries: int, at: datetime, progress: Progress = lambda said: None) 
 
     Nobody books meanwhile. Sums and counters are those of the ledger afterwards.
     """
-    from usage.services import partitions
+    from usage.services import partitions, past
     from usage.services.raw import raw_cursor
 
     starts_at = at - timedelta(days=DAYS)
@@ -146,6 +146,7 @@ def fill(*, entries: int, at: datetime, progress: Progress = lambda said: None) 
         cursor.execute("DROP TABLE sample, stream, branch")
         cursor.execute("ANALYZE ledger")
     _sums(starts_at, at, at_once=max(1, _AT_ONCE * DAYS // max(written, 1)), progress=progress)
+    past.gather(at=at)
     _close(first=starts_at.date(), at=at)
     _count(at=at, progress=progress)
     return written

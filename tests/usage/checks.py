@@ -73,7 +73,10 @@ _SMALL_SUMS = {
 
 
 def assert_rollups_equal_ledger() -> None:
-    """Compare `rollup_15min`, `rollup_day` and `rollup_day_tag` with sums over the ledger, column by column."""
+    """Compare `rollup_15min`, `rollup_day` and `rollup_day_tag` with sums over the ledger, column by column.
+
+    Also what was gathered of days and weeks that are over.
+    """
     zone, tags = _query("SELECT zone, declared_tags FROM core_organisation")[0]
     day = "(booked_at AT TIME ZONE %(zone)s)::date"
     key = ("use_case_id", "bucket", *_DIMENSIONS)
@@ -96,6 +99,33 @@ def assert_rollups_equal_ledger() -> None:
         f"{', '.join(_SMALL_SUMS.values())} FROM ledger, jsonb_each_text(tags) AS t "
         f"WHERE t.key = ANY(%(tags)s) GROUP BY {_places(len(key))}",
         {"zone": zone, "tags": list(tags)},
+    )
+    _assert_gathered_equals_ledger(day, zone)
+
+
+def _assert_gathered_equals_ledger(day: str, zone: str) -> None:
+    key = ("use_case_id", "offering_id", "team_id", "gateway_id", "tier", "status", "reason")
+    sums = {name: sql for name, sql in _SUMS.items() if not name.startswith("compared") and name != "latency_histogram"}
+    late = _RECOUNTED[_DIMENSIONS.index("correction_of")]
+    _assert_same(
+        f"SELECT day, correction_of, {', '.join(key)}, {', '.join(f'sum({name})' for name in sums)} FROM rollup_past "
+        f"GROUP BY {_places(2 + len(key))}",
+        f"SELECT {day} AS day, {late}, {', '.join(key)}, {', '.join(sums.values())} FROM ledger "
+        f"WHERE {day} IN (SELECT day FROM rollup_past_days) GROUP BY {_places(2 + len(key))}",
+        {"zone": zone},
+    )
+    week = f"date_trunc('week', {day})::date"
+    key = (
+        "use_case_id", "offering_id", "team_id", "tier", "rules_version", "environment", "rule", "reason", "task",
+        "requested_model",
+    )  # fmt: skip
+    _assert_same(
+        f"SELECT week, ok, {', '.join(key)}, first_day, last_day, requests, tokens, cost_usd, fallback_requests "
+        "FROM rollup_past_week",
+        f"SELECT {week}, status = 1, {', '.join(key)}, min({day}), max({day}), sum(requests), "
+        f"sum({INPUT} + {OUTPUT}), {_SUMS['cost_usd']}, {_SUMS['fallback_requests']} FROM ledger "
+        f"WHERE {week} IN (SELECT week FROM rollup_past_weeks) GROUP BY {_places(2 + len(key))}",
+        {"zone": zone},
     )
 
 

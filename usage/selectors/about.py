@@ -1,4 +1,4 @@
-"""What was booked for one use case, team or model, in as many ways as a page shows: one read of `rollup_day`.
+"""What was booked for one use case, team or model, in as many ways as a page shows: one read of the sums of days.
 
 Days are the organisation's, ranges are half-open [first, until). Sums go by `booked_at`, as everywhere. A request is an
 attempt as a gateway reported it; an answered one has the status ok. Tokens per call, the share of the cache and
@@ -16,7 +16,8 @@ from typing import Any
 from django.db import connection
 
 from catalog.models import Tier
-from usage.models import LATENCY_BUCKETS, Status
+from usage.models import Status
+from usage.selectors import past
 from usage.selectors.drivers import INPUT, OUTPUT
 from usage.selectors.overview import share
 from usage.selectors.routing import FALLBACK
@@ -55,7 +56,6 @@ _SUMS = {
     "latency_ms": f"sum(latency_ms) {_OK}",
 }
 MEASURES = tuple(_SUMS)
-_LATENCIES = [f"coalesce(sum(latency_histogram[{n}]) {_OK}, 0)" for n in range(1, LATENCY_BUCKETS + 1)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,16 +166,19 @@ def sums(
     named = list(dict.fromkeys(name for way in ways for name in way))
     columns = [COLUMNS[name] for name in named]
     where, given = _condition(of)
+    table, buckets = "rollup_day", list(past.BUCKETS.values())
+    if set(columns) <= set(past.KEY):
+        table, buckets = past.sums_of_days(), list(past.BUCKETS)
     sets = ", ".join(f"({', '.join(COLUMNS[name] for name in way)})" for way in ways)
     wanted = [name for name in MEASURES if name in only]
-    histogram = f", ARRAY[{', '.join(_LATENCIES)}]" if latencies else ""
+    histogram = f", ARRAY[{', '.join(f'coalesce(sum({one}) {_OK}, 0)' for one in buckets)}]" if latencies else ""
     with connection.cursor() as cursor:
         cursor.execute(
             f"SELECT grouping({', '.join(columns)}), {', '.join(columns)}, "
             f"{', '.join(f'coalesce({_SUMS[name]}, 0)' for name in wanted)}{histogram} "
-            f"FROM rollup_day WHERE {where} AND day >= %s AND day < %s "
-            f"GROUP BY GROUPING SETS ({sets}) ORDER BY {', '.join(str(n + 2) for n in range(len(columns)))}",
-            [*given, first, until],
+            f"FROM {table} r WHERE {where} AND day >= %(first)s AND day < %(until)s GROUP BY GROUPING SETS ({sets}) "
+            f"ORDER BY {', '.join(str(n + 2) for n in range(len(columns)))}",
+            {**given, "first": first, "until": until},
         )
         rows = cursor.fetchall()
     # PostgreSQL sets a bit for each column that a row is not told apart by, the first column's the highest.
@@ -196,13 +199,13 @@ def sums(
     return found
 
 
-def _condition(of: Of) -> tuple[str, list[Any]]:
-    """Return what picks the entries; an index of `rollup_day` begins with each of the columns."""
+def _condition(of: Of) -> tuple[str, dict[str, Any]]:
+    """Return what picks the entries; indexes of both tables begin with each of the columns."""
     if of.use_case_id is not None:
-        return "use_case_id = %s", [of.use_case_id]
+        return "use_case_id = %(of)s", {"of": of.use_case_id}
     if of.team_id is not None:
-        return "team_id = %s", [of.team_id]
-    return "offering_id = ANY(%s)", [list(of.offering_ids or ())]
+        return "team_id = %(of)s", {"of": of.team_id}
+    return "offering_id = ANY(%(of)s)", {"of": list(of.offering_ids or ())}
 
 
 def tags(*, use_case_id: int, first: date, until: date, most: int) -> Mapping[str, list[tuple[str, Decimal, int]]]:

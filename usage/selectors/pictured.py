@@ -1,4 +1,4 @@
-"""Everything that the first page draws of days, in one read of `rollup_day`.
+"""Everything that the first page draws of days, in one read of the sums of days (`past`).
 
 # Note [One read for a page]
 Each question of the page would read the same two months of sums: wide rows, read five times. So they are added up
@@ -17,6 +17,7 @@ from django.db import connection
 
 from catalog.models import Tier
 from usage.models import Status
+from usage.selectors import past
 from usage.selectors.drivers import INPUT, OUTPUT
 from usage.selectors.overview import Part, Sums, UseCaseSums, Week, total
 
@@ -135,17 +136,21 @@ def _rows(first: date, until: date, monday: date, month: Ranges) -> list[_Row]:
     open_ = "r.offering_id IN (SELECT o.id FROM catalog_offering o JOIN catalog_model m ON m.id = o.model_id \
         WHERE m.open_weights)"
     answered = f"r.status = {int(Status.OK)}"
-    sql = f"""
-        WITH cells AS MATERIALIZED (
+    cells = " UNION ALL ".join(
+        f"""
             SELECT r.day, r.tier, r.use_case_id, sum(r.cost_usd) AS cost, sum(r.requests) AS requests,
                 coalesce(sum(r.requests) FILTER (WHERE {answered}), 0) AS answered,
                 coalesce(sum(r.requests) FILTER (WHERE {answered} AND {open_}), 0) AS on_open,
                 sum({tokens}) AS tokens, sum(r.unpriced_tokens) AS unpriced_tokens,
                 sum(r.unpriced_requests) AS unpriced_requests, sum(r.uncounted_requests) AS uncounted_requests,
                 count(*) FILTER (WHERE r.correction_of <> 0) AS late_sums
-            FROM rollup_day r
+            FROM {table} r
             WHERE r.day >= %(from)s AND r.day < %(to)s
-            GROUP BY r.day, r.tier, r.use_case_id
+            GROUP BY r.day, r.tier, r.use_case_id"""
+        for table in past.parts_of_days(first="%(from)s", until="%(to)s")
+    )
+    sql = f"""
+        WITH cells AS MATERIALIZED ({cells}
         ), placed AS (
             SELECT *, (day - %(monday)s::date) / 7 AS week, CASE
                 WHEN day >= %(first)s AND day < %(comparable_until)s THEN {_COMPARABLE}

@@ -19,6 +19,7 @@ from django.db import connection, transaction
 from core import periods
 from core.money import plain
 from usage.rules.postings import LATENCY_BOUNDS_MS, METER_COLUMNS
+from usage.selectors import past
 from usage.selectors.drivers import INPUT, OUTPUT
 from usage.selectors.kept import Span
 
@@ -130,6 +131,8 @@ def write_anew(*, table: str, day: date, spans: Sequence[Span], tags: Sequence[s
     names = ", ".join((*_KEYS[table], *_MEASURES[table]))
     with connection.cursor() as cursor:
         _with_room(cursor)
+        if table == DAYS:
+            cursor.execute(past.FORGET, past.forgotten([day]))
         cursor.execute(f"DELETE FROM {table} WHERE {_of_day(table, spans, any_tag=True)}", parameters)
         cursor.execute(
             f"WITH {', '.join(withs)} INSERT INTO {table} ({names}) SELECT {names} FROM {table}_anew", parameters
@@ -147,6 +150,8 @@ def write_many_anew(*, first: date, last: date, zone: str, tags: Sequence[str]) 
     withs = _recounts(first, spans, tags, parameters, day_of="({column} AT TIME ZONE %(zone)s)::date")
     with connection.cursor() as cursor:
         _with_room(cursor)
+        days = (first + timedelta(days=number) for number in range((last - first).days + 1))
+        cursor.execute(past.FORGET, past.forgotten(days))
         cursor.execute(f"DELETE FROM {QUARTERS} WHERE {_of_day(QUARTERS, spans)}", parameters)
         for table in (DAYS, TAGS):
             cursor.execute(f"DELETE FROM {table} WHERE day BETWEEN %(first)s AND %(last)s", parameters)

@@ -19,6 +19,7 @@ from django.db import connection
 
 from catalog.models import Tier
 from usage.models import LATENCY_BUCKETS, Status
+from usage.selectors import past
 from usage.selectors.drivers import INPUT, OUTPUT
 from usage.selectors.routing import FALLBACK, TIERS, RuleSums, Scope, Served
 
@@ -136,18 +137,29 @@ def _served_if(condition: str) -> str:
 
 
 def _where(scope: Scope, since: date | None = None) -> tuple[str, dict[str, Any]]:
-    conditions = ["day >= %(first)s", "day < %(until)s"]
-    given: dict[str, Any] = {"first": since or scope.first, "until": scope.until}
+    also, given = _narrowed(scope)
+    return f"day >= %(first)s AND day < %(until)s{also}", given | {"first": since or scope.first}
+
+
+def _narrowed(scope: Scope) -> tuple[str, dict[str, Any]]:
+    """Return what narrows a scope beside its days, as conditions that go on."""
+    conditions = []
+    given: dict[str, Any] = {"first": scope.first, "until": scope.until}
     if scope.environment:
-        conditions.append("environment = %(environment)s")
+        conditions.append(" AND environment = %(environment)s")
         given["environment"] = scope.environment
     if scope.use_case_id is not None:
-        conditions.append("use_case_id = %(use_case)s")
+        conditions.append(" AND use_case_id = %(use_case)s")
         given["use_case"] = scope.use_case_id
     if scope.team_id is not None:
-        conditions.append("team_id = %(team)s")
+        conditions.append(" AND team_id = %(team)s")
         given["team"] = scope.team_id
-    return " AND ".join(conditions), given
+    return "".join(conditions), given
+
+
+def _coarse(scope: Scope) -> str:
+    """Return the table to read what is asked for by no more dimensions than those of `past`."""
+    return "rollup_day" if scope.environment else past.sums_of_days()
 
 
 def _asked(statement: str, given: dict[str, Any]) -> list[tuple[Any, ...]]:
@@ -167,19 +179,21 @@ def flows(scope: Scope, *, source: str, middle: date) -> Flows:
     Rules by environment, version, rule, reason and tier, use cases by what fallbacks answered, pairs by what was
     answered. One query.
     """
-    where, given = _where(scope)
+    also, given = _narrowed(scope)
     task = "task, " if source == "task" else ""
+    key = f"environment, rules_version, rule, reason, use_case_id, {task}offering_id, tier, requested_model"
     frontier = f"ok AND tier = {Tier.FRONTIER:d}"
-    # See Note [Two steps].
+    # See Note [Two steps]; what is read of weeks and of days is added up in the second one.
     rows = _asked(
         f"""
         WITH fine AS MATERIALIZED (
-            SELECT environment, rules_version, rule, reason, {_WAY} AS way, use_case_id, {task}
-                offering_id, tier, requested_model, {_IS_OK} AS ok, day >= %(middle)s AS late, {_SUMMED},
-                min(day) AS first_day, max(day) AS last_day
-            FROM rollup_day WHERE {where}
-            GROUP BY environment, rules_version, rule, reason, use_case_id, {task}
-                offering_id, tier, requested_model, ok, late
+            SELECT {key}, {_WAY} AS way, ok, week >= %(middle)s AS late,
+                sum(requests)::bigint AS requests, sum(tokens)::bigint AS tokens, sum(cost_usd) AS cost_usd,
+                sum(fallback_requests)::bigint AS fallbacks, min(first_day) AS first_day, max(last_day) AS last_day
+            FROM rollup_past_week WHERE {past.WHOLE_WEEKS}{also} GROUP BY {key}, ok, late
+            UNION ALL
+            SELECT {key}, {_WAY}, {_IS_OK} AS ok, day >= %(middle)s AS late, {_SUMMED}, min(day), max(day)
+            FROM rollup_day WHERE {past.other_days()}{also} GROUP BY {key}, ok, late
         ), found AS (
             SELECT
                 CASE WHEN grouping(rules_version) = 0 THEN 1 WHEN grouping(way) = 0 THEN 2
@@ -236,6 +250,7 @@ def flows(scope: Scope, *, source: str, middle: date) -> Flows:
     rules.sort(
         key=lambda one: (one.environment, one.rules_version, one.rule, one.reason, one.tier, one.offering)
     )  # fmt: skip
+    ways.sort(key=lambda one: (one.source, one.rule, one.model))
     use_cases.sort(key=lambda one: (-one.by_fallback, -one.answered, one.use_case))
     pairs.sort(key=lambda one: (-one.answered, one.requested, one.offering))
     return Flows(rules=rules, ways=ways, use_cases=use_cases, pairs=pairs)
@@ -248,7 +263,7 @@ def days(scope: Scope) -> list[DayFlow]:
         f"""
         SELECT found.day, found.tier, found.reason, model.name, {_served_if("TRUE")}
         FROM (
-            SELECT day, tier, reason, offering_id, {_SUMMED} FROM rollup_day
+            SELECT day, tier, reason, offering_id, {_SUMMED} FROM {_coarse(scope)} r
             WHERE {where} AND {_IS_OK} GROUP BY day, tier, reason, offering_id
         ) found
         LEFT JOIN catalog_offering offering ON offering.id = found.offering_id
@@ -270,17 +285,24 @@ def offerings(scope: Scope, *, since: date) -> tuple[list[OfferingSums], list[Of
     One query.
     """
     where, given = _where(scope, since)
-    buckets = ", ".join(f"sum(latency_histogram[{n}])::bigint" for n in range(1, LATENCY_BUCKETS + 1))
+    tables, buckets = list(past.parts_of_days()), list(past.BUCKETS)
+    if scope.environment:
+        tables, buckets = ["rollup_day"], list(past.BUCKETS.values())
+    measures = ("requests", _TOKENS, "unpriced_tokens", "latency_ms", *buckets)
+    summed = ", ".join(f"sum({measure})::bigint AS sum_{place}" for place, measure in enumerate(measures))
+    parts = " UNION ALL ".join(
+        f"SELECT day >= %(now)s AS now, offering_id, tier, status, {summed} FROM {table} r WHERE {where} "
+        "GROUP BY 1, 2, 3, 4"
+        for table in tables
+    )
     rows = _asked(
         f"""
-        SELECT found.*, offering.name, model.name
-        FROM (
-            SELECT day >= %(now)s, offering_id, tier, status, sum(requests)::bigint, sum({_TOKENS})::bigint,
-                sum(unpriced_tokens)::bigint, sum(latency_ms)::bigint, {buckets}
-            FROM rollup_day WHERE {where} GROUP BY 1, 2, 3, 4
-        ) found
+        SELECT found.now, found.offering_id, found.tier, found.status,
+            {", ".join(f"sum(sum_{place})::bigint" for place in range(len(measures)))}, offering.name, model.name
+        FROM ({parts}) found
         LEFT JOIN catalog_offering offering ON offering.id = found.offering_id
         LEFT JOIN catalog_model model ON model.id = offering.model_id
+        GROUP BY 1, 2, 3, 4, offering.name, model.name
         """,
         {**given, "now": scope.first},
     )

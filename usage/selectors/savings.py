@@ -23,7 +23,7 @@ from usage.models import Status
 from usage.rules import day_prices, savings
 from usage.rules.postings import METER_COLUMNS
 from usage.rules.rating import atto, usd
-from usage.selectors import world
+from usage.selectors import past, world
 
 _SENT = [int(status) for status in (Status.OK, Status.ERROR, Status.USAGE_MISSING)]
 _SENT_PRICED, _UNPRICED, _NOWHERE = range(3)  # what became of calls
@@ -133,7 +133,7 @@ def total(rows: Iterable[Sums]) -> Sums:
 def saved(*, first: date, until: date, zone: str, use_case_id: int | None = None, book: Book | None = None) -> Savings:
     """Compare [first, until), by default of all use cases; `zone` is the organisation's.
 
-    One read of `rollup_day`; the catalogue costs another query, more after it changed, unless the caller gives it.
+    One read of the sums of days; the catalogue costs another query, more after it changed, unless the caller gives it.
     """
     book = book or world.current().book
     cuts = _cuts(first, until, book, zone)
@@ -184,10 +184,10 @@ def _rows(
         SELECT r.use_case_id, width_bucket(r.day, %(cuts)s::date[]), coalesce(r.offering_id = u.baseline_id, false),
             CASE WHEN r.gateway_id = ANY(%(gateways)s) THEN r.gateway_id ELSE 0 END,
             CASE WHEN r.correction_of <> 0 OR r.status <> ALL(%(sent)s) THEN {_NOWHERE}
-                WHEN r.unpriced_tokens <> 0 OR r.unpriced_requests <> r.uncounted_requests THEN {_UNPRICED}
+                WHEN r.lacks_price THEN {_UNPRICED}
                 ELSE {_SENT_PRICED} END,
             sum(r.requests), sum(r.cost_usd), {", ".join(f"sum(r.{meter})" for meter in METER_COLUMNS)}
-        FROM rollup_day r JOIN catalog_usecase u ON u.id = r.use_case_id
+        FROM {past.sums_of_days()} r JOIN catalog_usecase u ON u.id = r.use_case_id
         WHERE r.day >= %(first)s AND r.day < %(until)s AND (%(use_case)s::bigint IS NULL OR u.id = %(use_case)s)
         GROUP BY 1, 2, 3, 4, 5
         ) AS sums JOIN catalog_usecase u ON u.id = sums.use_case_id

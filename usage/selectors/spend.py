@@ -1,11 +1,12 @@
 """What was spent, on what: sums by any dimensions over any time.
 
 # Note [Where an answer comes from]
-Days of the organisation's zone come from `rollup_day`, the rest of the range and everything by hour or by another
-zone's days from `rollup_15min`: a range is cut into disjoint slices, so every row is read once. Tags that are declared
-come from `rollup_day_tag`. What no rollup can tell (another tag, an instant inside a quarter hour) needs the ledger, in
-the background: see `spend_query`. All of them are the same sums over the same entries, by `booked_at`. Names, times
-and SQL are in `spend_names`, `spend_times` and `spend_sql`.
+Days of the organisation's zone come from `rollup_day`, or where few dimensions are asked for from what `past` has of
+days that are over; the rest of the range and everything by hour or by another zone's days come from `rollup_15min`. A
+range is cut into disjoint slices, so every row is read once. Tags that are declared come from `rollup_day_tag`. What no
+rollup can tell (another tag, an instant inside a quarter hour) needs the ledger, in the background: see `spend_query`.
+All of them are the same sums over the same entries, by `booked_at`. Names, times and SQL are in `spend_names`,
+`spend_times` and `spend_sql`.
 
 # Note [One calendar]
 Where days, weeks, months and hours begin is worked out in Python and handed to PostgreSQL as lists of instants, so that

@@ -17,7 +17,7 @@ from core.errors import Invalid
 from core.models import Organisation
 from usage.models import Status
 from usage.rules.postings import LATENCY_BOUNDS_MS
-from usage.selectors import spend_sums
+from usage.selectors import past, spend_sums
 from usage.selectors.spend_ask import (
     CALENDAR,
     DIMENSIONS_KEPT,
@@ -96,6 +96,10 @@ _IN_LEDGER = (
 _IN_TAGS = {name: f"sum(r.{name})" for name in spend_sums.IN_TAGS} | {"failed_requests": _COMMON["failed_requests"]}
 QUARTERS = Table(name="rollup_15min", time="bucket", sums=_ROLLED_UP)
 DAYS = Table(name="rollup_day", time="day", sums=_ROLLED_UP, by_day=True)
+# As `DAYS`, for what is asked by fewer dimensions: two tables, one of which is written with the range.
+COARSE_DAYS = replace(
+    DAYS, name="", sums=_ROLLED_UP | {name: f"sum(r.{name}) FILTER (WHERE {_ANSWERED})" for name in _BUCKETS}
+)
 TAG_DAYS = Table(name="rollup_day_tag", time="day", sums=_IN_TAGS, by_day=True)
 LEDGER = Table(name="ledger", time="booked_at", sums=_IN_LEDGER)
 
@@ -165,11 +169,17 @@ def slices_of(ask: SpendAsk, zone: str, held_since: datetime | None) -> list[Sli
             return [tagged]
         # What has no tag is the whole without what has one.
         return [tagged, Slice(table=DAYS, lower=first, upper=last), replace(tagged, tagged=False)]
-    slices = [Slice(table=DAYS, lower=first, upper=last)]
+    slices = [Slice(table=_days(ask), lower=first, upper=last)]
     for lower, upper in ((starts_at, periods.day_start(first, zone)), (periods.day_start(last, zone), ends_at)):
         if lower < upper:
             slices.append(Slice(table=QUARTERS, lower=lower, upper=upper))
     return slices
+
+
+def _days(ask: SpendAsk) -> Table:
+    """Return the table of days with the fewest rows that tells apart what is asked."""
+    named = {*ask.group_by, *ask.filters} - set(CALENDAR)
+    return COARSE_DAYS if all(DIMENSIONS_KEPT[name].column in past.KEY for name in named) else DAYS
 
 
 def _first_day_from(at: datetime, zone: str) -> date:
@@ -208,7 +218,11 @@ def answered(ask: SpendAsk, slices: Sequence[Slice], resolved: Resolved) -> Answ
 
     kept = spend_sums.kept_of(ask.measures, bare=ask.bare, by_tag=any(part.table is TAG_DAYS for part in slices))
     columns = [column for name in kept for column in (_BUCKETS if name == "latencies" else (name,))]
-    parts = [_part(number, part, ask, columns, conditions, parameters) for number, part in enumerate(slices)]
+    parts = [
+        _part(number, name, part, ask, columns, conditions, parameters)
+        for number, part in enumerate(slices)
+        for name in _names(number, part.table)
+    ]
     labels = [_label(place, name, ask, parameters) for place, name in enumerate(ask.group_by)]
     joins = dict.fromkeys(join for name in ask.group_by for join in DIMENSIONS_KEPT.get(name, UNKEPT).joins)
     sums = ", ".join(f"sum(p.{name})" for name in columns)
@@ -255,10 +269,23 @@ def _alias(name: str, ask: SpendAsk) -> str:
     return DIMENSIONS_KEPT[name].column
 
 
+def _names(number: int, table: Table) -> tuple[str, ...]:
+    """Return the tables that hold a slice, as SQL."""
+    if table is COARSE_DAYS:
+        return past.parts_of_days(first=f"%(lower_{number})s", until=f"%(upper_{number})s")
+    return (table.name,)
+
+
 def _part(
-    number: int, part: Slice, ask: SpendAsk, kept: Sequence[str], wanted: list[str], parameters: dict[str, Any]
+    number: int,
+    name: str,
+    part: Slice,
+    ask: SpendAsk,
+    kept: Sequence[str],
+    wanted: list[str],
+    parameters: dict[str, Any],
 ) -> str:
-    """Return the sums over one slice, as SQL."""
+    """Return the sums over what one table holds of a slice, as SQL."""
     table = part.table
     columns = {_alias(name, ask): _value(name, part, ask) for name in ask.group_by}
     sign = "-" if part.tagged is False else ""
@@ -277,7 +304,7 @@ def _part(
         conditions = [each.replace("r.correction_of ", f"{_CORRECTION_IN_LEDGER} ") for each in conditions]
     selected = ", ".join([*(f"{value} AS {alias}" for alias, value in columns.items()), *sums])
     grouped = f" GROUP BY {', '.join(str(n + 1) for n in range(len(columns)))}" if columns else ""
-    return f"SELECT {selected} FROM {table.name} r WHERE {' AND '.join(conditions)}{grouped}"
+    return f"SELECT {selected} FROM {name} r WHERE {' AND '.join(conditions)}{grouped}"
 
 
 _CORRECTION_IN_LEDGER = (

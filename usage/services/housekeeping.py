@@ -9,7 +9,7 @@ import structlog
 from django.db import DatabaseError, InterfaceError, OperationalError, connection, transaction
 
 from core.models import Organisation
-from usage.services import partitions, rebuilding, reconciling, retention
+from usage.services import partitions, past, rebuilding, reconciling, retention
 
 log = structlog.get_logger(__name__)
 
@@ -31,6 +31,7 @@ def keep(*, at: datetime) -> dict[str, object]:
         "partitions_missing": lambda: partitions.look_ahead(at=at),
         "rebuild": lambda: getattr(rebuilding.follow_settings(at=at), "pk", None),
         "reconcile": lambda: getattr(reconciling.ask_nightly(at=at), "pk", None),
+        "past": lambda: past.gather(at=at),
         "keys": lambda: prune_keys(at=at),
         "traces": lambda: prune_traces(at=at),
         "receipts": lambda: forget_receipts(at=at),

@@ -7,7 +7,7 @@ that touch the same rollups wait for each other in one order.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import psycopg
@@ -20,7 +20,7 @@ from catalog.rules import INPUT_METERS, OUTPUT_METERS, REQUESTS
 from usage.rules import postings as rules
 from usage.rules.postings import COLUMNS, METER_COLUMNS, GroupKey, Groups, Posting
 from usage.rules.rating import usd
-from usage.selectors import drivers
+from usage.selectors import drivers, past
 from usage.selectors.world import World
 
 BLOCK = 1000  # the increment of the sequence that numbers entries
@@ -56,14 +56,26 @@ def post(cursor: psycopg.Cursor[Any], *, postings: Sequence[Posting], world: Wor
         return
     _copy(cursor, "ledger", postings)
     groups = rules.sums_of(postings)
+    days = _days(groups, world)
+    _forget_past(cursor, {key[1] for key, _ in days}, at)
     _upsert(cursor, _SQL_15MIN, _quarter_hours(groups))
-    _upsert(cursor, _SQL_DAY, _days(groups, world))
+    _upsert(cursor, _SQL_DAY, days)
     if world.declared_tags:
         _upsert_tags(cursor, postings, world)
     # What is booked late for a closed month moves no counter.
     consumed = _consumptions(postings, groups, world)
     if consumed:
         counters.consume(consumptions=consumed, at=at, explain=drivers.explain)
+
+
+def _forget_past(cursor: psycopg.Cursor[Any], days: Iterable[date], at: datetime) -> None:
+    """Take away what was gathered of these days and their weeks, before any of their sums is locked.
+
+    What is booked within a day or two, as nearly all is, was not gathered yet (`services/past.py`), and asks nothing.
+    """
+    recent = at.astimezone(UTC).date() - timedelta(days=1)
+    if older := [day for day in days if day < recent]:
+        cursor.execute(past.FORGET, past.forgotten(older))
 
 
 def post_unsummed(cursor: psycopg.Cursor[Any], *, postings: Sequence[Posting]) -> None:

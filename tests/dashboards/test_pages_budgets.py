@@ -256,7 +256,7 @@ def test_the_pages_ask_the_same_few_questions_however_many_budgets_there_are(cli
 
     with django_assert_num_queries(12):
         client.get("/budgets/")
-    with django_assert_num_queries(24):
+    with django_assert_num_queries(25):
         client.get(f"/budgets/{budget.pk}/")
     for n in range(5):
         make_budget(name=f"another {n}", at=timezone.now())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -14,6 +14,7 @@ from budgets.rules import COUNTED, FRONTIER_TOKENS, TAG, Definition
 from budgets.services.building import BudgetScopeAsk, Summed
 from budgets.services.facts import Explanation
 from catalog.models import Tier
+from core import periods
 from core.periods import Period
 from usage.rules.postings import STATUS_NUMBERS
 
@@ -44,22 +45,25 @@ class Driver:
 def shares(definition: Definition, period: Period) -> dict[str, list[Driver]]:
     """Return what used a budget's allowance in a period by offering, rules version, rule and team, largest first.
 
-    From sums of quarter hours, which know no tags: nothing for a scope that names one. One query.
+    From sums of days, or of quarter hours where the period is not made of the organisation's days; neither knows tags:
+    nothing for a scope that names one. Two queries.
     """
     if definition.tags:
         return {}
-    conditions, values = _conditions(
-        scope=definition.scope, statuses=COUNTED[definition.unit], period=period, from_ledger=False
-    )
-    if definition.unit == FRONTIER_TOKENS:
-        conditions.append("r.tier = %s")
-        values.append(Tier.FRONTIER.value)
+    days = days_at(period.starts_at, period.ends_at)
+    conditions, values = of_scope(definition)
+    time = "bucket" if days is None else "day"
     columns = ", ".join(_APART.values())
+    # By number first: a month has many rows, and few of these.
     sql = (
-        f"SELECT grouping({columns}), coalesce({', '.join(f'({one})::text' for one in _APART.values())}), "
-        f"sum({_measure(definition.unit)}) FROM rollup_15min r {_JOINS} WHERE {' AND '.join(conditions)} "
+        f"SELECT grouping({columns}), coalesce({', '.join(f'({one})::text' for one in _APART.values())}), sum(r.used) "
+        f"FROM (SELECT r.offering_id, r.rules_version, r.rule, r.team_id, sum({measure(definition.unit)}) AS used "
+        f"FROM {'rollup_15min' if days is None else 'rollup_day'} r "
+        f"WHERE r.{time} >= %s AND r.{time} < %s{conditions} GROUP BY 1, 2, 3, 4) r "
+        "JOIN catalog_team t ON t.id = r.team_id JOIN catalog_offering o ON o.id = r.offering_id "
         f"GROUP BY GROUPING SETS ({', '.join(f'({one})' for one in _APART.values())})"
     )
+    values = [*(days or (period.starts_at, period.ends_at)), *values]
     with connection.cursor() as cursor:
         cursor.execute(sql, values)
         rows = cursor.fetchall()
@@ -78,6 +82,44 @@ def shares(definition: Definition, period: Period) -> dict[str, list[Driver]]:
             for name, used in sorted(sums, key=lambda pair: (-pair[1], pair[0]))
         ]
     return found
+
+
+def days_at(*instants: datetime) -> list[date] | None:
+    """Return the days of the organisation's that begin at these instants, None where one lies within a day. One query.
+
+    Also None before the end of months that were closed while it had another zone: their days keep that zone's edges.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT o.zone, (SELECT max(m.ends_at) FROM usage_month m WHERE m.zone <> o.zone) "
+            "FROM core_organisation o WHERE o.id = 1"
+        )
+        zone, held_since = cursor.fetchone()
+    days = [periods.local_day(at, zone) for at in instants]
+    if held_since is not None and min(instants) < held_since:
+        return None
+    return days if all(periods.day_start(day, zone) == at for day, at in zip(days, instants, strict=True)) else None
+
+
+def of_scope(definition: Definition) -> tuple[str, list[Any]]:
+    """Return what finds the rows `r` of sums that a budget without tags counts, as conditions that go on, and values.
+
+    What was booked late for a closed month is left out.
+    """
+    conditions, values = ["r.correction_of = 0"], list[Any]()
+    statuses = COUNTED[definition.unit]
+    if statuses is not None:
+        conditions.append("r.status = ANY(%s)")
+        values.append([STATUS_NUMBERS[status] for status in statuses])
+    for dimension, names in definition.scope.items():
+        conditions.append(_NAMED[dimension])
+        values.append(
+            [_TIER_NUMBERS[name] for name in names if name in _TIER_NUMBERS] if dimension == "tier" else sorted(names)
+        )
+    if definition.unit == FRONTIER_TOKENS:
+        conditions.append("r.tier = %s")
+        values.append(Tier.FRONTIER.value)
+    return "".join(f" AND {condition}" for condition in conditions), values
 
 
 def explain(definition: Definition, period: Period) -> Explanation:
@@ -130,10 +172,10 @@ def pace(definition: Definition, at: datetime) -> list[Pace]:
     if definition.unit == FRONTIER_TOKENS:
         conditions.append("r.tier = %s")
         values.append(Tier.FRONTIER.value)
-    measure = _measure(definition.unit)
+    summed = measure(definition.unit)
     sql = (
-        f"SELECT g.name, coalesce(sum({measure}) FILTER (WHERE r.{'occurred_at' if tagged else 'bucket'} >= %s), 0), "
-        f"sum({measure}) FROM {'ledger' if tagged else 'rollup_15min'} r {_JOINS} "
+        f"SELECT g.name, coalesce(sum({summed}) FILTER (WHERE r.{'occurred_at' if tagged else 'bucket'} >= %s), 0), "
+        f"sum({summed}) FROM {'ledger' if tagged else 'rollup_15min'} r {_JOINS} "
         f"WHERE {' AND '.join(conditions)} GROUP BY g.name"
     )
     with connection.cursor() as cursor:
@@ -165,7 +207,7 @@ def sum_statement(ask: BudgetScopeAsk, *, from_ledger: bool = False) -> tuple[st
     used_where = f" FILTER (WHERE r.tier = {Tier.FRONTIER.value})" if frontier else ""
     beside = f"sum({_TOKENS}) FILTER (WHERE r.tier = {Tier.UNCLASSIFIED.value})" if frontier else "0"
     sql = (
-        f"SELECT coalesce(sum({_measure(ask.unit)}){used_where}, 0) AS used, coalesce({beside}, 0) AS unclassified "
+        f"SELECT coalesce(sum({measure(ask.unit)}){used_where}, 0) AS used, coalesce({beside}, 0) AS unclassified "
         f"FROM {'ledger' if from_ledger else 'rollup_15min'} r {_JOINS} WHERE {' AND '.join(conditions)}"
     )
     return sql, values
@@ -182,8 +224,20 @@ _COLUMNS = {
     "gateway": "g.name",
 }  # fmt: skip
 
+_NAMED = {
+    "use_case": "r.use_case_id IN (SELECT id FROM catalog_usecase WHERE name = ANY(%s))",
+    "team": "r.team_id IN (SELECT id FROM catalog_team WHERE name = ANY(%s))",
+    "model": "r.offering_id IN (SELECT o.id FROM catalog_offering o JOIN catalog_model m ON m.id = o.model_id "
+    "WHERE m.name = ANY(%s))",
+    "offering": "r.offering_id IN (SELECT id FROM catalog_offering WHERE name = ANY(%s))",
+    "provider": "r.offering_id IN (SELECT o.id FROM catalog_offering o JOIN catalog_provider p ON p.id = o.provider_id "
+    "WHERE p.name = ANY(%s))",
+    "gateway": "r.gateway_id IN (SELECT id FROM catalog_gateway WHERE name = ANY(%s))",
+    "tier": "r.tier = ANY(%s)",
+}
 
-def _measure(unit: str) -> str:
+
+def measure(unit: str) -> str:
     return {"usd": "coalesce(r.cost_usd, 0)", "requests": "r.requests"}.get(unit, _TOKENS)
 
 

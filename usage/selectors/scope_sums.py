@@ -1,10 +1,13 @@
-"""What a budget's scope used in other times than its present period: from sums of quarter hours, which know no tags."""
+"""What a budget's scope used in other times than its present period: from sums of days and quarter hours.
+
+They know no tags.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -13,7 +16,7 @@ from django.db import connection
 from budgets.rules import COUNTED, FRONTIER, FRONTIER_TOKENS, REQUESTS, TOKENS, USD, Definition
 from budgets.services.building import BudgetScopeAsk
 from core.periods import Period
-from usage.selectors import drivers
+from usage.selectors import drivers, past
 
 QUARTER = timedelta(minutes=15)
 
@@ -34,11 +37,34 @@ def is_known(definition: Definition) -> bool:
 
 
 def per_period(definition: Definition, periods: Sequence[Period]) -> dict[Period, Decimal]:
-    """Return what the scope used in each period, in the budget's unit, also before the budget was made. One query."""
+    """Return what the scope used in each period, in the budget's unit, also before the budget was made. Two queries.
+
+    From sums of days where the periods are made of the organisation's: a year of quarter hours took seconds.
+    """
     if not periods or not is_known(definition):
         return {}
+    ordered = sorted(periods, key=lambda period: period.starts_at)
+    edges = [period.starts_at for period in ordered] + [ordered[-1].ends_at]
+    days = drivers.days_at(*edges) if [period.ends_at for period in ordered] == edges[1:] else None
+    if days is not None:
+        return dict(zip(ordered, _by_days(definition, days), strict=True))
     asks = [_ask(definition, definition.unit, period) for period in periods]
     return dict(zip(periods, _sums(asks), strict=True))
+
+
+def _by_days(definition: Definition, days: Sequence[date]) -> list[Decimal]:
+    """Return the sums between one of these days and the next."""
+    conditions, values = drivers.of_scope(definition)
+    first, until = days[0], days[-1]
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"SELECT width_bucket(r.day, %s::date[]), sum({drivers.measure(definition.unit)}) "
+            f"FROM {past.sums_of_days(first='%s', until='%s')} r "
+            f"WHERE r.day >= %s AND r.day < %s{conditions} GROUP BY 1",
+            [list(days[:-1]), first, until, first, until, *values],
+        )
+        used = {number: Decimal(used) for number, used in cursor.fetchall()}
+    return [used.get(number, Decimal(0)) for number in range(1, len(days))]
 
 
 def since(definition: Definition, instant: datetime, until: datetime) -> Since | None:

@@ -15,7 +15,7 @@ from catalog.models import Amendment, Price, PriceImport, PriceProposal
 from catalog.services import imports
 from catalog.sources import csv_file
 from core.models import AuditEntry
-from dashboards.views import prices_import
+from dashboards.views import prices_import, prices_proposals
 from tests.catalog.importing import GPT, OPUS, proposals, propose, quote
 from tests.dashboards.seeing import HOSTILE, book, call, signed_in
 from tests.usage import making
@@ -229,7 +229,7 @@ def test_what_was_chosen_of_the_catalogue_leaves_the_rest_alone(client):
 
 def test_a_long_import_comes_in_pages(client):
     making.make_priced_offering()
-    count = prices_import.PER_PAGE + 1
+    count = prices_proposals.PER_PAGE + 1
     made = propose(*(quote("4", f"model-{n:03}@openai") for n in range(count)))
     signed_in(client, "viewer")
     url = f"{URL}{made.import_id}/"

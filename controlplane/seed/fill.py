@@ -84,8 +84,8 @@ def fill(*, now: datetime, progress: Progress, events: int = 200_000) -> None:
     progress("Telling three months", told.count, told.count)
     for counter_id in building.waiting_to_build():
         building.build(counter_id=counter_id, summed=drivers.sum_so_far, at=now, explain=drivers.explain)
-    outlooks.look(at=now)
     book.amend(plan)
+    outlooks.look(at=now)  # after what was restated: a forecast is made of what days cost in the end
     statements.bring(plan)
     rules.propose(plan)
     _finish(now)

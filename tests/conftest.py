@@ -13,7 +13,10 @@ from django.core.cache import cache
 from django.core.management.commands import flush
 from django.db import connection, transaction
 from django.db.backends.postgresql.operations import DatabaseOperations
+from django.template import Context, RequestContext, Template
+from django.test.utils import instrumented_test_render
 from django.utils import timezone
+from django.utils.safestring import SafeString
 from hypothesis import is_hypothesis_test
 from hypothesis import settings as drawing
 
@@ -109,6 +112,18 @@ def _flush_past_triggers() -> Iterator[None]:
     patch.setattr(flush, "emit_post_migrate_signal", lambda *args, **options: None)
     yield
     patch.undo()
+
+
+def _render(self: Template, context: Context) -> SafeString:
+    """Hand the context of a page to Django's test client, and not those of the hundreds of templates inside of it."""
+    if context.template is self and isinstance(context, RequestContext):
+        return instrumented_test_render(self, context)
+    return self.nodelist.render(context)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _only_pages_tell_of_themselves(django_test_environment: None) -> None:
+    Template._render = _render
 
 
 @pytest.fixture(scope="session")

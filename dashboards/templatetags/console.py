@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, Decimal
+from functools import lru_cache
 from typing import Any
 
 from django import forms, template
@@ -23,10 +24,16 @@ SPRITE = "vendor/icons-3.51.0.svg"
 @register.simple_tag
 def icon(name: str, label: str = "", extra: str = "") -> SafeString:
     """Render an icon of the sprite. Without a label it is decoration and silent to a screen reader."""
-    if label:
-        voice = format_html('role="img" aria-label="{}"', label)
-    else:
-        voice = SafeString('aria-hidden="true"')
+    return _silent(name, extra) if not label else _drawn(name, format_html('role="img" aria-label="{}"', label), extra)
+
+
+@lru_cache(maxsize=1024)
+def _silent(name: str, extra: str) -> SafeString:
+    # A page has a hundred of them, the same few on every page; names and classes are those of templates.
+    return _drawn(name, SafeString('aria-hidden="true"'), extra)
+
+
+def _drawn(name: str, voice: SafeString, extra: str) -> SafeString:
     return format_html(
         '<svg class="tk-icon {}" width="20" height="20" {} focusable="false"><use href="{}#{}"></use></svg>',
         extra,

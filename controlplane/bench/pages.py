@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 import os
 import statistics
 import subprocess
@@ -29,6 +30,8 @@ from urllib.parse import unquote, urlsplit
 import psutil
 import psycopg
 from django.conf import settings
+from django.core.management import call_command
+from django.test import override_settings
 from django.utils import timezone
 from psycopg import sql
 
@@ -102,6 +105,8 @@ def measure(*, entries: int, rounds: int = ROUNDS) -> list[Figure]:
     urls = _made(small, entries)
     with ExitStack() as stack:
         static = stack.enter_context(temporary_dir("tollkeeper-bench-static-"))
+        with override_settings(STATIC_ROOT=static):
+            call_command("collectstatic", interactive=False, verbosity=0)
         houses = [Served(url, redis=number, static=static) for number, url in enumerate(urls, start=1)]
         for house in houses:
             stack.callback(house.end)
@@ -222,16 +227,14 @@ def _run(module: str, *arguments: str, database: str) -> None:
 
 def serve(lines: IO[str], answers: IO[str]) -> None:
     """Answer for the pages of DATABASE_URL's house. Needs Django."""
-    from django.core.management import call_command
     from django.core.wsgi import get_wsgi_application
 
     from controlplane import memory
 
     if "BENCH_STATIC" in os.environ:
         settings.STATIC_ROOT = Path(os.environ["BENCH_STATIC"])
-        if not (settings.STATIC_ROOT / "staticfiles.json").exists():
-            call_command("collectstatic", interactive=False, verbosity=0)
     house = _House(get_wsgi_application())
+    logging.getLogger("django.request").setLevel(logging.ERROR)  # routes that lead nowhere are told of in the figures
     memory.settle()
     for line in lines:
         asked = line.strip()

@@ -11,11 +11,11 @@ from urllib.parse import urlsplit
 import pytest
 from axe_core_python.sync_playwright import Axe
 from django.utils import timezone
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, ViewportSize, expect
 
 from alerts.services import raising
 from catalog.models import Tier
-from tests.browser.looks import NARROW, WALKED, WIDE
+from tests.browser.looks import NARROW, WALKED, WIDE, Theme
 from tests.browser.screenshots import settled, sign_in
 from tests.dashboards.seeing import book, call
 from tests.factories import make_budget, make_user
@@ -81,15 +81,19 @@ def checked(page: Page) -> None:
     shown = page.viewport_size
     assert shown is not None
     narrow, dark = shown["width"] == NARROW.width, page.evaluate("matchMedia('(prefers-color-scheme: dark)').matches")
-    other = "light" if dark else "dark"
-    page.emulate_media(color_scheme=other)
-    page.set_viewport_size({**shown, "width": (WIDE if narrow else NARROW).width})
-    # A page hears of its new look with the next frame, and has its colours with the one after.
-    page.wait_for_function("look => document.documentElement.dataset.bsTheme === look", arg=other)
-    page.evaluate("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
+    here, other = ("dark", "light") if dark else ("light", "dark")
+    _turned(page, other, {**shown, "width": (WIDE if narrow else NARROW).width})
     _accessible(page, only=("color-contrast", "scrollable-region-focusable"))
-    page.set_viewport_size(shown)
-    page.emulate_media(color_scheme="dark" if dark else "light")
+    _turned(page, here, shown)
+
+
+def _turned(page: Page, theme: Theme, size: ViewportSize) -> None:
+    """Give a page another look and wait until it has it."""
+    page.emulate_media(color_scheme=theme)
+    page.set_viewport_size(size)
+    # A page hears of its new look with the next frame, and has its colours with the one after.
+    page.wait_for_function("look => document.documentElement.dataset.bsTheme === look", arg=theme)
+    page.evaluate("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
 
 
 def _accessible(page: Page, *, only: Sequence[str] = ()) -> None:

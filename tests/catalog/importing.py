@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
+
+from genai_prices import data_snapshot
 
 from catalog.models import PriceProposal
 from catalog.rules.proposed import ProposedLine, read
@@ -66,3 +70,14 @@ def accept(*chosen: PriceProposal, at: datetime = NOON, **overrides: Any) -> imp
 
 def reject(*chosen: PriceProposal, at: datetime = NOON) -> imports.Settled:
     return imports.reject(proposal_ids=[one.pk for one in chosen], by="approver@example.com", at=at)
+
+
+@contextmanager
+def installed(*providers: str) -> Iterator[int]:
+    """Have genai-prices list these of its providers alone, thousands of models less; gives how many models are left."""
+    listed = [one for one in data_snapshot.get_snapshot().providers if one.id in providers]
+    data_snapshot.set_custom_snapshot(data_snapshot.DataSnapshot(providers=listed, from_auto_update=False))
+    try:
+        yield sum(len(one.models) for one in listed)
+    finally:
+        data_snapshot.set_custom_snapshot(None)

@@ -182,7 +182,7 @@ def test_a_viewer_sees_the_plan_and_saves_none(client, kind, zone, django_assert
     assert client.get(f"/budgets/{budget.pk}/plan/").status_code == 302
     signed_in(client, "viewer")
 
-    with django_assert_num_queries(9):
+    with django_assert_num_queries(10):
         page = read(client, f"/budgets/{budget.pk}/plan/")
 
     assert "Save the plan" not in page

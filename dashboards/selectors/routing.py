@@ -173,8 +173,9 @@ def page(*, question: Question, at: datetime) -> Page:
     falling = [one for one in found.use_cases if one.by_fallback]
     tokens, unpriced = sum(one.tokens for one in now), sum(one.unpriced_tokens for one in now)
     narrowed = question.use_case_id is not None or question.team_id is not None
-    early = [day for day in served.days if day.day < question.middle]
-    late = [day for day in served.days if day.day >= question.middle]
+    middle = question.middle
+    early = [day for day in served.days if day.day < middle]
+    late = [day for day in served.days if day.day >= middle]
     return Page(
         question=question,
         shares=served,

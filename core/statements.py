@@ -2,7 +2,8 @@
 
 `limit` is for web processes alone, and said once, when they begin: commands, migrations and workers take the time they
 need. A file that is streamed has none either: while its lines are read, `lift` takes the limit from its connection,
-which no other thread has, and `put_back` brings it back.
+which no other thread has, and `put_back` brings it back. Nor has the wait for open bookings (`services.barrier`), which
+follows on a change that is done.
 """
 
 from __future__ import annotations
@@ -36,6 +37,13 @@ def lift() -> None:
     """Let this thread's statements take what they need."""
     if _limit_ms:
         _hold(connection, 0)
+
+
+def lift_in_transaction() -> None:
+    """Let the statements of the transaction that is open take what they need."""
+    if _limit_ms:
+        with connection.cursor() as cursor:
+            cursor.execute("SET LOCAL statement_timeout = 0")
 
 
 def put_back() -> None:

@@ -11,6 +11,8 @@ from __future__ import annotations
 
 from django.db import connection, transaction
 
+from core import statements
+
 _KEY = 7_305_001  # any number, as long as nobody else uses it
 
 
@@ -28,5 +30,10 @@ def hold_exclusive() -> None:
 
 @transaction.atomic(durable=True)
 def pass_through() -> None:
-    """Return once every booking that began before this call has ended. Call it after the change has committed."""
+    """Return once every booking that began before this call has ended. Call it after the change has committed.
+
+    It takes the time that it needs, also in a web process: whoever changed something must not be told that it was given
+    up, for it was done.
+    """
+    statements.lift_in_transaction()
     hold_exclusive()

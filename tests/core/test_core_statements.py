@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
 from typing import Any, ClassVar
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.test import Client
 from django.urls import path
@@ -16,6 +19,7 @@ from rest_framework.response import Response
 from core import statements
 from core.api_views import Api
 from core.large_files import Lines
+from core.services import barrier
 from tests.factories import make_key
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.urls(__name__)]
@@ -94,6 +98,41 @@ def test_a_file_takes_the_time_it_needs_and_what_comes_after_it_on_its_connectio
 
     assert b"".join(answer.streaming_content) == b"line\n" * 2
     assert client.get("/page/").status_code == 503
+
+
+def test_whoever_changed_something_waits_for_open_bookings_however_long_they_take(held):
+    def book() -> None:
+        try:
+            with transaction.atomic():
+                barrier.hold_shared()
+                begun.set()
+                waits_for_long(until=time.monotonic() + 20)
+        finally:
+            connection.close()
+
+    begun = Event()
+    with ThreadPoolExecutor(1) as pool:
+        booking = pool.submit(book)
+        assert begun.wait(20)
+        barrier.pass_through()
+        booking.result()
+
+    with connection.cursor() as cursor:
+        cursor.execute("SHOW statement_timeout")
+        assert cursor.fetchone() == ("100ms",)
+
+
+def waits_for_long(*, until: float) -> None:
+    """Return once somebody has waited for a lock for three times as long as a statement may run."""
+    found: tuple[bool] | None = None
+    while found is None and time.monotonic() < until:
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT true FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'advisory' "
+                "AND clock_timestamp() - query_start > %s * interval '1 second'",
+                [LIMIT_SECONDS * 3],
+            )
+            found = cursor.fetchone()
 
 
 def test_a_process_that_is_no_web_process_has_no_limit():

@@ -6,9 +6,10 @@ add, rounded to what it holds, and at the right end of the sheet stands the same
 digit: `cost_usd` and `cost_usd_exact`. The text is what the ledger says, and what a CSV file has under `cost_usd`.
 
 # Note [Written by hand]
-The libraries that are well kept (XlsxWriter, openpyxl) give a workbook out when its last line is in it, and a download has
-to begin at once and to need no room for all of it. A workbook is a zip file of a few XML files (ECMA-376), and its lines
-are text with a place, a type and a look: they are written here, and sent while they are made. What depends on how many lines there were (the list of sheets) stands in the files at its end.
+The libraries that are well kept (XlsxWriter, openpyxl) give a workbook out when its last line is in it, and a download
+has to begin at once and to need no room for all of it. A workbook is a zip file of a few XML files (ECMA-376), and its
+lines are text with a place, a type and a look: they are written here, and sent while they are made. What depends on how
+many lines there were (the list of sheets) stands in the files at its end.
 """
 
 from __future__ import annotations

@@ -13,11 +13,12 @@ from catalog.models import Tier, UseCase
 from tests.usage import making
 from tests.usage.checks import assert_rollups_equal_ledger
 from tests.usage.making import DAY, NOON
+from usage.models import Reconciliation
 from usage.selectors import about, kept, pictured, routing_flows, savings, spend
 from usage.selectors.about import Of
 from usage.selectors.routing import Scope
 from usage.selectors.spend import SpendAsk
-from usage.services import past, rebuilding
+from usage.services import past, rebuilding, reconciling
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -142,6 +143,41 @@ def test_a_day_whose_sums_are_made_anew_is_gathered_anew():
     assert wrong not in gathered()
     past.gather(at=NOON + timedelta(hours=1))
     assert_rollups_equal_ledger()
+
+
+WRONG = {
+    "a figure": "UPDATE {} SET requests = 17 WHERE {} = %s",
+    "too little": "DELETE FROM {} WHERE {} = %s",
+}
+
+
+@pytest.mark.usefixtures("_booked")
+@pytest.mark.parametrize("wrong", WRONG)
+@pytest.mark.parametrize(("table", "column"), [("rollup_past", "day"), ("rollup_past_week", "week")])
+def test_the_check_finds_what_is_wrong_with_a_gathered_day_or_week_and_to_rebuild_it_takes_it_away(
+    table: str, column: str, wrong: str
+):
+    past.gather(at=NOON)
+    before = every_figure()
+    monday = TODAY - 21 * DAY
+    assert check().differing == 0
+    with connection.cursor() as cursor:
+        cursor.execute(WRONG[wrong].format(table, column), [monday])
+
+    found = check()
+    rebuilding.rebuild_day(day=monday, calendar=kept.current())
+
+    assert list(found.days) == [str(monday)]
+    assert list(found.days[str(monday)]) == [table]
+    assert found.differing > 0
+    assert monday not in gathered()
+    assert every_figure() == before
+    assert_rollups_equal_ledger()
+    assert check().differing == 0
+
+
+def check() -> Reconciliation:
+    return reconciling.run_now(first=None, last=None, by="tests", clock=lambda: NOON)
 
 
 def test_nothing_is_gathered_where_nothing_was_booked():

@@ -10,7 +10,7 @@ from typing import Any
 from catalog.models import Gateway, Offering, Team, Tier, UseCase
 from core.models import Job, JobState
 from usage.models import DroppedPartition, Rebuild, Reconciliation, Status
-from usage.selectors import counters, kept, recount
+from usage.selectors import counters, kept, past, recount
 
 RIGHT, DIFFERS, UNFINISHED = "right", "differs", "unfinished"
 KIND = "reconcile"  # of the job; its service is `reconciling`
@@ -212,5 +212,7 @@ WORDS = {
     recount.QUARTERS: "by quarter hour",
     recount.DAYS: "by day",
     recount.TAGS: "by day and tag",
+    past.OF_DAYS: "of days that are over",
+    past.OF_WEEKS: "of weeks that are over",
     counters.WHAT: "of budgets",
 }

@@ -8,7 +8,8 @@ nearly the same rows, so `rollup_past_week` has a quarter as many.
 
 `services/past.py` gathers both while no booking is open; a booking into such a day takes all of day and week away
 again, in its own transaction (`FORGET`). So in every snapshot a day is there as it is in `rollup_day`, or not at all,
-and one statement that reads what is there, and `rollup_day` for the rest, reads each day once.
+and one statement that reads what is there, and `rollup_day` for the rest, reads each day once. The nightly check
+compares them with `rollup_day` (`wrong`), and to rebuild a day takes away what is wrong.
 """
 
 from __future__ import annotations
@@ -16,8 +17,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import date, timedelta
 
-from usage.models import LATENCY_BUCKETS
+from django.db import connection
+
+from usage.models import LATENCY_BUCKETS, Status
 from usage.rules.postings import METER_COLUMNS
+from usage.selectors.drivers import INPUT, OUTPUT
+
+OF_DAYS, OF_WEEKS = "rollup_past", "rollup_past_week"
 
 # What a row of a day is told apart by, beside `lacks_price`: whether something in it has tokens and no cost.
 KEY = ("use_case_id", "day", "offering_id", "team_id", "gateway_id", "tier", "status", "correction_of", "reason")
@@ -28,6 +34,23 @@ SUMS = (
 )  # fmt: skip
 BUCKETS = {f"latency_{place}": f"latency_histogram[{place + 1}]" for place in range(LATENCY_BUCKETS)}
 _COLUMNS = ", ".join((*KEY, *SUMS))
+# The same of weeks: what `rollup_day` tells apart, save gateways, corrections and the status.
+WEEK_KEY = (
+    "week", "use_case_id", "team_id", "offering_id", "rules_version", "tier", "environment", "rule", "reason", "task",
+    "requested_model",
+)  # fmt: skip
+_WEEK_SUMS = {
+    "requests": "sum(requests)",
+    "tokens": f"sum({' + '.join((*INPUT, *OUTPUT))})",
+    "cost_usd": "sum(cost_usd)",
+    "fallback_requests": "sum(fallback_requests)",
+    "first_day": "min(day)",
+    "last_day": "max(day)",
+}
+COLUMNS = {
+    OF_DAYS: ", ".join((*KEY, "lacks_price", *SUMS, *BUCKETS)),
+    OF_WEEKS: ", ".join((*WEEK_KEY, "ok", *_WEEK_SUMS)),
+}
 
 FORGET = (
     "WITH days AS (DELETE FROM rollup_past_days WHERE day = ANY(%(days)s::date[]) RETURNING day), "
@@ -45,6 +68,46 @@ def forgotten(days: Iterable[date]) -> dict[str, list[date]]:
 
 def monday(day: date) -> date:
     return day - timedelta(days=day.weekday())
+
+
+def anew(table: str, which: str) -> str:
+    """Write what `rollup_day` has for a table of these, by `COLUMNS`, of the days or weeks of the table `which`."""
+    if table == OF_DAYS:
+        return (
+            f"SELECT {', '.join(KEY)}, {LACKS_PRICE} AS lacks_price, "
+            f"{', '.join(f'sum({name})' for name in (*SUMS, *BUCKETS.values()))} "
+            f"FROM rollup_day WHERE day IN (SELECT day FROM {which}) GROUP BY {', '.join(KEY)}, {LACKS_PRICE}"
+        )
+    return (
+        f"SELECT {', '.join(WEEK_KEY)}, status = {int(Status.OK)} AS ok, {', '.join(_WEEK_SUMS.values())} "
+        f"FROM {which} JOIN rollup_day ON day >= week AND day < week + 7 "
+        f"GROUP BY {', '.join(WEEK_KEY)}, status = {int(Status.OK)}"
+    )
+
+
+def wrong(day: date) -> dict[str, int]:
+    """Count by table the rows of a gathered day, and of the week that it begins, that `rollup_day` does not add up to.
+
+    One statement for each, of one snapshot.
+    """
+    found = {}
+    for table, gathered, column, told_apart in (
+        (OF_DAYS, "rollup_past_days", "day", (*KEY, "lacks_price")),
+        (OF_WEEKS, "rollup_past_weeks", "week", (*WEEK_KEY, "ok")),
+    ):
+        which = f"(SELECT {column} FROM {gathered} WHERE {column} = %(day)s) AS which"
+        held = f"SELECT {COLUMNS[table]} FROM {table} WHERE {column} = %(day)s"
+        sql = (
+            f"WITH anew AS ({anew(table, which)}), held AS ({held}), other AS "
+            "((TABLE anew EXCEPT TABLE held) UNION ALL (TABLE held EXCEPT TABLE anew)) "
+            f"SELECT count(*) FROM (SELECT DISTINCT {', '.join(told_apart)} FROM other) AS rows"
+        )
+        with connection.cursor() as cursor:
+            cursor.execute(sql, {"day": day})
+            (count,) = cursor.fetchone()
+        if count:
+            found[table] = count
+    return found
 
 
 def sums_of_days(*, first: str = "%(first)s", until: str = "%(until)s") -> str:

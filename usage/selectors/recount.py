@@ -120,6 +120,12 @@ def compare(*, day: date, spans: Sequence[Span], tags: Sequence[str], most: int 
     )
 
 
+def forget_past(day: date) -> None:
+    """Take away what was gathered of a day and its week, in the caller's transaction: it is gathered anew."""
+    with connection.cursor() as cursor:
+        cursor.execute(past.FORGET, past.forgotten([day]))
+
+
 def write_anew(*, table: str, day: date, spans: Sequence[Span], tags: Sequence[str]) -> None:
     """Replace the rows of a day in one table by a recount, in the caller's transaction.
 
@@ -132,7 +138,7 @@ def write_anew(*, table: str, day: date, spans: Sequence[Span], tags: Sequence[s
     with connection.cursor() as cursor:
         _with_room(cursor)
         if table == DAYS:
-            cursor.execute(past.FORGET, past.forgotten([day]))
+            forget_past(day)
         cursor.execute(f"DELETE FROM {table} WHERE {_of_day(table, spans, any_tag=True)}", parameters)
         cursor.execute(
             f"WITH {', '.join(withs)} INSERT INTO {table} ({names}) SELECT {names} FROM {table}_anew", parameters

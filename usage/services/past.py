@@ -10,9 +10,7 @@ from django.db import connection, transaction
 from core import periods
 from core.models import Organisation
 from core.services import barrier
-from usage.models import Status
-from usage.selectors.drivers import INPUT, OUTPUT
-from usage.selectors.past import BUCKETS, KEY, LACKS_PRICE, SUMS
+from usage.selectors import past
 
 # Nearly all calls of a day are booked within a day. One day more, for clocks that differ: `ledger.post` takes away none
 # of the last two days.
@@ -22,21 +20,13 @@ _AT_ONCE = 5  # days; bookings wait meanwhile, some hundredths of a second
 
 _DAYS = (
     "WITH fresh AS (INSERT INTO rollup_past_days SELECT unnest(%(days)s::date[]) ON CONFLICT DO NOTHING RETURNING day) "
-    f"INSERT INTO rollup_past ({', '.join((*KEY, 'lacks_price', *SUMS, *BUCKETS))}) "
-    f"SELECT {', '.join(KEY)}, {LACKS_PRICE}, {', '.join(f'sum({name})' for name in (*SUMS, *BUCKETS.values()))} "
-    "FROM rollup_day WHERE day IN (SELECT day FROM fresh) "
-    f"GROUP BY {', '.join(KEY)}, {LACKS_PRICE} ORDER BY day, use_case_id"
+    f"INSERT INTO rollup_past ({past.COLUMNS[past.OF_DAYS]}) {past.anew(past.OF_DAYS, 'fresh')} "
+    "ORDER BY day, use_case_id"
 )
-_WEEK_KEY = (
-    "use_case_id, team_id, offering_id, rules_version, tier, environment, rule, reason, task, requested_model"
-)  # fmt: skip
 _WEEKS = (
     "WITH fresh AS (INSERT INTO rollup_past_weeks VALUES (%(week)s) ON CONFLICT DO NOTHING RETURNING week) "
-    f"INSERT INTO rollup_past_week (week, {_WEEK_KEY}, ok, requests, tokens, cost_usd, fallback_requests, first_day, "
-    f"last_day) SELECT week, {_WEEK_KEY}, status = {int(Status.OK)}, sum(requests), "
-    f"sum({' + '.join((*INPUT, *OUTPUT))}), sum(cost_usd), sum(fallback_requests), min(day), max(day) "
-    "FROM fresh JOIN rollup_day ON day >= week AND day < week + 7 "
-    f"GROUP BY week, {_WEEK_KEY}, status = {int(Status.OK)} ORDER BY use_case_id"
+    f"INSERT INTO rollup_past_week ({past.COLUMNS[past.OF_WEEKS]}) {past.anew(past.OF_WEEKS, 'fresh')} "
+    "ORDER BY use_case_id"
 )
 _MISSING = (
     "SELECT d::date FROM generate_series(%(first)s::date, %(last)s::date, '1 day'::interval * %(step)s) AS d "

@@ -21,7 +21,7 @@ from core.errors import Conflict, Invalid
 from core.models import AuditEntry, Job, JobState
 from core.services import audit, barrier
 from usage.models import Rebuild
-from usage.selectors import counters, drivers, kept, recount
+from usage.selectors import counters, drivers, kept, past, recount
 from usage.selectors.kept import Kept
 from usage.services import reconciling
 
@@ -53,14 +53,16 @@ def rebuild_day(*, day: date, calendar: Kept) -> dict[str, int]:
 def _replaced(day: date, calendar: Kept) -> dict[str, int]:
     barrier.hold_exclusive()
     found = _compared(day, calendar)
-    for table in found:
+    if found.keys() & {past.OF_DAYS, past.OF_WEEKS}:
+        recount.forget_past(day)
+    for table in [table for table in recount.TABLES if table in found]:
         recount.write_anew(table=table, day=day, spans=calendar.spans(day), tags=calendar.declared_tags)
     return found
 
 
 def _compared(day: date, calendar: Kept) -> dict[str, int]:
     spans = calendar.spans(day)
-    return recount.compare(day=day, spans=spans, tags=calendar.declared_tags, most=0).differing
+    return recount.compare(day=day, spans=spans, tags=calendar.declared_tags, most=0).differing | past.wrong(day)
 
 
 @transaction.atomic(durable=True)

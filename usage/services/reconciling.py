@@ -21,7 +21,7 @@ from core.errors import Invalid
 from core.models import Job, JobState, Organisation
 from core.periods import Period
 from usage.models import Reconciliation
-from usage.selectors import checks, counters, kept, recount
+from usage.selectors import checks, counters, kept, past, recount
 from usage.selectors.kept import Kept
 
 KIND = checks.KIND
@@ -142,7 +142,7 @@ def _day(found: Reconciliation, day: date, calendar: Kept) -> None:
     )
     found.entries += compared.entries
     found.rows += compared.rows
-    _note(found, day, compared.differing, compared.differences)
+    _note(found, day, compared.differing | past.wrong(day), compared.differences)
     found.save(update_fields=["entries", "rows", "differing", "differences", "days"])
 
 

@@ -181,3 +181,10 @@ def test_a_meter_of_an_unknown_share_is_empty_and_says_so():
     drawn = console.meter(None, "Frontier tokens")
 
     assert (drawn["level"], drawn["width"], drawn["words"]) == ("unknown", None, "not known")
+
+
+def test_a_line_of_a_table_has_a_head_and_numbers_and_texts_stay_texts():
+    assert console.lines([("<b>", "1"), ("day", "<i>", "2")]).splitlines() == [
+        '<tr><th scope="row">&lt;b&gt;</th><td class="num">1</td></tr>',
+        '<tr><th scope="row">day</th><td class="num">&lt;i&gt;</td><td class="num">2</td></tr>',
+    ]

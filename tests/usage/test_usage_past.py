@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date, datetime, timedelta
 from typing import Any
 
@@ -10,12 +11,16 @@ import pytest
 from django.db import connection
 
 from catalog.models import Tier, UseCase
+from core.services import barrier
 from tests.usage import making
 from tests.usage.checks import assert_rollups_equal_ledger
 from tests.usage.making import DAY, NOON
+from tests.usage.waiting import another_connection, until_somebody_waits_for_a_lock
 from usage.models import Reconciliation
 from usage.selectors import about, kept, pictured, routing_flows, savings, spend
 from usage.selectors.about import Of
+from usage.selectors.past import FORGET, forgotten
+from usage.selectors.past import wrong as wrong_sums
 from usage.selectors.routing import Scope
 from usage.selectors.spend import SpendAsk
 from usage.services import past, rebuilding, reconciling
@@ -143,6 +148,48 @@ def test_a_day_whose_sums_are_made_anew_is_gathered_anew():
     assert wrong not in gathered()
     past.gather(at=NOON + timedelta(hours=1))
     assert_rollups_equal_ledger()
+
+
+def test_bookings_into_the_same_days_wait_for_one_another_and_none_forever():
+    sooner, later = TODAY - 21 * DAY, TODAY - 20 * DAY
+    with (
+        another_connection() as second, ThreadPoolExecutor(1) as threads, another_connection() as first,
+        another_connection() as third,
+    ):  # fmt: skip
+        first.execute("INSERT INTO rollup_past_days VALUES (%s), (%s)", [later, sooner])  # as they lie, and are read
+        first.execute("BEGIN")
+        first.execute("SELECT FROM rollup_past_days WHERE day = %s FOR UPDATE", [sooner])
+        waiting = threads.submit(lambda: second.execute(FORGET, forgotten([later, sooner])))
+        until_somebody_waits_for_a_lock("transactionid", "tuple")
+
+        assert third.execute("SELECT day FROM rollup_past_days FOR UPDATE SKIP LOCKED").fetchall() == [(later,)]
+
+        first.execute("COMMIT")
+        waiting.result()
+    assert gathered() == set()
+
+
+@pytest.mark.usefixtures("_booked")
+def test_a_day_is_gathered_with_what_an_open_booking_adds_to_it():
+    with another_connection() as booking, ThreadPoolExecutor(1) as threads:
+        booking.execute("BEGIN")
+        booking.execute("SELECT pg_advisory_xact_lock_shared(%s)", [barrier._KEY])
+        gathering = threads.submit(gather_aside)
+        until_somebody_waits_for_a_lock("advisory")
+        assert gathered() == set()
+        booking.execute("UPDATE rollup_day SET requests = requests + 1000 WHERE day = %s", [TODAY - 20 * DAY])
+        booking.execute("COMMIT")
+        gathering.result()
+
+    assert wrong_sums(TODAY - 20 * DAY) == {}
+    assert rows(f"SELECT max(requests) > 1000 FROM rollup_past WHERE day = '{TODAY - 20 * DAY}'") == [(True,)]
+
+
+def gather_aside() -> None:
+    try:
+        past.gather(at=NOON)
+    finally:
+        connection.close()
 
 
 WRONG = {

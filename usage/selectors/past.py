@@ -52,9 +52,11 @@ COLUMNS = {
     OF_WEEKS: ", ".join((*WEEK_KEY, "ok", *_WEEK_SUMS)),
 }
 
+# Weeks and days are locked in their order, whatever the plan: two bookings into the same days wait for one another.
+_IN_ORDER = "DELETE FROM {0} WHERE {1} IN (SELECT {1} FROM {0} WHERE {1} = ANY(%({1}s)s::date[]) ORDER BY 1 FOR UPDATE)"
 FORGET = (
-    "WITH days AS (DELETE FROM rollup_past_days WHERE day = ANY(%(days)s::date[]) RETURNING day), "
-    "weeks AS (DELETE FROM rollup_past_weeks WHERE week = ANY(%(weeks)s::date[]) RETURNING week), "
+    f"WITH days AS ({_IN_ORDER.format('rollup_past_days', 'day')} RETURNING day), "
+    f"weeks AS ({_IN_ORDER.format('rollup_past_weeks', 'week')} RETURNING week), "
     "of_days AS (DELETE FROM rollup_past WHERE day IN (SELECT day FROM days)) "
     "DELETE FROM rollup_past_week WHERE week IN (SELECT week FROM weeks)"
 )

@@ -44,7 +44,7 @@ def _drawn(name: str, voice: SafeString, extra: str) -> SafeString:
 
 
 @register.simple_tag
-def lines(rows: Iterable[Sequence[object]]) -> SafeString:
+def lines(rows: Iterable[Sequence[str]]) -> SafeString:
     """Write the lines of `_table.html`: their first cell names them, the others are numbers. Texts are escaped.
 
     Half a year of days is a thousand cells, which a template takes ten times as long to walk through.
@@ -52,7 +52,7 @@ def lines(rows: Iterable[Sequence[object]]) -> SafeString:
     return mark_safe("".join(_line(row) for row in rows))  # noqa: S308 (each cell is escaped)
 
 
-def _line(row: Sequence[object]) -> str:
+def _line(row: Sequence[str]) -> str:
     first, *others = map(conditional_escape, row)
     numbers = "".join([f'<td class="num">{cell}</td>' for cell in others])
     return f'<tr><th scope="row">{first}</th>{numbers}</tr>\n'

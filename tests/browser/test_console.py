@@ -94,6 +94,10 @@ def _turned(page: Page, theme: Theme, size: ViewportSize) -> None:
     # A page hears of its new look with the next frame, and has its colours with the one after.
     page.wait_for_function("look => document.documentElement.dataset.bsTheme === look", arg=theme)
     page.evaluate("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
+    # Chromium may keep a colour by light-dark() of what was not painted since. Laid out anew, everything has its own.
+    page.evaluate(
+        "() => { const body = document.body; body.style.display = 'none'; body.offsetHeight; body.style.display = ''; }"
+    )
 
 
 def _accessible(page: Page, *, only: Sequence[str] = ()) -> None:

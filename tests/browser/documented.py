@@ -3,7 +3,7 @@
     python -m tests.browser.documented
 
 `docs/screenshots/` gets those that the README shows, at full size, and `docs/screenshots/pages/` every page at both
-widths, light and dark, at half of it: some ten megabytes in all. Names are those of `screenshots.PATHS`, so a second
+widths, light and dark, at half of it: some twenty megabytes in all. Names are those of `screenshots.PATHS`, so a second
 run writes over the first. A demo of its own takes some minutes to fill, and is gone afterwards.
 """
 
@@ -35,6 +35,7 @@ LARGE = {
     "budgets": ("budgets", Shape(width=1440, theme="light")),
     "budget": ("budget", Shape(width=1440, theme="light")),
     "spend": ("spend", Shape(width=1440, theme="light")),
+    "changes": ("changes", Shape(width=1440, theme="light")),
     "routing": ("routing", Shape(width=1440, theme="light")),
     "rules": ("rules", Shape(width=1440, theme="light")),
 }

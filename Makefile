@@ -31,7 +31,7 @@ test: export PYTHONDONTWRITEBYTECODE :=
 # The static checks need one core for a minute or so, and the tests begin meanwhile.
 test: install-dev install-litellm chromium ## every check and every test
 	@$(MAKE) --no-print-directory lint > .lint.log 2>&1 & lint=$$!; trap 'kill $$lint 2>/dev/null' EXIT; \
-	$(BIN)/pytest -n 3 $(ARGS); tested=$$?; \
+	$(BIN)/pytest -n 4 $(ARGS); tested=$$?; \
 	wait $$lint || { cat .lint.log; exit 1; }; \
 	exit $$tested
 

@@ -65,11 +65,16 @@ def clock_text(instant: datetime, zone: str) -> str:
     return f"{instant.astimezone(ZoneInfo(zone)):%-d %B %Y, %H:%M} {zone}"
 
 
+def monday(day: date) -> date:
+    """Return the first day of a day's week."""
+    return day - timedelta(days=day.weekday())
+
+
 def _first_day(day: date, kind: str, fiscal_start_month: int) -> date:
     if kind == "day":
         return day
     if kind == "week":
-        return day - timedelta(days=day.weekday())
+        return monday(day)
     if kind == "month":
         return day.replace(day=1)
     months = 3 if kind == "quarter" else 12

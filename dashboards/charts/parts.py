@@ -11,6 +11,7 @@ from typing import Any
 import plotly.graph_objects as go
 
 MOST_NAMED = 6  # more series than this are one: nobody tells them apart
+MOST_WEEKS_NAMED = 9
 OTHERS = "others"
 NONE_GIVEN = "none given"
 REST = "var(--tk-series-rest)"
@@ -87,6 +88,13 @@ def colour_of(position: int) -> str:
 def day_of(day: date) -> str:
     """Return a day as tables name it: 3 Nov 2026."""
     return f"{day.day} {day:%b %Y}"
+
+
+def weeks_named(monday: str, count: int) -> dict[str, Any]:
+    """Return what an axis of dates names of `count` weeks, of which the first one's Monday is given."""
+    every = -(-count // MOST_WEEKS_NAMED)
+    milliseconds = timedelta(weeks=every) // timedelta(milliseconds=1)
+    return {"tick0": monday, "dtick": milliseconds, "hoverformat": "week from %-d %b %Y"}
 
 
 def ranked(totals: dict[str, Decimal], most: int = MOST_NAMED) -> list[str]:

@@ -1,8 +1,10 @@
 """Charts of the routing page over time: who served how much, under which version of the rules, and detours.
 
+A bar is a day, or in long ranges a week, which goes by the date of its Monday (`Question.bar`).
+
 # Note [Where a version stands]
-A bar stands in the middle of its day, so the day reaches half a day to either side of its date on the axis. A version
-that came at an instant is therefore drawn half a day earlier than the instant says: at midnight, where the bar begins.
+A bar reaches half its length to either side of its date on the axis. A version that came at an instant is therefore
+drawn half a bar earlier than the instant says: one of midnight where the bar of the day begins.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ from dashboards.charts.parts import (
     day_of,
     escaped,
     number,
+    weeks_named,
 )
 from dashboards.selectors.routing import Page, Question, Shares, measured
 from dashboards.selectors.routing_rules import Mark, detoured
@@ -45,7 +48,6 @@ REASONS = {
 REASON_COLOURS = dict(zip(REASONS.values(), (colour_of(3), colour_of(0), colour_of(5)), strict=True)) | {
     OTHER_REASON: REST
 }
-_HALF_A_DAY = timedelta(hours=12)
 _DAYS: dict[str, Any] = {"type": "date", "tickformat": "%-d %b", "hoverformat": "%a %-d %b %Y"}
 # No gaps: on a phone a day is three pixels wide, and gaps of one come out uneven.
 _BARS: dict[str, Any] = {"barmode": "stack", "bargap": 0, "barcornerradius": 0}
@@ -76,21 +78,21 @@ def written(value: Decimal, measure: str) -> str:
 
 
 def share_by_tier(shares: Shares) -> Chart:
-    """Stack the share of each tier per day to 100 %, with the versions of the rules marked."""
+    """Stack the share of each tier per bar to 100 %, with the versions of the rules marked."""
     cells: dict[tuple[str, date], Decimal] = defaultdict(Decimal)
     for row in shares.days:
-        cells[row.tier, row.day] += measured(row, shares.question.measure)
+        cells[row.tier, shares.question.bar(row.day)] += measured(row, shares.question.measure)
     used = {name for (name, _), value in cells.items() if value}
     names = [tier for tier in TIERS if tier in used]
     return _stacked(shares, cells, names, looks({}), id="tier-share-figure", what="tier")
 
 
 def share_by_model(shares: Shares) -> Chart:
-    """Stack the share of the largest models per day to 100 %, the others as one."""
+    """Stack the share of the largest models per bar to 100 %, the others as one."""
     cells: dict[tuple[str, date], Decimal] = defaultdict(Decimal)
     for row in shares.days:
         name = row.model if row.model in shares.models else OTHERS
-        cells[name, row.day] += measured(row, shares.question.measure)
+        cells[name, shares.question.bar(row.day)] += measured(row, shares.question.measure)
     names = [*shares.models]
     # A name may be just that: it is one with the others, once.
     if OTHERS not in names and any(value for (name, _), value in cells.items() if name == OTHERS):
@@ -111,65 +113,64 @@ def _stacked(
     title = f"Share by {what}"
     if not names:
         return Chart(id=id, title=title, empty_title="Nothing was answered in these days", empty_text=_NO_REQUESTS)
-    days = _days(question, shares.days)
-    totals = {day: sum((cells[name, day] for name in names), Decimal(0)) for day in days}
+    bars = _bars(question, shares.days)
+    totals = {bar: sum((cells[name, bar] for name in names), Decimal(0)) for bar in bars}
 
-    def part(name: str, day: date) -> Decimal | None:
-        return cells[name, day] / totals[day] if totals[day] > 0 else None
+    def part(name: str, bar: date) -> Decimal | None:
+        return cells[name, bar] / totals[bar] if totals[bar] > 0 else None
 
     traces: list[Any] = [
         trace(
             "bar",
             name=escaped(name),
-            x=[day.isoformat() for day in days],
-            y=[_per_cent(part(name, day)) for day in days],
-            customdata=[written(cells[name, day], measure) for day in days],
+            x=[bar.isoformat() for bar in bars],
+            y=[_per_cent(part(name, bar)) for bar in bars],
+            customdata=[written(cells[name, bar], measure) for bar in bars],
             marker=shown_as[name].marker,
             hovertemplate="%{y:.1f} % · %{customdata}",
         )
         for name in names
     ]
-    marks = [mark for mark in shares.marks if mark.day >= days[0]]
-    traces += _hovering(marks, at=100)
+    marked = _marked(question, shares.marks, bars)
+    traces += _hovering(marked, at=100)
     whole = sum(totals.values(), Decimal(0))
-    of_all = {name: share_of(sum((cells[name, day] for day in days), Decimal(0)), whole) for name in names}
-    marked = _by_day(marks)
+    of_all = {name: share_of(sum((cells[name, bar] for bar in bars), Decimal(0)), whole) for name in names}
     return Chart(
         id=id,
         title=title,
-        subtitle=f"Per day, {OF[measure]}{_so_far(question, days)}. {_legend_of(marks)}".strip(),
-        summary=f"Bars of 100 % per day by {what}, {OF[measure]}. In all: "
+        subtitle=f"{_per(question)}, {OF[measure]}{_cut(question, bars)}. {_legend_of(marked)}".strip(),
+        summary=f"Bars of 100 % per {_bar(question)} by {what}, {OF[measure]}. In all: "
         + ", ".join(f"{name} {percent(of_all[name])}" for name in names)
-        + f". {len(marks)} versions of the rules are marked.",
+        + f". {sum(map(len, marked.values()))} versions of the rules are marked.",
         figure=drawn(
             traces, **_BARS,
-            yaxis={"ticksuffix": " %", "range": [0, 106 if marks else 100], "dtick": 25},
-            xaxis={**_DAYS, "range": _axis(days)},
-            **_lines(marks, question.zone, top=100, days=len(days)),
+            yaxis={"ticksuffix": " %", "range": [0, 106 if marked else 100], "dtick": 25},
+            xaxis=_axis(question, bars),
+            **_lines(question, marked, top=100, bars=bars),
         ),
-        columns=["Day", *names, MEASURES[measure], "Rules"],
+        columns=[_column(question), *names, MEASURES[measure], "Rules"],
         rows=[
             [
-                day_of(day),
-                *(f"{percent(part(name, day))} ({plain(cells[name, day], measure)})" for name in names),
-                plain(totals[day], measure),
-                ", ".join(f"version {mark.number}" for mark in marked.get(day, ())),
+                day_of(bar),
+                *(f"{percent(part(name, bar))} ({plain(cells[name, bar], measure)})" for name in names),
+                plain(totals[bar], measure),
+                ", ".join(f"version {mark.number}" for mark in marked.get(bar, ())),
             ]
-            for day in reversed(days)
+            for bar in reversed(bars)
         ],
         size="large",
     )  # fmt: skip
 
 
 def detours(page: Page) -> Chart:
-    """Stack how many of a day's answered requests did not go to their first choice, by the reason."""
+    """Stack how many of a bar's answered requests did not go to their first choice, by the reason."""
     title = "Away from the first choice, by reason"
-    rows = page.shares.days
+    question, rows = page.question, page.shares.days
     gone: dict[tuple[str, date], int] = defaultdict(int)
     answered: dict[date, int] = defaultdict(int)
     for row in rows:
-        gone[REASONS.get(row.reason, OTHER_REASON), row.day] += detoured(row, row.reason)
-        answered[row.day] += row.answered
+        gone[REASONS.get(row.reason, OTHER_REASON), question.bar(row.day)] += detoured(row, row.reason)
+        answered[question.bar(row.day)] += row.answered
     names = [name for name in REASON_COLOURS if any(count for (one, _), count in gone.items() if one == name)]
     if not names:
         return Chart(
@@ -179,45 +180,46 @@ def detours(page: Page) -> Chart:
             empty_text="A gateway tries a fallback after its first choice failed; a used-up budget or a switch takes "
             "the first choice away. Gateways report it as fallback_index and as the route reason.",
         )
-    days = _days(page.question, rows)
+    bars = _bars(question, rows)
     traces: list[Any] = [
         trace(
             "bar",
             name=name,
-            x=[day.isoformat() for day in days],
-            y=[_per_cent(share(gone[name, day], answered[day])) for day in days],
-            customdata=[written(Decimal(gone[name, day]), "requests") for day in days],
+            x=[bar.isoformat() for bar in bars],
+            y=[_per_cent(share(gone[name, bar], answered[bar])) for bar in bars],
+            customdata=[written(Decimal(gone[name, bar]), "requests") for bar in bars],
             marker_color=REASON_COLOURS[name],
             hovertemplate="%{y:.1f} % · %{customdata}",
         )
         for name in names
     ]
-    highest = max((share(sum(gone[name, day] for name in names), answered[day]) or Decimal(0)) for day in days)
+    away = {bar: sum(gone[name, bar] for name in names) for bar in bars}
+    highest = max((share(away[bar], answered[bar]) or Decimal(0)) for bar in bars)
     top = float(highest * 100) * 1.02
-    marks = [mark for mark in page.shares.marks if mark.day >= days[0]]
-    traces += _hovering(marks, at=top)
-    in_all = {name: sum(gone[name, day] for day in days) for name in names}
+    marked = _marked(question, page.shares.marks, bars)
+    traces += _hovering(marked, at=top)
+    in_all = {name: sum(gone[name, bar] for bar in bars) for name in names}
     return Chart(
         id="detour-figure",
         title=title,
-        subtitle=f"Per day, of answered requests{_so_far(page.question, days)}. {_legend_of(marks)}".strip(),
-        summary=f"Stacked bars per day: {exact(page.total.detoured)} requests, "
+        subtitle=f"{_per(question)}, of answered requests{_cut(question, bars)}. {_legend_of(marked)}".strip(),
+        summary=f"Stacked bars per {_bar(question)}: {exact(page.total.detoured)} requests, "
         f"{percent(share(page.total.detoured, page.total.answered))} of those answered, did not go to their first "
         "choice: " + ", ".join(f"{name} {exact(count)}" for name, count in in_all.items()) + ".",
         figure=drawn(
             traces, **_BARS, yaxis={"ticksuffix": " %", "range": [0, top * 1.08]},
-            xaxis={**_DAYS, "range": _axis(days)}, **_lines(marks, page.question.zone, top=top, days=len(days)),
+            xaxis=_axis(question, bars), **_lines(question, marked, top=top, bars=bars),
         ),
-        columns=["Day", *(f"{name[0].upper()}{name[1:]}" for name in names), "In all", "Answered", "Share"],
+        columns=[_column(question), *(f"{name[0].upper()}{name[1:]}" for name in names), "In all", "Answered", "Share"],
         rows=[
             [
-                day_of(day),
-                *(exact(gone[name, day]) for name in names),
-                exact(sum(gone[name, day] for name in names)),
-                exact(answered[day]),
-                percent(share(sum(gone[name, day] for name in names), answered[day])),
+                day_of(bar),
+                *(exact(gone[name, bar]) for name in names),
+                exact(away[bar]),
+                exact(answered[bar]),
+                percent(share(away[bar], answered[bar])),
             ]
-            for day in reversed(days)
+            for bar in reversed(bars)
         ],
     )  # fmt: skip
 
@@ -234,34 +236,63 @@ def _per_cent(value: Decimal | None) -> float | None:
     return number(value * 100) if value else None
 
 
-def _days(question: Question, rows: Sequence[DayFlow]) -> list[date]:
-    """Return the days of the axis: from the first that has anything, up to today."""
+def _length(question: Question) -> timedelta:
+    return timedelta(days=7 if question.weekly else 1)
+
+
+def _bar(question: Question) -> str:
+    return "week" if question.weekly else "day"
+
+
+def _per(question: Question) -> str:
+    return "Per week from Monday" if question.weekly else "Per day"
+
+
+def _column(question: Question) -> str:
+    return "Week from" if question.weekly else "Day"
+
+
+def _bars(question: Question, rows: Sequence[DayFlow]) -> list[date]:
+    """Return the dates of the bars: from the first that has anything, up to today."""
     until = min(question.until, max(question.today + timedelta(days=1), question.first + timedelta(days=1)))
-    first = begun(question.first, until, (row.day for row in rows))
-    return [first + timedelta(days=n) for n in range((until - first).days)]
-
-
-def _axis(days: Sequence[date]) -> list[str]:
-    midnight = time()
-    return [
-        (datetime.combine(days[0], midnight) - _HALF_A_DAY).isoformat(),
-        (datetime.combine(days[-1], midnight) + _HALF_A_DAY).isoformat(),
-    ]
-
-
-def _so_far(question: Question, days: Sequence[date]) -> str:
-    return f"; {day_of(question.today)} so far" if days[-1] == question.today else ""
-
-
-def _by_day(marks: Sequence[Mark]) -> dict[date, list[Mark]]:
-    found: dict[date, list[Mark]] = defaultdict(list)
-    for mark in marks:
-        found[mark.day].append(mark)
+    bar = question.bar(begun(question.first, until, (row.day for row in rows)))
+    found = []
+    while bar < until:
+        found.append(bar)
+        bar += _length(question)
     return found
 
 
-def _legend_of(marks: Sequence[Mark]) -> str:
-    if not marks:
+def _axis(question: Question, bars: Sequence[date]) -> dict[str, Any]:
+    half = _length(question) / 2
+    ends = [datetime.combine(bars[0], time()) - half, datetime.combine(bars[-1], time()) + half]
+    found = _DAYS | {"range": [end.isoformat() for end in ends]}
+    return found | weeks_named(bars[0].isoformat(), len(bars)) if question.weekly else found
+
+
+def _cut(question: Question, bars: Sequence[date]) -> str:
+    """Say which bars lack some of their time."""
+    first, today = question.first, question.today
+    began = f"; the first week from {day_of(first)}" if bars[0] < first else ""
+    if not question.weekly:
+        return f"; {day_of(today)} so far" if bars[-1] == today else ""
+    last = bars[-1] + timedelta(days=6)
+    if bars[-1] <= today <= min(last, question.last):
+        return f"{began}; the last one so far"
+    return f"{began}; the last one up to {day_of(question.last)}" if question.last < last else began
+
+
+def _marked(question: Question, marks: Sequence[Mark], bars: Sequence[date]) -> dict[date, list[Mark]]:
+    """Return the versions that the bars show, by bar."""
+    found: dict[date, list[Mark]] = defaultdict(list)
+    for mark in marks:
+        if (bar := question.bar(mark.day)) >= bars[0]:
+            found[bar].append(mark)
+    return found
+
+
+def _legend_of(marked: Mapping[date, Sequence[Mark]]) -> str:
+    if not marked:
         return ""
     return "Dotted lines: versions of the rules; their numbers lead to them"
 
@@ -276,18 +307,17 @@ def told(mark: Mark) -> str:
     return f"version {mark.number}: {title}" if title else f"version {mark.number} published"
 
 
-def _hovering(marks: Sequence[Mark], *, at: float) -> list[Any]:
-    """Return points that nobody sees; they say the title of a day's versions where the day is pointed at."""
-    by_day = _by_day(marks)
-    if not by_day:
+def _hovering(marked: Mapping[date, Sequence[Mark]], *, at: float) -> list[Any]:
+    """Return points that nobody sees; they say the titles of a bar's versions where the bar is pointed at."""
+    if not marked:
         return []
-    texts = ["; ".join(escaped(told(mark)) for mark in those) for those in by_day.values()]
+    texts = ["; ".join(escaped(told(mark)) for mark in those) for those in marked.values()]
     return [
         trace(
             "scatter",
             name="rules",
-            x=[day.isoformat() for day in by_day],
-            y=[at] * len(by_day),
+            x=[bar.isoformat() for bar in marked],
+            y=[at] * len(marked),
             customdata=texts,
             mode="markers",
             marker={"size": 8, "opacity": 0, "color": TEXT},
@@ -297,22 +327,24 @@ def _hovering(marks: Sequence[Mark], *, at: float) -> list[Any]:
     ]
 
 
-def _lines(marks: Sequence[Mark], zone: str, *, top: float, days: int) -> dict[str, Any]:
+def _lines(
+    question: Question, marked: Mapping[date, Sequence[Mark]], *, top: float, bars: Sequence[date]
+) -> dict[str, Any]:
     """Return a line per version and its number above, where there is room for the number. See the note above."""
     shapes: list[dict[str, Any]] = []
     labels: list[dict[str, Any]] = []
-    room = timedelta(days=days) / 22
+    room = _length(question) * len(bars) / 22
     last: datetime | None = None
-    for those in _by_day(marks).values():
+    for those in marked.values():
         for mark in those:
-            place = _place(mark, zone)
+            place = _place(question, mark)
             shapes.append(
                 {
                     "type": "line", "x0": place.isoformat(), "x1": place.isoformat(), "y0": 0, "y1": top,
                     "layer": "above", "line": {"color": TEXT, "width": 1.25, "dash": "dot"},
                 }
             )  # fmt: skip
-        place = _place(those[0], zone)
+        place = _place(question, those[0])
         if last is not None and place - last < room:
             continue
         last = place
@@ -329,8 +361,8 @@ def _lines(marks: Sequence[Mark], zone: str, *, top: float, days: int) -> dict[s
     return {"shapes": shapes, "annotations": labels}
 
 
-def _place(mark: Mark, zone: str) -> datetime:
+def _place(question: Question, mark: Mark) -> datetime:
     local = datetime.combine(mark.day, time())
     if mark.at is not None:
-        local = mark.at.astimezone(ZoneInfo(zone)).replace(tzinfo=None)
-    return local - _HALF_A_DAY
+        local = mark.at.astimezone(ZoneInfo(question.zone)).replace(tzinfo=None)
+    return local - _length(question) / 2

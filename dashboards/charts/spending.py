@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
+from core import periods
 from dashboards.charts.looks import DASHES, PATTERNS, Look, looks
-from dashboards.charts.parts import MUTED, TIERS, Chart, escaped, number
+from dashboards.charts.parts import MUTED, TIERS, Chart, escaped, number, weeks_named
 from dashboards.charts.spending_parts import ID, Drawn, Names, empty, split, title_words, treemap
 from dashboards.charts.spending_words import (
     at_words,
@@ -31,7 +31,7 @@ from dashboards.selectors.spend_question import AREA, BARS, LINES, MONTH, TABLE,
 from dashboards.templatetags.figures import percent
 from usage.selectors.spend import Sums
 
-MOST_MONTHS_NAMED, MOST_WEEKS_NAMED, MOST_HOURS_NAMED = 13, 9, 6
+MOST_MONTHS_NAMED, MOST_HOURS_NAMED = 13, 6
 _KINDS = {BARS: "Bars", AREA: "Areas", LINES: "Lines"}
 
 
@@ -191,7 +191,7 @@ def _x(bucket: Bucket, q: Question) -> str:
     if bucket.hour:
         return f"{bucket.hour:%Y-%m-%dT%H:%M}"
     if q.per == "week":
-        return (bucket.first - timedelta(days=bucket.first.weekday())).isoformat()
+        return periods.monday(bucket.first).isoformat()
     return f"{bucket.first:%b %Y}" if q.per == "month" else bucket.first.isoformat()
 
 
@@ -219,11 +219,7 @@ def _axis(q: Question, series: Series) -> dict[str, Any]:
     ticks = "%-d %b" if q.days <= 366 else "%b %Y"
     found = {"type": "date", "tickformat": ticks, "hoverformat": "%a %-d %b %Y"}
     if q.per == "week":
-        every = -(-len(series.buckets) // MOST_WEEKS_NAMED)
-        milliseconds = timedelta(weeks=every) // timedelta(milliseconds=1)
-        return found | {
-            "tick0": _x(series.buckets[0], q), "dtick": milliseconds, "hoverformat": "week from %-d %b %Y"
-        }  # fmt: skip
+        return found | weeks_named(_x(series.buckets[0], q), len(series.buckets))
     return found
 
 

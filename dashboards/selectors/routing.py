@@ -27,7 +27,8 @@ from usage.selectors.routing_flows import DayFlow, Flows, OfferingSums, Pair, Us
 
 MEASURES = ("requests", "tokens", "cost")
 SOURCES = tuple(routing_flows.SOURCES)
-MOST_DAYS = 184  # half a year: more would be slow, and bars a smear
+MOST_DAYS = 184  # half a year: more would be slow
+MOST_DAILY = 92  # a quarter: bars of more days are a smear, so they are drawn per week
 MOST_MODELS = 6
 MOST_USE_CASES = 12
 MOST_OFFERED = 300  # names that a filter lists
@@ -65,6 +66,14 @@ class Question:
         return self.first + ONE_DAY * (self.known_days // 2)
 
     @property
+    def weekly(self) -> bool:
+        return (self.until - self.first).days > MOST_DAILY
+
+    def bar(self, day: date) -> date:
+        """Return the day that the bar of a day stands for: itself, or the Monday of its week."""
+        return periods.monday(day) if self.weekly else day
+
+    @property
     def since(self) -> date:
         """First of as many days right before."""
         return self.first - ONE_DAY * max(1, self.known_days)
@@ -79,7 +88,7 @@ class Question:
 
 @dataclass(frozen=True, kw_only=True)
 class Shares:
-    """Who served how much per day and by which way, in the measure asked for."""
+    """Who served how much per day, or per week, and by which way, in the measure asked for."""
 
     question: Question
     days: Sequence[DayFlow]
@@ -208,7 +217,8 @@ def _published(question: Question) -> list[Version]:
 
 
 def _shares(question: Question, found: Flows, known: Sequence[Version]) -> Shares:
-    days = routing_flows.days(question.scope)
+    asked = question.scope
+    days = routing_flows.weeks(asked, middle=question.middle) if question.weekly else routing_flows.days(asked)
     of_models: dict[str, Decimal] = defaultdict(Decimal)
     for one in days:
         of_models[one.model] += measured(one, question.measure)

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal, localcontext
+from operator import attrgetter
 from typing import Any
 
 from django.db.models import Q
@@ -184,32 +185,34 @@ def marks(rows: Sequence[RuleFlow], known: Sequence[Version], *, first: date, zo
 
 def totals(rows: Iterable[tuple[Served, str, str]]) -> Totals:
     """Return the exact sums of what was answered, each with the tier that answered and the reason."""
-    sums = {
-        "answered": 0, "tokens": 0, "on_frontier": 0, "by_fallback": 0, "fallback_on_frontier": 0, "detoured": 0,
-    }  # fmt: skip
+    answered = tokens = on_frontier = by_fallback = fallback_on_frontier = away = 0
     cost = Decimal(0)
-    with localcontext() as context:
-        context.prec = 80
+    with localcontext(prec=80):
         for row, tier, reason in rows:
-            sums["answered"] += row.answered
-            sums["tokens"] += row.tokens
-            sums["by_fallback"] += row.by_fallback
-            sums["detoured"] += detoured(row, reason)
+            answered += row.answered
+            tokens += row.tokens
+            by_fallback += row.by_fallback
+            away += detoured(row, reason)
             if tier == FRONTIER:
-                sums["on_frontier"] += row.answered
-                sums["fallback_on_frontier"] += row.by_fallback
+                on_frontier += row.answered
+                fallback_on_frontier += row.by_fallback
             cost += row.cost_usd
-    return Totals(cost_usd=cost, **sums)
+    return Totals(
+        answered=answered, tokens=tokens, cost_usd=cost, on_frontier=on_frontier, by_fallback=by_fallback,
+        fallback_on_frontier=fallback_on_frontier, detoured=away,
+    )  # fmt: skip
 
 
 def sum_of(rows: Iterable[RuleFlow]) -> Totals:
     return totals((row, row.tier, row.reason) for row in rows)
 
 
-def _grouped(rows: Iterable[RuleFlow], *names: str) -> dict[tuple[Any, ...], list[RuleFlow]]:
-    groups: dict[tuple[Any, ...], list[RuleFlow]] = defaultdict(list)
+def _grouped(rows: Iterable[RuleFlow], *names: str) -> dict[Any, list[RuleFlow]]:
+    """Return the rows by what they have of these names: one value, or a tuple of several."""
+    groups: dict[Any, list[RuleFlow]] = defaultdict(list)
+    key = attrgetter(*names)
     for row in rows:
-        groups[tuple(getattr(row, name) for name in names)].append(row)
+        groups[key(row)].append(row)
     return groups
 
 
@@ -260,7 +263,7 @@ def rules(rows: Sequence[RuleFlow]) -> list[RuleLine]:
 
 def reasons(rows: Sequence[RuleFlow]) -> list[ReasonLine]:
     """Return what was answered for each reason, most frequent first."""
-    lines = [ReasonLine(reason=reason, sums=sum_of(those)) for (reason,), those in _grouped(rows, "reason").items()]
+    lines = [ReasonLine(reason=reason, sums=sum_of(those)) for reason, those in _grouped(rows, "reason").items()]
     return sorted((line for line in lines if line.sums.answered), key=lambda line: (-line.sums.answered, line.reason))
 
 

@@ -172,6 +172,36 @@ def test_a_version_is_marked_where_it_was_published_in_the_organisation_s_zone()
     assert next(row for row in chart.rows if row[0] == "10 Jun 2026")[-1] == "version 4"
 
 
+def test_more_days_than_a_quarter_are_drawn_per_week():
+    publish(4, datetime(2026, 6, 10, 12, tzinfo=UTC))  # a Wednesday
+    # A Tuesday before the range, a Wednesday and a Sunday of one week, the next Monday, and the last day's week.
+    book(call(2), call(3), call(7, **CHEAP), call(8, **FELL), call(19))
+    day = asked(first=date(2026, 3, 21))
+    week = asked(first=date(2026, 3, 18), last=date(2026, 6, 19))
+    assert (day.weekly, week.weekly) == (False, True)
+
+    page = the_page(first=date(2026, 6, 3), last=date(2026, 9, 5))
+    chart, detours = charts.share_by_tier(page.shares), charts.detours(page)
+
+    gap = "\N{NO-BREAK SPACE}"
+    assert chart.columns[0] == detours.columns[0] == "Week from"
+    assert [row for row in chart.rows if row[3] != "0"] == [
+        ["15 Jun 2026", f"100.0{gap}% (1)", f"0.0{gap}% (0)", "1", ""],
+        ["8 Jun 2026", f"100.0{gap}% (1)", f"0.0{gap}% (0)", "1", "version 4"],
+        ["1 Jun 2026", f"50.0{gap}% (1)", f"50.0{gap}% (1)", "2", ""],
+    ]
+    assert chart.subtitle.startswith(
+        "Per week from Monday, of answered requests; the first week from 3 Jun 2026; the last one so far."
+    )
+    assert next(row for row in detours.rows if row[0] == "8 Jun 2026")[-1] == f"100.0{gap}%"
+    first, *_ = chart.figure["data"]
+    assert first["x"][:2] == ["2026-06-01", "2026-06-08"]
+    (line,) = chart.figure["layout"]["shapes"]
+    assert line["x0"] == "2026-06-07T00:00:00"  # half a week before it came: see the note
+    assert chart.figure["layout"]["xaxis"]["range"] == ["2026-05-28T12:00:00", "2026-06-18T12:00:00"]
+    assert [half.answered for half in page.halves] == [3, 1]  # the second begins on 12 June
+
+
 def test_a_version_that_only_requests_name_is_marked_where_it_was_first_seen():
     publish(4, datetime(2026, 6, 8, 9, tzinfo=UTC))
     book(call(5, rules_version=3), call(8, rules_version=4), call(9, rules_version=3), call(12, rules_version=5))

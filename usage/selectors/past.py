@@ -15,10 +15,11 @@ compares them with `rollup_day` (`wrong`), and to rebuild a day takes away what 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import date, timedelta
+from datetime import date
 
 from django.db import connection
 
+from core import periods
 from usage.models import LATENCY_BUCKETS, Status
 from usage.rules.postings import METER_COLUMNS
 from usage.selectors.drivers import INPUT, OUTPUT
@@ -65,11 +66,7 @@ FORGET = (
 def forgotten(days: Iterable[date]) -> dict[str, list[date]]:
     """Return the parameters of `FORGET`."""
     every = sorted(set(days))
-    return {"days": every, "weeks": sorted({monday(day) for day in every})}
-
-
-def monday(day: date) -> date:
-    return day - timedelta(days=day.weekday())
+    return {"days": every, "weeks": sorted({periods.monday(day) for day in every})}
 
 
 def anew(table: str, which: str) -> str:

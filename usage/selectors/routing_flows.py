@@ -86,9 +86,9 @@ class Flows:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DayFlow(Served):
-    """What a model of a tier answered on a day, for one of the reasons that gateways give."""
+    """What a model of a tier answered on a day, or in a week, for one of the reasons that gateways give."""
 
-    day: date
+    day: date  # of a week, or of as much of it as is asked for, the first
     tier: str
     model: str
     reason: str
@@ -259,13 +259,40 @@ def flows(scope: Scope, *, source: str, middle: date) -> Flows:
 def days(scope: Scope) -> list[DayFlow]:
     """Return what each model of each tier answered per day and reason, in order of days. One query."""
     where, given = _where(scope)
+    return _per_day(
+        f"""
+        SELECT day, tier, reason, offering_id, {_SUMMED} FROM {_coarse(scope)} r
+        WHERE {where} AND {_IS_OK} GROUP BY day, tier, reason, offering_id
+        """,
+        given,
+    )
+
+
+def weeks(scope: Scope, *, middle: date) -> list[DayFlow]:
+    """Return the same per week from Monday; one that `middle` lies in is there up to it, and from it on. One query."""
+    also, given = _narrowed(scope)
+    # The first day of the part that a day belongs to: `greatest` passes over nulls.
+    monday = "day - (extract(isodow FROM day)::int - 1)"
+    part = f"greatest({monday}, %(first)s, CASE WHEN day >= %(middle)s THEN %(middle)s::date END)"
+    return _per_day(
+        f"""
+        SELECT week AS day, tier, reason, offering_id, sum(requests)::bigint AS requests, sum(tokens)::bigint AS tokens,
+            sum(cost_usd) AS cost_usd, sum(fallback_requests)::bigint AS fallbacks
+        FROM rollup_past_week WHERE {past.WHOLE_WEEKS}{also} AND ok GROUP BY week, tier, reason, offering_id
+        UNION ALL
+        SELECT {part}, tier, reason, offering_id, {_SUMMED}
+        FROM rollup_day WHERE {past.other_days()}{also} AND {_IS_OK} GROUP BY 1, tier, reason, offering_id
+        """,
+        {**given, "middle": middle},
+    )
+
+
+def _per_day(found: str, given: dict[str, Any]) -> list[DayFlow]:
+    """Add up rows of a day, a tier, a reason and an offering by the offering's model."""
     rows = _asked(
         f"""
         SELECT found.day, found.tier, found.reason, model.name, {_served_if("TRUE")}
-        FROM (
-            SELECT day, tier, reason, offering_id, {_SUMMED} FROM {_coarse(scope)} r
-            WHERE {where} AND {_IS_OK} GROUP BY day, tier, reason, offering_id
-        ) found
+        FROM ({found}) found
         LEFT JOIN catalog_offering offering ON offering.id = found.offering_id
         LEFT JOIN catalog_model model ON model.id = offering.model_id
         GROUP BY found.day, found.tier, found.reason, model.name

@@ -68,6 +68,7 @@ def test_the_list_says_what_each_takes_and_how_it_does(client, django_assert_num
     assert "no check was made" in lines["on-call"].marks[-3].words
     assert (lines["on-call"].failing_since, lines["on-call"].failing) == (noon - timedelta(days=1), 2)
     said = page.content.decode()
+    assert "<span>Warnings and what is critical</span>" in said
     assert "1 channel fails" in said
     assert "switched off" in said
     assert "1 retired channel" in said

@@ -92,7 +92,10 @@ def listed(names: Collection[str]) -> str:
 
 
 def said(one: DeliveryRow) -> str:
-    return "no channel is there for alerts like this one" if one.reason == "no-channel" else one.reason
+    """Return why a message went nowhere, for beside its state."""
+    if one.reason == "no-channel":
+        return "no channel is there for alerts like this one"
+    return one.reason.removeprefix("not sent: ")
 
 
 def answer(one: DeliveryRow) -> str:

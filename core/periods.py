@@ -70,6 +70,29 @@ def monday(day: date) -> date:
     return day - timedelta(days=day.weekday())
 
 
+def called(first_day: date, kind: str, *, fiscal_start_month: int = 1) -> str:
+    """Return the period of a kind that begins on a day, as people call it: `12 October 2026`, `Q4 2026`.
+
+    Quarters and years that begin with another month than January are told by their months: whoever hears of Q1 would
+    not know which.
+    """
+    if kind == "day":
+        return f"{first_day:%-d %B %Y}"
+    if kind == "month":
+        return f"{first_day:%B %Y}"
+    if kind == "year" and fiscal_start_month == 1:
+        return f"{first_day:%Y}"
+    if kind == "quarter" and fiscal_start_month == 1:
+        return f"Q{(first_day.month + 2) // 3} {first_day:%Y}"
+    last = _next_first_day(first_day, kind) - timedelta(days=1)
+    day = "%-d " if kind == "week" else ""
+    if first_day.year != last.year:
+        return f"{first_day:{day}%B %Y} to {last:{day}%B %Y}"
+    if first_day.month != last.month:
+        return f"{first_day:{day}%B} to {last:{day}%B %Y}"
+    return f"{first_day.day} to {last:%-d %B %Y}"
+
+
 def _first_day(day: date, kind: str, fiscal_start_month: int) -> date:
     if kind == "day":
         return day

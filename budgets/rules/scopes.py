@@ -121,6 +121,10 @@ class Definition:
     def period_of(self, instant: datetime) -> Period:
         return periods.containing(instant, self.period, self.zone, fiscal_start_month=self.fiscal_start_month)
 
+    def called(self, period: Period) -> str:
+        """Return a period of it as people call it: `October 2026`."""
+        return periods.called(period.first_day, self.period, fiscal_start_month=self.fiscal_start_month)
+
     def counts(self, period: Period) -> bool:
         """Whether the budget counts a period: not those that were over before it was made."""
         return period.ends_at > self.created_at

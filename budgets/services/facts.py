@@ -44,15 +44,17 @@ class Standing:
 def title(
     standing: Standing, limit: Limit, basis: Basis, highest: int, at: datetime, outlook: OutlookRow | None
 ) -> str:
+    """Return a title that says the period: among alerts and in digests it stands beside those of other periods."""
     definition = standing.definition
+    about = f"{definition.name}, {definition.called(standing.period)}"
     if basis == Basis.FORECAST:
         when = wording.reached_on(standing.ahead(highest, outlook, at))
-        return f"{definition.name}: will pass {highest} % of its limit {when}"
+        return f"{about}: will pass {highest} % of its limit {when}"
     share = wording.per_cent(rules.per_cent(standing.used, limit.amount))
     used = f"{share} of {wording.quantity(definition.unit, limit.amount)} used"
     if basis == Basis.ACTUAL:
-        return f"{definition.name}: {used}"
-    return f"{definition.name}: may have passed {highest} %, {used} and unclassified tokens beside it"
+        return f"{about}: {used}"
+    return f"{about}: may have passed {highest} %, {used} and unclassified tokens beside it"
 
 
 def facts(

@@ -280,7 +280,8 @@ def _budgets(rows: Sequence[BudgetRow]) -> SectionFacts:
 
 
 def _standing(row: BudgetRow) -> str:
-    used = f"{row.per_cent_used} % used"
+    period = periods.called(row.period.first_day, row.period_kind, fiscal_start_month=row.fiscal_start_month)
+    used = f"{period}: {row.per_cent_used} % used"
     if row.state == "EXCEEDED":
         if not row.enforced:
             return used

@@ -15,6 +15,7 @@ from budgets.selectors import requests
 from budgets.selectors.overview import BudgetRow
 from core import access, periods
 from core.periods import KINDS
+from dashboards import alerts_words
 from dashboards.charts import budgets as charts
 from dashboards.charts.sparkline import Sparkline, days_of
 from dashboards.downloads import Table, offers
@@ -141,6 +142,7 @@ def show(request: HttpRequest, pk: int, *, status: int = 200, **forms: Any) -> H
         "told": [
             (
                 one,
+                words.named(shown.definition.period_of(one.crossing.period_start), row),
                 words.BASES[one.crossing.basis],
                 short(row.unit, one.crossing.used),
                 full(row.unit, one.crossing.used),
@@ -175,5 +177,6 @@ def _deliveries(told: page_of.Told) -> list[str]:
         if one.channel_id is None:
             found.append("not sent: past period" if one.state == "not_sent" else "nobody: no channel wants it")
         else:
-            found.append(f"{one.channel}: {one.state.replace('_', ' ')}{f' ({one.reason})' if one.reason else ''}")
+            why = f" ({said})" if (said := alerts_words.said(one)) else ""
+            found.append(f"{one.channel}: {one.state.replace('_', ' ')}{why}")
     return found

@@ -11,6 +11,7 @@ from budgets import wording
 from budgets.rules import Forecast
 from budgets.rules.forecasting import EVEN, WEEKDAYS
 from budgets.selectors.overview import BudgetRow
+from core import periods
 from core.periods import Period
 from dashboards.charts.sparkline import Sparkline
 from dashboards.templatetags.figures import clock, exact, tokens, usd
@@ -167,4 +168,4 @@ def method(row: BudgetRow) -> str:
 
 
 def named(period: Period, row: BudgetRow) -> str:
-    return f"{period.first_day:%B %Y}" if row.period_kind == "month" else wording.days(period, row.zone)
+    return periods.called(period.first_day, row.period_kind, fiscal_start_month=row.fiscal_start_month)

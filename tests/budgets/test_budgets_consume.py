@@ -126,7 +126,7 @@ def test_a_jump_over_several_thresholds_is_one_alert_that_names_the_highest():
     assert {one.alert_id for one in found} == {alert.pk}
     assert set(Crossing.objects.values_list("alert", flat=True)) == {alert.pk}
     assert alert.severity == Severity.CRITICAL
-    assert alert.title == "support frontier: 120.0 % of 100 frontier tokens used"
+    assert alert.title == "support frontier, June 2026: 120.0 % of 100 frontier tokens used"
     assert ["Thresholds passed", "70 %, 90 %, 100 %"] in alert.facts["rows"]
 
 
@@ -185,7 +185,7 @@ def test_a_lowered_limit_is_evaluated_at_that_moment():
 
     alert = Alert.objects.get()
     assert list(Crossing.objects.order_by("id").values_list("threshold", "limit__version")) == [(70, 2), (90, 2)]
-    assert alert.title == "support frontier: 92.3 % of 65 frontier tokens used"
+    assert alert.title == "support frontier, June 2026: 92.3 % of 65 frontier tokens used"
 
 
 def test_a_threshold_added_below_what_is_used_is_told():
@@ -281,7 +281,7 @@ def test_the_alert_says_everything_that_field_notes_ask_for():
     assert asked == [(budget.pk, "2026-06-01")]
     assert (alert.kind, alert.subject_kind, alert.subject_id) == ("budget_crossing", "budget", budget.pk)
     assert (alert.budget_id, alert.team_ids, alert.severity) == (budget.pk, [team.pk], Severity.WARNING)
-    assert alert.title == "support frontier: 71.4 % of 2,000,000 frontier tokens used"
+    assert alert.title == "support frontier, June 2026: 71.4 % of 2,000,000 frontier tokens used"
     assert alert.facts == {
         "summary": "support frontier has used 1,428,571 frontier tokens of 2,000,000 frontier tokens: "
         "71.4 % of the limit, with 48.3 % of the period gone.",

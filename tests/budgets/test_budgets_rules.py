@@ -203,6 +203,26 @@ def test_fiscal_months_move_quarters_and_years():
     assert quarter.first_day == date(2026, 5, 1)
 
 
+@pytest.mark.parametrize(
+    ("kind", "fiscal_start_month", "called"),
+    [
+        ("day", 1, "30 November 2026"),
+        ("week", 1, "30 November to 6 December 2026"),
+        ("month", 4, "November 2026"),
+        ("quarter", 1, "Q4 2026"),
+        ("quarter", 11, "November 2026 to January 2027"),
+        ("quarter", 3, "September to November 2026"),
+        ("year", 1, "2026"),
+        ("year", 4, "April 2026 to March 2027"),
+    ],
+)
+def test_a_period_is_called_by_what_people_know_it_by(kind, fiscal_start_month, called):
+    last_of_november = datetime(2026, 11, 30, 12, tzinfo=UTC)
+    one = definition(period=kind, fiscal_start_month=fiscal_start_month)
+
+    assert one.called(one.period_of(last_of_november)) == called
+
+
 def test_periods_that_events_may_have_run_ahead_into_are_built_too():
     midmonth = definition(created_at=NOON)
     last_evening = definition(created_at=datetime(2026, 6, 30, 23, tzinfo=UTC))

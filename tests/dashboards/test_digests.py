@@ -176,7 +176,9 @@ def test_alerts_budgets_and_messages_that_did_not_arrive_are_named(house):
         ["critical, acknowledged by lead@example.com", "new and seen"],
     ]
     assert alerts.count_open(at=TUESDAY) == 2
-    assert [bar[0] for bar in found["Budgets at risk"]["bars"]] == ["support"]
+    assert crossed.title.startswith("support, June 2026: ")
+    [(name, standing, _)] = found["Budgets at risk"]["bars"]
+    assert (name, standing.split(":")[0]) == ("support", "June 2026")
     assert dict(facts["rows"])["Not delivered"] == f"{ops.name}: 1 given up"
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from budgets.models import Budget, BudgetLimit, Counter
+from budgets.models import Budget, BudgetLimit, Counter, Crossing
 from budgets.services import limits
 from dashboards.charts import budgets as charts
 from dashboards.charts.sparkline import days_of
@@ -111,6 +111,7 @@ def test_a_crossing_shows_with_its_alert_its_delivery_and_what_drove_it(client):
     page = client.get(f"/budgets/{budget.pk}/").content.decode()
 
     assert "nobody: no channel wants it" in page
+    assert f"<td>{Crossing.objects.get().period_start:%B %Y}</td>" in page
     assert "gpt-5.5@openai" in page
     assert "agreed with finance" in page
     assert "cannot stop one that is under way" in page

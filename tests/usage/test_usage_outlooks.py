@@ -141,7 +141,7 @@ def test_what_a_forecast_passes_is_told_once_with_its_day():
     ]  # fmt: skip
     alert = Alert.objects.get()
     assert alert.severity == Severity.WARNING
-    assert alert.title == f"{budget.name}: will pass 100 % of its limit on 25 June 2026 at this pace"
+    assert alert.title == f"{budget.name}, June 2026: will pass 100 % of its limit on 25 June 2026 at this pace"
     assert alert.facts["next"].startswith("A forecast switches nothing. At 100 % gateways are told to")
     rows = dict(alert.facts["rows"])
     assert rows["Thresholds that will be passed"] == "100 %"

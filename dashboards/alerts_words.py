@@ -13,7 +13,7 @@ KINDS: dict[str, tuple[str, str]] = {
     "limit_requested": ("Limit asked for", "Somebody asks for another limit and waits for an answer."),
     "spend_unusual": ("Unusual spend", "A day costs far more than days of its kind did."),
     "frontier_drift": ("Frontier drift", "A use case goes to frontier models more often than before."),
-    "unpriced_share": ("Usage without a price", "More of a day's tokens have no price than should."),
+    "unpriced_share": ("Unpriced usage", "More of a day's tokens are unpriced than should be."),
     "gateway_silent": ("Silent gateway", "Nothing came from a gateway for longer than its settings say."),
     "second_format": ("Second format", "A gateway sends the same calls in a second format; it is kept aside."),
     "rules_refused": ("Rules refused", "A gateway says that it cannot run a version of the rules."),

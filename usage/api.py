@@ -50,7 +50,7 @@ class SumsOutput(serializers.Serializer):
     input_tokens = serializers.IntegerField(help_text="All input, cached, audio and image included.")
     output_tokens = serializers.IntegerField(help_text="All output, reasoning, audio and image included.")
     cost_usd = MoneyField()
-    unpriced_tokens = serializers.IntegerField(help_text="Tokens that have no price yet; they are not in `cost_usd`.")
+    unpriced_tokens = serializers.IntegerField(help_text="Unpriced tokens; they are not in `cost_usd`.")
     uncounted_requests = serializers.IntegerField(help_text="Requests whose gateway gave no token counts.")
     failed_requests = serializers.IntegerField(help_text="Requests with the status `error`.")
     uncached_input_tokens = serializers.IntegerField(allow_null=True)

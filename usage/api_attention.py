@@ -128,7 +128,7 @@ class AttentionApi(Api):
 
     @extend_schema(
         summary="What waits for a person", operation_id="attention", tags=["catalogue"], responses=AttentionOutput,
-        description="Usage without a price, names of models that nobody knows, models without a tier, use cases and "
+        description="Unpriced usage, names of models that nobody knows, models without a tier, use cases and "
         "teams without an owner. What is settled is gone from here; `counts` are of everything.",
     )  # fmt: skip
     def get(self, request: Request) -> Response:

@@ -59,7 +59,7 @@ class EntryOutput(serializers.Serializer):
     requests = serializers.IntegerField()
     input_tokens = serializers.IntegerField(help_text="All input, cached, audio and image included.")
     output_tokens = serializers.IntegerField(help_text="All output, reasoning, audio and image included.")
-    cost_usd = MoneyField(allow_null=True, help_text="Null: it has no price yet.")
+    cost_usd = MoneyField(allow_null=True, help_text="Null: it is unpriced.")
     reported_cost_usd = MoneyField(allow_null=True, help_text="As its gateway reckoned it.")
     unpriced = serializers.CharField(help_text="Why it has no cost; empty where it has one.")
     latency_ms = serializers.IntegerField(allow_null=True)
@@ -95,7 +95,7 @@ class EntriesApi(Api):
 
     class QuerySerializer(PageQuery):
         kind = serializers.ChoiceField(list(KINDS), required=False)
-        unpriced = serializers.BooleanField(required=False, default=False, help_text="Calls that have no price yet.")
+        unpriced = serializers.BooleanField(required=False, default=False, help_text="Unpriced calls.")
         fallback = serializers.BooleanField(required=False, default=False, help_text="Calls answered by a fallback.")
         min_cost_usd = MoneyField(required=False, help_text="Calls that cost so much or more when they were booked.")
         slower_than_ms = serializers.IntegerField(

@@ -36,7 +36,7 @@ class UsageImportGroupOutput(serializers.Serializer):
     input_tokens = serializers.IntegerField()
     output_tokens = serializers.IntegerField()
     cost_usd = MoneyField(help_text="Of those that have a price, by the price book when the file was read.")
-    unpriced = serializers.IntegerField(help_text="Events without a price or without token counts.")
+    unpriced = serializers.IntegerField(help_text="Unpriced events, those without token counts included.")
 
 
 class UsageImportOutput(serializers.Serializer):

@@ -30,7 +30,7 @@ class SavedOutput(serializers.Serializer):
     at_baseline_usd = MoneyField(help_text="What they would have cost at the baseline, each day at its price.")
     cache_lost_usd = MoneyField(help_text="Of it, what the baseline's own prompt cache would have spared.")
     net_usd = MoneyField(help_text="What was saved: at the baseline, less the lost prompt cache, less what was paid.")
-    left_out_requests = serializers.IntegerField(help_text="Not compared: no price on one of the sides.")
+    left_out_requests = serializers.IntegerField(help_text="Not compared: unpriced on one of the sides.")
     spend_usd = MoneyField(help_text="All spend, compared or not.")
     covered = MoneyField(allow_null=True, help_text="Share of spend that is compared.")
 

@@ -161,7 +161,7 @@ def why(change: Change) -> str:
 
 def _spent(sums: Sums) -> str:
     """Unknown is not free."""
-    return usd(sums.cost_usd) if sums.known else "an unknown sum"
+    return usd(sums.cost_usd) if sums.known else "an unpriced sum"
 
 
 def _against(now: Decimal, before: Decimal) -> str:
@@ -214,7 +214,7 @@ def _rows(told: Told, zone: str) -> list[list[str]]:
     rows = []
     if told.now.unpriced_tokens:
         rows.append(
-            ["Priced", f"{percent(told.now.priced_share)} of tokens; {tokens(told.now.unpriced_tokens)} have no price"]
+            ["Priced", f"{percent(told.now.priced_share)} of tokens; {tokens(told.now.unpriced_tokens)} are unpriced"]
         )
     rows.append(["Complete through", _complete_through(told, zone)])
     if told.undelivered:

@@ -121,7 +121,7 @@ MEASURES: dict[str, Measure] = {
     "avoided": Measure(
         title="Spared by gateways' caches", unit=USD, of=_number("avoided_usd"), reads=("avoided_usd",)
     ),
-    "unpriced_tokens": _counted("Tokens without a price", "unpriced_tokens"),
+    "unpriced_tokens": _counted("Unpriced tokens", "unpriced_tokens"),
     "fallbacks": Measure(
         title="Requests by a fallback", unit=COUNT, of=_number("fallback_requests"), reads=("fallback_requests",)
     ),

@@ -76,7 +76,7 @@ def month_stats(month: Month, **filters: str) -> list[dict[str, str]]:
     return [
         stat(
             f"Spend in {calendar.name}",
-            usd_short(sums.cost_usd) if sums.known else "not known",
+            usd_short(sums.cost_usd) if sums.known else "unpriced",
             f"{change} against the same {calendar.full_days} day{'' if calendar.full_days == 1 else 's'} "
             f"of {calendar.name_before}"
             if calendar.full_days and month.before_usd
@@ -104,7 +104,7 @@ def spend_stat(sums: Sums, days: Days, *, note: str, **filters: str) -> dict[str
     """Return what the listed days cost."""
     return stat(
         f"Spend, {DAYS_LISTED} days",
-        usd_short(sums.cost_usd) if sums.known else "not known",
+        usd_short(sums.cost_usd) if sums.known else "unpriced",
         note,
         exact=f"${exact(sums.cost_usd)}" if sums.known else "",
         url=page_url("spend", **filters, **{"from": str(days.listed), "to": str(days.today)}),

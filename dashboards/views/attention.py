@@ -33,7 +33,7 @@ from usage.selectors.attention import Reason, UnpricedLine
 from usage.selectors.reported import MOST_DAYS, Compared
 
 TITLES = {
-    "unpriced": "Used without a price",
+    "unpriced": "Unpriced usage",
     "names": "Names nobody knows",
     "unclassified": "Models without a tier",
     "use-cases": "Use cases without an owner",
@@ -79,7 +79,7 @@ class NameRow:
 
 
 def reason_words(reason: Reason) -> str:
-    """Say why calls have no price."""
+    """Say why calls are unpriced."""
     match reason.code:
         case Unpriced.METER_WITHOUT_PRICE:
             missing = " and ".join(filter(None, [", ".join(_names(reason.meters)[:-1]), _names(reason.meters)[-1]]))

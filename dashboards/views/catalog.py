@@ -37,7 +37,7 @@ from usage.selectors import freshness
 ONLY = {
     "": "Everything",
     "attention": "What needs attention",
-    "unpriced": "Without a price",
+    "unpriced": "Unpriced",
     "unclassified": "Without a tier",
     "waiting": "Waiting for an owner",
     "used": f"Used in the last {page_of.SPEND_DAYS} days",
@@ -102,7 +102,7 @@ def _flags(row: OfferingLine) -> Iterable[tuple[str, str]]:
     if row.retired:
         yield "neutral", "retired"
     if row.unpriced and not row.merged and (row.requests or not row.retired):
-        yield ("danger" if row.requests else "warning"), ("used without a price" if row.requests else "no price")
+        yield ("danger" if row.requests else "warning"), ("used unpriced" if row.requests else "unpriced")
     if row.waiting:
         yield "warning", "waiting for an owner"
     if row.unknown:
@@ -370,6 +370,6 @@ def _flags_of(shown: OfferingPage, now: datetime) -> Iterable[tuple[str, str]]:
     if shown.means:
         yield "neutral", "assigned to another"
     elif not any(row.holds(now) for row in shown.prices):
-        yield "danger", "no price"
+        yield "danger", "unpriced"
     if one.state == "waiting":
         yield "warning", "waiting for an owner"

@@ -206,8 +206,8 @@ def _booked(facts: Facts, recipe: Recipe) -> Iterator[Finding]:
         yield Finding(id="use-case", tone="warning", title=title, words=words)
     if quarter.unpriced:
         models = ", ".join(quarter.models)
-        have = "has" if quarter.unpriced == 1 else "have"
-        title = f"{exact(quarter.unpriced)} of {count(quarter.requests, 'request')} {since} {have} no price"
+        verb = "is" if quarter.unpriced == 1 else "are"
+        title = f"{exact(quarter.unpriced)} of {count(quarter.requests, 'request')} {since} {verb} unpriced"
         words = f"{models}: give a price, or say which known model that is. What waits is priced by itself then."
         yield Finding(
             id="unpriced", tone="warning", title=title, words=words, url=reverse("attention"), link="Attention"

@@ -39,7 +39,7 @@ TITLES = {
 }
 TAG = "tag:"
 MOST_VALUES = 100  # of filters: each is a chip, whose link names all others
-SWITCHES = {"unpriced": "Without a price", "fallback": "By a fallback", "aside": "Kept aside"}
+SWITCHES = {"unpriced": "Unpriced", "fallback": "By a fallback", "aside": "Kept aside"}
 USUAL_DAYS = 30
 _EXPLORERS = ("by", "then", "per", "measure", "chart", "against")  # of the spend page, which means the same entries
 _OTHERS = ("from", "to", "kind", "min_cost_usd", "slower_than_ms", "before", "after")

@@ -42,7 +42,7 @@ FILES = (
     ("limit-requests", "Requests of limits", "Who asked for another limit, why, and what was decided."),
     ("alerts", "Alerts", "What was told, to whom, and who took it up."),
     ("deliveries", "Deliveries", "Every message, whom it was for, and whether it came."),
-    ("attention", "Attention", "What waits for a person: no price, no tier, no owner."),
+    ("attention", "Attention", "What waits for a person: what is unpriced, has no tier or no owner."),
     ("prices", "Prices", "Every price, as it holds and as it held."),
     ("prices-contracts", "Contracts", "What was negotiated, over time and as it was recorded."),
     ("prices-import", "Imports of prices", "Tables that were read, and what became of what they said."),

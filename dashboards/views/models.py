@@ -150,7 +150,7 @@ def _host(host: Host, meters: Sequence[str]) -> HostShown:
     elif row.state == "waiting":
         flags.append(("warning", "waiting for an owner"))
     if not row.prices and row.state != "merged" and (host.sums.requests or not host.retired):
-        flags.append(("danger" if host.sums.requests else "warning", "no price"))
+        flags.append(("danger" if host.sums.requests else "warning", "unpriced"))
     return HostShown(
         host=host,
         url=offering_url(row.name),

@@ -253,13 +253,13 @@ def _priced(row: MonthRow, checks: Checks) -> CheckLine:
         more = len(checks.unpriced) - 3
         return CheckLine(
             tone="warning",
-            title="Some tokens have no price",
+            title="Some tokens are unpriced",
             text=f"{tokens(row.unpriced_tokens)} tokens ({percent(row.priced_share)} are priced): {names}"
             f"{f' and {more} more' if more > 0 else ''}. Priced after closing, they cost the open month.",
             url=_waiting("unpriced"),
-            action="Used without a price",
+            action="Unpriced usage",
         )
-    return CheckLine(tone="ok", title="Every token has a price", text="No total of the month will grow by a price.")
+    return CheckLine(tone="ok", title="Every token is priced", text="No total of the month will grow by a price.")
 
 
 def _named(row: MonthRow, checks: Checks) -> list[CheckLine]:

@@ -221,7 +221,7 @@ def _unpriced(shown: Overview) -> Stat:
     if month.unpriced_tokens:
         note = f"{exact(month.unpriced_tokens)} tokens cost something that is not in the totals"
     return Stat(
-        label="Tokens with a price",
+        label="Priced tokens",
         value=percent(month.priced_share),
         exact=f"{exact(month.tokens - month.unpriced_tokens)} of {exact(month.tokens)} tokens",
         change="totals are too low" if month.unpriced_tokens else "",

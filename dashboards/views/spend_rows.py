@@ -43,7 +43,7 @@ class Row:
     change: str
     per_1000_usd: Decimal | None
     priced_share: Decimal | None
-    unpriced: bool  # some of it has no price
+    unpriced: bool  # some of it is
     without_price: bool  # none of it has one
     level: int = 0
     within: str = ""  # the first name of a part
@@ -194,7 +194,7 @@ def stats(shown: Breakdown) -> list[Stat]:
 
 def _spent(total: Sums) -> str:
     if without_price(total):
-        return "no price"
+        return "unpriced"
     return usd_short(total.cost_usd) if abs(total.cost_usd) >= 1_000_000 else usd(total.cost_usd)
 
 

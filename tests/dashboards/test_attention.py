@@ -55,7 +55,7 @@ def test_each_list_says_what_waits_why_and_what_it_probably_is(client):
     (unpriced,) = answer.context["unpriced"]
     assert (unpriced.row.name, unpriced.reasons) == (SNAPSHOT, ["no price at all"])
     assert unpriced.assign_url.endswith("/assign/?into=gpt-5.5%40openai")
-    assert "cost not known" in page  # unknown is not free
+    assert "unpriced, " in page  # unknown is not free
     assert f'href="/prices/new/?offering={SNAPSHOT.replace("@", "%40")}"' in page
     assert "reported as <code>openai/GPT-5.5-2026-04-23</code>" in page
     (name,), (use_case,), (team,) = (answer.context[key] for key in ("names", "use_cases", "teams"))

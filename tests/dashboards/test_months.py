@@ -221,7 +221,7 @@ def test_a_month_with_nothing_to_wait_for_is_in_order(booked):
 
     assert (found["danger"], found["warning"]) == ([], [])
     assert found["ok"] == [
-        "Everything received is booked", "No correction is under way", "Every token has a price",
+        "Everything received is booked", "No correction is under way", "Every token is priced",
     ]  # fmt: skip
 
 
@@ -264,11 +264,11 @@ def test_what_has_no_price_no_tier_no_owner_or_no_counts_is_on_the_list(booked):
 
     found = waits()
 
-    assert found["warning"] == ["Some tokens have no price", "Names wait for somebody", "Some models have no tier"]
+    assert found["warning"] == ["Some tokens are unpriced", "Names wait for somebody", "Some models have no tier"]
     assert "Some requests came without token counts" in found["info"]
     row = selector.row(LAST, at=NOW, zone="UTC")
     texts = {line.title: line.text for line in check_lines(row, selector.checks(row, at=NOW), at=NOW)}
-    assert "gpt-9@openai, never-heard-of@openai" in texts["Some tokens have no price"]
+    assert "gpt-9@openai, never-heard-of@openai" in texts["Some tokens are unpriced"]
     assert texts["Names wait for somebody"].startswith("Nobody has taken charge of 1 model and 1 use case used")
 
 

@@ -59,7 +59,7 @@ def test_the_list_tells_prices_tier_spend_and_what_is_wrong(client):
 
     assert "5 offerings" in page
     assert "3 need attention" in page
-    assert page.count("used without a price") == 1
+    assert page.count("used unpriced") == 1
     assert "waiting for an owner" in page
     assert "$0.50" in page
     assert "$10.00" in page
@@ -322,11 +322,11 @@ def test_an_offering_without_a_price_says_that_unknown_is_not_free(client):
 
     page = client.get("/catalog/kimi-k3@moonshot/").content.decode()
 
-    assert "have no price and stand in no total" in page
+    assert "are unpriced and stand in no total" in page
     assert "No price is in force" in page
     assert "nobody has taken charge of it" in page
     assert "No tier yet" in page
-    assert "not known" in page
+    assert ">unpriced<" in page
 
 
 def test_names_that_are_markup_stay_text_and_are_no_link(client):

@@ -250,9 +250,9 @@ def test_what_has_no_price_is_named_in_its_line_and_beside_every_total(client):
     page = client.get("/spend/?by=model").content.decode()
 
     assert shown(page)["mystery"] == (0, 1, 1_000_000)
-    assert ">no price<" in page
+    assert ">unpriced<" in page
     assert page.count("50.0\N{NO-BREAK SPACE}% of tokens priced") == 3  # spend, its mean per request, the drawing
-    assert "1,000,000 of 2,000,000 tokens have no price" in page
+    assert "1,000,000 of 2,000,000 tokens are unpriced" in page
 
 
 def test_where_nothing_has_a_price_no_amount_is_shown(client):
@@ -264,10 +264,10 @@ def test_where_nothing_has_a_price_no_amount_is_shown(client):
     unpriced = client.get("/spend/?model=mystery").content.decode()
     by_use_case = client.get("/spend/?by=use_case").content.decode()
 
-    assert re.search(r'tk-stat__value"><span class="tk-number" title="\$0">no price<', unpriced)
+    assert re.search(r'tk-stat__value"><span class="tk-number" title="\$0">unpriced<', unpriced)
     assert "$0.00" not in unpriced[unpriced.index("tk-grid--stats") : unpriced.index("tk-spend-ways")]
     lines = {name: row for row in by_use_case.split("<tr>") for name in ("free", "silent") if f">{name}</a>" in row}
-    assert "no price" in lines["silent"]
+    assert "unpriced" in lines["silent"]
     assert "1 requests without token counts" in lines["silent"]
     assert "$0.00" in lines["free"]  # what a cache answered costs nothing, and that is known
 

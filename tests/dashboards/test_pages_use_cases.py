@@ -216,7 +216,7 @@ def test_what_is_unpriced_is_not_told_as_free(client):
 
     content = page(client)
 
-    assert "not known" in content
+    assert ">unpriced<" in content
     assert "tokens unpriced" in content
     assert "waiting for an owner" in content
 

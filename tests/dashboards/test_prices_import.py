@@ -288,7 +288,7 @@ def test_a_new_offering_is_priced_for_the_past_too_and_the_effect_says_so(client
     page = client.post(f"{url}settle/", data).content.decode()
 
     assert "1 event with" in page
-    assert "have no price now" in page
+    assert "are unpriced now" in page
     confirmed(client, f"{url}settle/", data)
     assert Amendment.objects.filter(reason__startswith="prices of litellm").count() == 1
 

@@ -73,7 +73,7 @@ def test_a_dry_run_says_the_same_and_keeps_nothing(file):
     said = run(path, "--dry-run")
 
     assert "2 events" in said
-    assert "not/priced@openai: 1 events, 1,000 + 100 tokens, no price" in said
+    assert "not/priced@openai: 1 events, 1,000 + 100 tokens, unpriced" in said
     assert "Nothing was kept." in said
     assert not UsageImport.objects.exists()
 

@@ -161,11 +161,11 @@ def test_more_than_one_per_cent_without_a_price_is_told_while_the_day_runs_and_o
 
     alert = Alert.objects.get()
     rows = dict(alert.facts["rows"])
-    assert (alert.kind, alert.title) == ("unpriced_share", "58.3 % of the tokens of 29 June 2026 so far have no price")
-    assert rows["Tokens without a price"] == "14,000 of 24,000 (58.3 %)"
+    assert (alert.kind, alert.title) == ("unpriced_share", "58.3 % of the tokens of 29 June 2026 so far are unpriced")
+    assert rows["Unpriced tokens"] == "14,000 of 24,000 (58.3 %)"
     assert rows["kimi-k3@moonshot"] == "12,000 tokens in 2 requests"
     assert rows["kimi-k4@moonshot"] == "2,000 tokens in 1 requests"
-    assert alert.facts["links"][0] == ["What has no price", "/attention/?list=unpriced"]
+    assert alert.facts["links"][0] == ["What is unpriced", "/attention/?list=unpriced"]
 
 
 def test_it_is_known_by_the_day_it_began_and_ends_when_the_price_arrives():

@@ -299,7 +299,7 @@ def _words(title: str, group: Group, shared: Line) -> str:
     if group.cache_hit:
         said += ", answered by the gateway's cache"
     if group.unpriced:
-        said += f", without a price: {group.unpriced}"
+        said += f", unpriced: {group.unpriced}"
     if group.correction_of:
         said += f", booked late for {group.correction_of:%Y-%m}"
     return said

@@ -87,7 +87,7 @@ class BookedGiven(Gives):
     status: str
     input_tokens: int
     output_tokens: int
-    cost_usd: str | None = Field(description="USD, as first booked; null: no price yet.")
+    cost_usd: str | None = Field(description="USD, as first booked; null: unpriced.")
     latency_ms: int | None
     rules_version: int | None = Field(description="Which the gateway decided by, by its own word; null: it named none.")
     state_revision: int | None

@@ -239,7 +239,7 @@ class Command(QuickCommand):
 
     def _tell_groups(self, groups: Sequence[Group]) -> None:
         for one in groups[:_SHOWN]:
-            cost = f"${one.cost_usd:,.2f}" if one.unpriced < one.events else "no price"
+            cost = f"${one.cost_usd:,.2f}" if one.unpriced < one.events else "unpriced"
             self.stdout.write(
                 f"  {one.use_case} / {one.model}: {one.events:,} events, {one.input_tokens:,} + "
                 f"{one.output_tokens:,} tokens, {cost}"

@@ -69,12 +69,12 @@ def _finding(days: Mapping[date, UnpricedDay], day: date, *, today: date) -> Fin
     so_far = " so far" if day == today else ""
     return Finding(
         dedupe_key=f"{KIND}:{began.isoformat()}:{one.offerings[0].offering_id}",
-        title=f"{share} of the tokens of {in_words(day)}{so_far} have no price",
+        title=f"{share} of the tokens of {in_words(day)}{so_far} are unpriced",
         facts={
-            "summary": f"{one.unpriced_tokens:,} of {one.tokens:,} tokens of {in_words(day)}{so_far} have no price: "
+            "summary": f"{one.unpriced_tokens:,} of {one.tokens:,} tokens of {in_words(day)}{so_far} are unpriced: "
             f"{named}. They are counted, and missing from every cost and from budgets in USD.",
             "rows": [
-                ["Tokens without a price", f"{one.unpriced_tokens:,} of {one.tokens:,} ({share})"],
+                ["Unpriced tokens", f"{one.unpriced_tokens:,} of {one.tokens:,} ({share})"],
                 ["Told above", f"{rules.UNPRICED_SHARE * 100:.0f} % of a day"],
                 ["Since", in_words(began)],
                 *(
@@ -84,7 +84,7 @@ def _finding(days: Mapping[date, UnpricedDay], day: date, *, today: date) -> Fin
             ],
             "next": "Enter the prices, or say which known model it is. What was booked without them is then priced as "
             "of its time, and this alert ends by itself.",
-            "links": [link("What has no price", "/attention/", list="unpriced"), link("Enter a price", "/prices/new/")],
+            "links": [link("What is unpriced", "/attention/", list="unpriced"), link("Enter a price", "/prices/new/")],
         },
         subject_kind="offering",
         subject_id=one.offerings[0].offering_id,

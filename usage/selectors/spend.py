@@ -6,7 +6,7 @@ days that are over; the rest of the range and everything by hour or by another z
 range is cut into disjoint slices, so every row is read once. Tags that are declared come from `rollup_day_tag`. What no
 rollup can tell (another tag, an instant inside a quarter hour) needs the ledger, in the background: see `spend_query`.
 All of them are the same sums over the same entries, by `booked_at`. Names, times and SQL are in `spend_names`,
-`spend_times` and `spend_sql`.
+`spend_times`, `spend_slices` and `spend_sql`.
 
 # Note [One calendar]
 Where days, weeks, months and hours begin is worked out in Python and handed to PostgreSQL as lists of instants, so that
@@ -27,7 +27,7 @@ from core import money
 from core.errors import Invalid
 from core.models import Organisation
 from usage.models import Month
-from usage.selectors import kept, spend_sql, spend_sums
+from usage.selectors import kept, spend_slices, spend_sql, spend_sums
 from usage.selectors.spend_ask import DIMENSIONS as DIMENSIONS
 from usage.selectors.spend_ask import LONGEST as LONGEST
 from usage.selectors.spend_ask import MOST_GROUPS as MOST_GROUPS
@@ -90,9 +90,9 @@ def spends(*, asks: Sequence[SpendAsk]) -> list[Spend]:
     resolved: Resolved = {}
     answers = []
     for ask in asks:
-        if why := spend_sql.why_not_from_rollups(ask, organisation, held_since):
+        if why := spend_slices.why_not_from_rollups(ask, organisation, held_since):
             raise NeedsLedger(why)
-        answers.append(_answered(ask, spend_sql.slices_of(ask, organisation.zone, held_since), resolved))
+        answers.append(_answered(ask, spend_slices.slices_of(ask, organisation.zone, held_since), resolved))
     return answers
 
 
@@ -114,7 +114,7 @@ def ledger_spend(*, ask: SpendAsk) -> Spend:
     """
     check_for_ledger(ask=ask)
     check_kept(ask=ask)
-    whole = spend_sql.Slice(table=spend_sql.LEDGER, lower=ask.starts_at, upper=ask.ends_at)
+    whole = spend_slices.Slice(table=spend_slices.LEDGER, lower=ask.starts_at, upper=ask.ends_at)
     return _answered(ask, [whole], {})
 
 
@@ -133,10 +133,10 @@ def check_kept(*, ask: SpendAsk) -> None:
         )
 
 
-def _answered(ask: SpendAsk, slices: Sequence[spend_sql.Slice], resolved: Resolved) -> Spend:
+def _answered(ask: SpendAsk, slices: Sequence[spend_slices.Slice], resolved: Resolved) -> Spend:
     found = spend_sql.answered(ask, slices, resolved)
     rows = [SpendRow(keys=keys, sums=sums) for keys, sums in found.rows]
-    if any(part.table is spend_sql.TAG_DAYS for part in slices):
+    if any(part.table is spend_slices.TAG_DAYS for part in slices):
         rows = [row for row in rows if not row.sums.empty]  # nothing is left of a whole that has the tag throughout
     rows.sort(key=_order)
     return Spend(ask=ask, rows=rows, total=spend_sums.added_of(found.kept, [row.sums for row in rows]))

@@ -19,6 +19,7 @@ from tests.api.ledgers import ledger_total, make_entries, make_entry, make_names
 from usage.models import Month
 from usage.selectors import spend, spend_query
 from usage.selectors.spend import SpendAsk
+from usage.services import past
 
 pytestmark = pytest.mark.django_db
 
@@ -69,6 +70,39 @@ def test_use_cases_days_hours_and_months_all_add_up_to_the_ledger_in_any_zone(zo
     assert added(by_use_case.rows) == total
     for answer in others:
         assert figures(answer.total) == added(answer.rows) == total
+
+
+@pytest.mark.parametrize(
+    ("zone", "viewer", "tables"),
+    [
+        ("Europe/Berlin", "UTC", {"rollup_day", "rollup_past", "rollup_15min"}),
+        ("America/Los_Angeles", "UTC", {"rollup_day", "rollup_past", "rollup_15min"}),
+        ("UTC", "Australia/Lord_Howe", {"rollup_15min"}),  # so far apart that quarter hours are as few
+        ("Australia/Lord_Howe", "Asia/Kathmandu", {"rollup_day", "rollup_past", "rollup_15min"}),
+        ("Asia/Kathmandu", "Europe/Berlin", {"rollup_day", "rollup_past", "rollup_15min"}),
+    ],
+)
+def test_days_weeks_and_months_of_another_zone_are_those_of_the_ledger(zone, viewer, tables):
+    organisation_in(zone)
+    names = make_names()
+    make_entries(names, starts_at=FIRST, ends_at=LAST, count=300)
+    roll_up(zone=zone)
+    past.gather(at=LAST + timedelta(days=3))
+    whole = {"starts_at": periods.day_start(date(2026, 10, 3), viewer), "zone": viewer}
+    for ask in (
+        asked(**whole, ends_at=periods.day_start(date(2026, 11, 2), viewer)),
+        asked(zone=viewer, starts_at=FIRST, ends_at=FIRST + timedelta(days=29, hours=5)),
+        asked(**whole, ends_at=periods.day_start(date(2026, 10, 7), viewer)),
+    ):
+        for group_by in (("day", "offering"), ("week", "status"), ("month",), ("day", "month"), ("day", "rule")):
+            asked_so = replace(ask, group_by=group_by, measures=spend.MEASURES)
+            with CaptureQueriesContext(connection) as captured:
+                found = spend.spend(ask=asked_so)
+            assert found.rows, group_by
+            assert found == spend.ledger_spend(ask=asked_so), group_by
+            if group_by == ("day", "offering"):
+                last = captured[-1]["sql"]
+                assert {name for name in ("rollup_day", "rollup_past", "rollup_15min") if name + " " in last} == tables
 
 
 @pytest.mark.parametrize("zone", ZONES)

@@ -2,11 +2,11 @@
 
 # Note [Where an answer comes from]
 Days of the organisation's zone come from `rollup_day`, or where few dimensions are asked for from what `past` has of
-days that are over; the rest of the range and everything by hour or by another zone's days come from `rollup_15min`. A
-range is cut into disjoint slices, so every row is read once. Tags that are declared come from `rollup_day_tag`. What no
-rollup can tell (another tag, an instant inside a quarter hour) needs the ledger, in the background: see `spend_query`.
-All of them are the same sums over the same entries, by `booked_at`. Names, times and SQL are in `spend_names`,
-`spend_times`, `spend_slices` and `spend_sql`.
+days that are over; the rest of the range and everything by hour come from `rollup_15min`. A range is cut into disjoint
+slices, so every row counts once; days of another zone are made of the organisation's (see `spend_slices`). Tags that
+are declared come from `rollup_day_tag`. What no rollup can tell (another tag, an instant inside a quarter hour) needs
+the ledger, in the background: see `spend_query`. All of them are the same sums over the same entries, by `booked_at`.
+Names, times, tables and SQL are in `spend_names`, `spend_times`, `spend_slices` and `spend_sql`.
 
 # Note [One calendar]
 Where days, weeks, months and hours begin is worked out in Python and handed to PostgreSQL as lists of instants, so that
@@ -136,8 +136,8 @@ def check_kept(*, ask: SpendAsk) -> None:
 def _answered(ask: SpendAsk, slices: Sequence[spend_slices.Slice], resolved: Resolved) -> Spend:
     found = spend_sql.answered(ask, slices, resolved)
     rows = [SpendRow(keys=keys, sums=sums) for keys, sums in found.rows]
-    if any(part.table is spend_slices.TAG_DAYS for part in slices):
-        rows = [row for row in rows if not row.sums.empty]  # nothing is left of a whole that has the tag throughout
+    if any(part.less for part in slices):
+        rows = [row for row in rows if not row.sums.empty]  # all of it was taken away: nothing was there to begin with
     rows.sort(key=_order)
     return Spend(ask=ask, rows=rows, total=spend_sums.added_of(found.kept, [row.sums for row in rows]))
 

@@ -5,19 +5,20 @@ Names and texts of a question are parameters, never SQL.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from django.db import connection
 
+from core import periods
 from core.errors import Invalid
 from usage.selectors import past, spend_sums
 from usage.selectors.spend_ask import DIMENSIONS_KEPT, OTHERS, TAG, TIMES, UNKEPT, SpendAsk, tag_name, tags_of
 from usage.selectors.spend_names import Resolved, named, raw, wanted
 from usage.selectors.spend_slices import BUCKETS, COARSE_DAYS, LEDGER, TAG_DAYS, Slice, Table
 from usage.selectors.spend_sums import Sums
-from usage.selectors.spend_times import calendar
+from usage.selectors.spend_times import Calendar, calendar
 
 MOST_ROWS = 50_000
 
@@ -50,7 +51,7 @@ def answered(ask: SpendAsk, slices: Sequence[Slice], resolved: Resolved) -> Answ
     kept = spend_sums.kept_of(ask.measures, bare=ask.bare, by_tag=any(part.table is TAG_DAYS for part in slices))
     columns = [column for name in kept for column in (BUCKETS if name == "latencies" else (name,))]
     parts = [
-        _part(number, name, part, ask, columns, conditions, parameters)
+        _part(number, name, part, ask, columns, conditions, parameters, calendars)
         for number, part in enumerate(slices)
         for name in _names(number, part.table)
     ]
@@ -115,14 +116,27 @@ def _part(
     kept: Sequence[str],
     wanted: list[str],
     parameters: dict[str, Any],
+    calendars: Mapping[str, Calendar],
 ) -> str:
     """Return the sums over what one table holds of a slice, as SQL."""
     table = part.table
-    columns = {_alias(name, ask): _value(name, part, ask) for name in ask.group_by}
-    sign = "-" if part.tagged is False else ""
+    if part.zone:
+        parameters |= {
+            f"{kind}_instants_{number}": [periods.day_start(day, part.zone) for day in each.dates]
+            for kind, each in calendars.items()
+        }
+    columns = {_alias(name, ask): _value(name, number, part, ask) for name in ask.group_by}
+    sign = "-" if part.less else ""
     sums = [f"{sign}{table.sums[name]} AS {name}" for name in kept]
     parameters |= {f"lower_{number}": part.lower, f"upper_{number}": part.upper}
     conditions = [f"r.{table.time} >= %(lower_{number})s", f"r.{table.time} < %(upper_{number})s", *wanted]
+    if part.moved:
+        begins, ends = zip(*part.moved, strict=True)
+        parameters |= {f"begins_{number}": [*begins], f"ends_{number}": [*ends]}
+        conditions.append(
+            "r.bucket = ANY(ARRAY(SELECT generate_series(begins, ends - interval '15 min', '15 min') FROM "
+            f"unnest(%(begins_{number})s::timestamptz[], %(ends_{number})s::timestamptz[]) AS moved (begins, ends)))"
+        )
     for filtered in map(tag_name, ask.filters):
         if filtered:
             at = tags_of(ask).index(filtered)
@@ -152,11 +166,14 @@ def _in_days(kind: str) -> str:
     return f"({since} / 7 + 1)" if kind == "week" else f"({since} + 1)"
 
 
-def _value(name: str, part: Slice, ask: SpendAsk) -> str:
+def _value(name: str, number: int, part: Slice, ask: SpendAsk) -> str:
     """Return a dimension's value in a table, as SQL."""
     table = part.table
     if name in TIMES:
-        return _in_days(name) if table.by_day else f"width_bucket(r.{table.time}, %({name}_instants)s)"
+        if table.by_day:
+            return _in_days(name)
+        instants = f"{name}_instants_{number}" if part.zone else f"{name}_instants"
+        return f"width_bucket(r.{table.time}, %({instants})s)"
     if tag := tag_name(name):
         if table is LEDGER:
             return f"coalesce(r.tags ->> %(tag_{tags_of(ask).index(tag)})s, '')"

@@ -113,6 +113,7 @@ urlpatterns = [
     path("alerts/", alerts.alerts_page, name="alerts"),
     path("alerts/act/", alerts.act, name="alerts-act"),
     path("alerts/deliveries/", alerts_deliveries.deliveries_page, name="deliveries"),
+    path("alerts/deliveries/of-channel/<int:pk>/again/", alerts_deliveries.all_again, name="deliveries-again"),
     path("alerts/deliveries/<int:pk>/again/", alerts_deliveries.again, name="delivery-again"),
     path("alerts/<int:pk>/", alerts_one.alert, name="alert"),
     path("alerts/<int:pk>/acknowledge/", alerts_one.acknowledge, name="alert-acknowledge"),

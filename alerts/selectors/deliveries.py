@@ -50,6 +50,16 @@ class Failed:
 
 
 @dataclass(frozen=True, kw_only=True)
+class FailedThere:
+    """What failed of one channel that is in use."""
+
+    channel_id: int
+    channel: str
+    count: int
+    oldest_at: datetime  # when the first of it was raised
+
+
+@dataclass(frozen=True, kw_only=True)
 class Backlog:
     """What is on its way, and what did not arrive."""
 
@@ -103,6 +113,20 @@ def failed(*, since: datetime) -> Failed:
         to_nobody=Count("id", filter=Q(channel_id__isnull=True)),
     )
     return Failed(**counted)
+
+
+def failed_by_channel(*, channel_id: int | None = None) -> list[FailedThere]:
+    """Return what ended failed of each channel in use, or of one of them, by name. One query."""
+    found = Delivery.objects.filter(state=DeliveryState.FAILED, channel__enabled=True, channel__retired_at__isnull=True)
+    if channel_id is not None:
+        found = found.filter(channel_id=channel_id)
+    rows = found.values("channel_id", "channel__name").annotate(count=Count("id"), oldest_at=Min("created_at"))
+    return [
+        FailedThere(
+            channel_id=row["channel_id"], channel=row["channel__name"], count=row["count"], oldest_at=row["oldest_at"]
+        )
+        for row in rows.order_by("channel__name", "channel_id")
+    ]
 
 
 def backlog(*, at: datetime) -> Backlog:

@@ -26,13 +26,13 @@ from uuid import UUID
 import structlog
 from django.conf import settings
 from django.db import connection, transaction
-from django.db.models import DateTimeField, ExpressionWrapper
+from django.db.models import DateTimeField, ExpressionWrapper, Q
 from django.db.models.functions import Coalesce, Least
 
 from alerts import rules
 from alerts.channels import KINDS, Delivered, FailedForGood, Outcome, RetryLater
 from alerts.messages import Message, Origin, compose
-from alerts.models import AlertComment, AlertState, Delivery, DeliveryState, Severity
+from alerts.models import AlertComment, AlertState, Channel, Delivery, DeliveryState, Severity
 from core import secrets
 from core.errors import Conflict, NotFound, TollkeeperError
 
@@ -51,6 +51,10 @@ _ANSWER_CHARACTERS = 500
 
 class NoSuchDelivery(NotFound):
     """There is no delivery with this number."""
+
+
+class NoSuchChannel(NotFound):
+    """There is no channel with this number."""
 
 
 class NotFailed(Conflict):
@@ -252,9 +256,7 @@ def ask_again(*, delivery_id: int, by: str, at: datetime) -> None:
     channel = delivery.channel
     if channel is None:
         raise ChannelGone("No channel wanted this alert, so there is nowhere to send it. Set one up for the next.")
-    if channel.retired_at is not None or not channel.enabled:
-        gone = "retired" if channel.retired_at is not None else "switched off"
-        raise ChannelGone(f"The channel {channel.name} is {gone}.")
+    _check_in_use(channel)
     failed = Delivery.objects.filter(pk=delivery_id, state=DeliveryState.FAILED)
     if failed.update(state=DeliveryState.WAITING, reason="", due_at=at, asked_again_at=at) == 0:
         raise NotFailed("Only a delivery that has failed can be asked for again.")
@@ -262,6 +264,44 @@ def ask_again(*, delivery_id: int, by: str, at: datetime) -> None:
         alert_id=delivery.alert_id, at=at, by=by, text=f"Asked for the delivery to {channel.name} again."
     )
     log.info("delivery.asked_again", delivery=delivery_id, by=by)
+
+
+@transaction.atomic(durable=True)
+def ask_all_again(*, channel_id: int, seen_at: datetime, by: str, at: datetime) -> int:
+    """Have what failed of a channel tried again as `ask_again` does, and return how many deliveries those are.
+
+    For after a far side that refused everything, as one does whose address was gone. `seen_at` is when whoever asks
+    looked: what was made, or asked for by anybody, since then is left out. So asking twice asks once, also where what
+    was asked for has failed again meanwhile. Each has a comment on its alert; they leave one after the other.
+    4 queries.
+
+    Raises:
+        NoSuchChannel, ChannelGone: nothing changed.
+    """
+    channel = Channel.objects.filter(pk=channel_id).first()
+    if channel is None:
+        raise NoSuchChannel(f"There is no channel {channel_id}.")
+    _check_in_use(channel)
+    failed = Delivery.objects.filter(channel=channel, state=DeliveryState.FAILED, created_at__lte=seen_at).filter(
+        Q(asked_again_at__isnull=True) | Q(asked_again_at__lt=seen_at)
+    )
+    # In one order, so that two who ask cannot wait for each other; the second finds none of them failed.
+    asked = dict(failed.order_by("id").select_for_update(no_key=True).values_list("id", "alert_id"))
+    if not asked:
+        return 0
+    Delivery.objects.filter(pk__in=asked).update(state=DeliveryState.WAITING, reason="", due_at=at, asked_again_at=at)
+    text = f"Asked for the delivery to {channel.name} again, with all others that failed there."
+    AlertComment.objects.bulk_create(
+        AlertComment(alert_id=alert_id, at=at, by=by, text=text) for alert_id in asked.values()
+    )
+    log.info("delivery.all_asked_again", channel=channel.pk, deliveries=len(asked), by=by)
+    return len(asked)
+
+
+def _check_in_use(channel: Channel) -> None:
+    if channel.retired_at is not None or not channel.enabled:
+        gone = "retired" if channel.retired_at is not None else "switched off"
+        raise ChannelGone(f"The channel {channel.name} is {gone}.")
 
 
 def _claim(delivery: Delivery, *, lost: bool, at: datetime) -> Claim:

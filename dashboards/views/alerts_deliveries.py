@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from urllib.parse import urlencode
 
 from django.contrib import messages
@@ -22,6 +23,7 @@ from core import access, nudges
 from core.errors import Conflict, NotFound
 from dashboards import alerts_words as words
 from dashboards.downloads import Table, offers
+from dashboards.templatetags.figures import exact
 from dashboards.views import files_running
 from dashboards.views.access import page
 from dashboards.views.links import NUMBER, number
@@ -86,6 +88,13 @@ def _asked_for(state: str, channel: str, *, limit: int, before: int | None) -> d
     )
 
 
+def _failed(state: str, channel: str) -> list[deliveries.FailedThere]:
+    """Return what failed of the channels that the filters name, where they show what failed of whole channels."""
+    if state not in ("all", "failed") or channel == NOBODY or not (channel or state == "failed"):
+        return []
+    return deliveries.failed_by_channel(channel_id=int(channel) if channel else None)
+
+
 def _table(request: HttpRequest) -> Table:
     state, channel = _asked(request, channels.every(with_retired=True))
     return files_running.deliveries(
@@ -100,6 +109,7 @@ def deliveries_page(request: HttpRequest) -> HttpResponse:
     known = channels.every(with_retired=True)
     state, channel = _asked(request, known)
     found = _asked_for(state, channel, limit=PER_PAGE, before=before)
+    may_send = request.user.has_perm("alerts.acknowledge")
 
     def url(**changes: str) -> str:
         asked = {"state": "" if state == "all" else state, "channel": channel} | changes
@@ -119,7 +129,8 @@ def deliveries_page(request: HttpRequest) -> HttpResponse:
         "older_url": url(before=str(found.next_before)) if found.next_before else "",
         "newest_url": url() if before else "",
         "here": url(before=str(before) if before else ""),
-        "may_send": request.user.has_perm("alerts.acknowledge"),
+        "failed": _failed(state, channel) if may_send else [],
+        "may_send": may_send,
         "now": now,
         "complete_through": freshness.complete_through(at=now),
     }
@@ -138,6 +149,47 @@ def again(request: HttpRequest, pk: int) -> HttpResponse:
     else:
         nudges.nudge(DELIVER_DUE, QUEUE)
         messages.success(request, "It is being sent again. If it arrived before, its message says so.")
+    return _back(request)
+
+
+@page("alerts.acknowledge", "POST")
+def all_again(request: HttpRequest, pk: int) -> HttpResponse:
+    """Have all that failed of a channel tried again, as it stood on the page that asked for it."""
+    now = timezone.now()
+    try:
+        asked = service.ask_all_again(
+            channel_id=pk, seen_at=min(_seen_at(request), now), by=access.label(request.user), at=now
+        )
+    except NotFound as error:
+        raise Http404(str(error)) from error
+    except Conflict as error:
+        messages.info(request, str(error))
+        return _back(request)
+    if asked:
+        nudges.nudge(DELIVER_DUE, QUEUE)
+        many = "1 message is" if asked == 1 else f"{exact(asked)} messages are"
+        messages.success(request, f"{many} being sent again, one after the other. What arrived before says so.")
+    else:
+        messages.info(request, "All that failed there was asked for already.")
+    return _back(request)
+
+
+def _seen_at(request: HttpRequest) -> datetime:
+    """Return when the page with the form was made.
+
+    Raises:
+        Http404: the form does not say.
+    """
+    try:
+        seen_at = datetime.fromisoformat(request.POST.get("seen_at", ""))
+    except ValueError as error:
+        raise Http404("The page has to say when it was made.") from error
+    if seen_at.tzinfo is None:
+        raise Http404("The page has to say when it was made.")
+    return seen_at
+
+
+def _back(request: HttpRequest) -> HttpResponse:
     back = request.POST.get("back", "")
     inside = back.startswith("/") and url_has_allowed_host_and_scheme(back, allowed_hosts=None)
     return redirect(back if inside else "deliveries")

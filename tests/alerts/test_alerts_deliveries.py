@@ -297,7 +297,42 @@ def test_nothing_is_asked_for_again_where_there_is_no_channel_in_use(gone):
     with pytest.raises(deliveries.ChannelGone):
         deliveries.ask_again(delivery_id=asked, by="lead", at=NOON)
 
+    for of_all in [one.pk for one in Channel.objects.all()] or [999]:
+        with pytest.raises(deliveries.ChannelGone if gone else deliveries.NoSuchChannel):
+            deliveries.ask_all_again(channel_id=of_all, seen_at=NOON, by="lead", at=NOON)
+
     assert the_delivery(alert).state == "failed"
+
+
+def test_all_that_failed_of_a_channel_is_asked_for_once_by_a_page_that_is_sent_twice(webhook):
+    channel, seen_at, later = make_channel(kind="slack", secret=webhook.url), NOON + 3600 * SECOND, NOON + 7200 * SECOND
+    alerts = [make_alert() for _ in range(3)]
+    other = make_channel(name="other")
+    made_since = make_alert(channels=[channel.pk], at=later)
+    elsewhere = make_alert(channels=[other.pk])
+    for alert in (*alerts, made_since, elsewhere):
+        failed(alert)
+    Delivery.objects.filter(alert=alerts[2]).update(state="delivered", delivered_at=NOON)
+
+    def ask(at):
+        return deliveries.ask_all_again(channel_id=channel.pk, seen_at=seen_at, by="lead@example.com", at=at)
+
+    first = ask(later)
+    asked = [(one.state, one.asked_again_at, one.reason) for one in map(the_delivery, alerts[:2])]
+    webhook.script += [Reply(410)] * 2
+    deliver(later)
+    deliver(later)
+    again = ask(later + SECOND)
+
+    assert (first, again) == (2, 0)
+    assert asked == [("waiting", later, "")] * 2
+    assert [the_delivery(one).state for one in (*alerts, made_since, elsewhere)] == [
+        "failed", "failed", "delivered", "failed", "failed",
+    ]  # fmt: skip
+    assert [one.comments.count() for one in (*alerts, made_since, elsewhere)] == [1, 1, 0, 0, 0]
+    (comment,) = alerts[0].comments.all()
+    assert (comment.by, comment.at) == ("lead@example.com", later)
+    assert deliveries.ask_all_again(channel_id=channel.pk, seen_at=later + SECOND, by="lead", at=later + SECOND) == 3
 
 
 @pytest.mark.django_db(transaction=True)

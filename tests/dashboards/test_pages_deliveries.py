@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from alerts.models import Delivery
 from dashboards import alerts_words as words
 from tests.alerts.making import make_alert, make_channel, the_delivery
 from tests.dashboards.seeing import signed_in
@@ -92,6 +93,41 @@ def test_a_failed_one_is_tried_again_and_one_comes_back_to_where_one_was(client)
     assert client.post("/alerts/deliveries/999/again/").status_code == 404
 
 
+def test_all_that_failed_of_a_channel_is_asked_for_by_one_button_under_the_filter(client):
+    channel = make_channel(name="on-call")
+    for _ in range(2):
+        make_alert()
+    Delivery.objects.update(state="failed", reason="410 gone", attempts=1)
+    signed_in(client, "engineer")
+    here = f"/alerts/deliveries/?state=failed&channel={channel.pk}"
+    page = client.get(here)
+    form = {"back": here, "seen_at": page.context["now"].isoformat()}
+    address = f"/alerts/deliveries/of-channel/{channel.pk}/again/"
+
+    first = client.post(address, form, follow=True).content.decode()
+    twice = client.post(address, form, follow=True).content.decode()
+
+    assert [(one.channel, one.count) for one in page.context["failed"]] == [("on-call", 2)]
+    assert f'action="{address}"' in page.content.decode()
+    assert f'value="{form["seen_at"]}"' in page.content.decode()
+    assert "2 messages are being sent again" in first
+    assert "All that failed there was asked for already." in twice
+    assert set(Delivery.objects.values_list("state", flat=True)) == {"waiting"}
+    assert client.post(address, {"seen_at": "2026-06-15"}).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("query", "shown"), [("", 0), ("state=failed", 2), ("state=waiting", 0), ("state=failed&channel=nobody", 0)]
+)
+def test_the_button_for_all_of_a_channel_stands_where_all_that_failed_is_shown(client, query, shown):
+    make_channel(), make_channel(), make_channel(enabled=False)
+    make_alert()
+    Delivery.objects.update(state="failed", reason="410 gone", attempts=1)
+    signed_in(client, "engineer")
+
+    assert len(client.get(f"/alerts/deliveries/?{query}").context["failed"]) == shown
+
+
 def test_a_viewer_and_a_stranger_send_nothing_again(client):
     make_channel()
     delivery = the_delivery(make_alert())
@@ -100,6 +136,8 @@ def test_a_viewer_and_a_stranger_send_nothing_again(client):
     assert client.post(f"/alerts/deliveries/{delivery.pk}/again/").status_code == 302
     signed_in(client, "viewer")
     assert client.post(f"/alerts/deliveries/{delivery.pk}/again/").status_code == 403
+    assert client.post(f"/alerts/deliveries/of-channel/{delivery.channel_id}/again/").status_code == 403
+    assert client.get("/alerts/deliveries/?state=failed").context["failed"] == []
 
     delivery.refresh_from_db()
     assert delivery.state == "failed"

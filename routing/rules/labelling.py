@@ -26,9 +26,12 @@ _NO_WORD = (
     (0xD7, 0xD7), (0xF7, 0xF7), (0x60C, 0x60C), (0x61B, 0x61B), (0x61F, 0x61F), (0x6D4, 0x6D4), (0x964, 0x965),
     (0xE00, 0xEFF), (0x1000, 0x109F), (0x1780, 0x17FF),
 )  # fmt: skip
-_WORD = frozenset("0123456789abcdefghijklmnopqrstuvwxyz_") | {
-    chr(code) for code in range(0xC0, 0x2000) if not any(first <= code <= last for first, last in _NO_WORD)
-}
+_LETTERS = tuple(
+    zip((0xC0, *(last + 1 for _, last in _NO_WORD)), (*(first - 1 for first, _ in _NO_WORD), 0x1FFF), strict=True)
+)
+_WORD = frozenset("0123456789abcdefghijklmnopqrstuvwxyz_").union(
+    *(map(chr, range(first, last + 1)) for first, last in _LETTERS)
+)
 
 
 def is_word_character(letter: str) -> bool:
@@ -36,7 +39,8 @@ def is_word_character(letter: str) -> bool:
     return letter in _WORD
 
 
-_RUN = re.compile(f"[{''.join(sorted(_WORD))}]+")
+# By ranges: of eight thousand letters, each for itself, every process that starts would compile for 15 ms and more.
+_RUN = re.compile(f"[0-9a-z_{''.join(f'{chr(first)}-{chr(last)}' for first, last in _LETTERS)}]+")
 _FENCE = re.compile(r"^[ \t]*(?:```|~~~)", re.MULTILINE)
 
 

@@ -340,16 +340,19 @@ def main(entries: int) -> None:
 
     from controlplane import seed
     from usage.models import Receipt
+    from usage.services import analysing
 
     tell = teller("a year")
     call_command("migrate", verbosity=0)
     if not seed.is_filled():
         found(at=timezone.now(), progress=tell)
     if not entries:
+        analysing.analyse()
         return
     newest = Receipt.objects.order_by("-received_at").values_list("received_at", flat=True).first()
     fill(entries=entries, at=(newest or timezone.now()).astimezone(UTC), progress=tell)
     settle(settings.DATABASE_URL)
+    analysing.analyse()  # as the chores of every hour do
     tell("done\n")
 
 

@@ -9,7 +9,7 @@ import structlog
 from django.db import DatabaseError, InterfaceError, OperationalError, connection, transaction
 
 from core.models import Organisation
-from usage.services import partitions, past, rebuilding, reconciling, retention
+from usage.services import analysing, partitions, past, rebuilding, reconciling, retention
 
 log = structlog.get_logger(__name__)
 
@@ -36,6 +36,7 @@ def keep(*, at: datetime) -> dict[str, object]:
         "traces": lambda: prune_traces(at=at),
         "receipts": lambda: forget_receipts(at=at),
         "dropped": lambda: retention.drop_old_months(at=at),
+        "analysed": analysing.analyse,
     }
     done: dict[str, object] = {}
     for name, chore in chores.items():

@@ -16,7 +16,7 @@ NOT_SHOWN = {
     "alert-comment", "alert-resolve", "alert-snooze", "alert-wake", "alerts-act", "attention-tiers",
     "budget-ask", "budget-limit", "budget-retire", "budgets-csv", "budgets-file-check", "budgets-file-confirm",
     "channel-edit", "channel-preview", "channel-retire", "channel-rotate", "channel-switch", "channel-test",
-    "delivery-again", "exports-focus", "fleet", "gateway-key-new", "gateway-retire", "held-settle",
+    "deliveries-again", "delivery-again", "exports-focus", "fleet", "gateway-key-new", "gateway-retire", "held-settle",
     "intake-give-up", "intake-receipt", "intake-retry", "intake-retry-all", "key-revoke", "key-rotate",
     "limit-request", "limit-request-approve", "limit-request-refuse", "limit-request-withdraw", "month",
     "month-close", "offering-assign", "offering-facts", "offering-name", "offering-new", "offering-retire",

@@ -15,7 +15,7 @@ from usage.services import partitions
 # Whatever is larger has changed often enough for autovacuum.
 _SMALL = 10_000  # rows
 _STALE = """
-    SELECT c.relname, c.relkind = 'p'
+    SELECT c.relname, c.relkind = 'p' AND current_setting('server_version_num')::int >= 180000
     FROM pg_class c LEFT JOIN pg_stat_all_tables s ON s.relid = c.oid
     CROSS JOIN LATERAL (SELECT greatest(s.last_analyze, s.last_autoanalyze) AS analysed_at) looked
     WHERE c.relnamespace = current_schema()::regnamespace AND NOT c.relispartition
@@ -36,16 +36,15 @@ def analyse() -> int:
     with connection.cursor() as cursor:
         cursor.execute(_STALE, [_SMALL])
         stale: list[tuple[str, bool]] = cursor.fetchall()
-    return sum(_analysed(name, of_partitions) for name, of_partitions in stale)
+    return sum(_analysed(name, alone=alone) for name, alone in stale)
 
 
-def _analysed(name: str, of_partitions: bool) -> bool:
-    # Its partitions have statistics of their own, by autovacuum; before PostgreSQL 18 they are made anew here too.
-    only = "ONLY " if of_partitions and connection.pg_version >= 180000 else ""
+def _analysed(name: str, *, alone: bool) -> bool:
+    """Analyse a table, `alone` without its partitions: these have statistics by autovacuum."""
     try:
         with transaction.atomic(), connection.cursor() as cursor:
             cursor.execute("SELECT set_config('lock_timeout', %s, true)", [partitions.LONGEST_WAIT])
-            cursor.execute(f"ANALYZE {only}{connection.ops.quote_name(name)}")
+            cursor.execute(f"ANALYZE {'ONLY ' if alone else ''}{connection.ops.quote_name(name)}")
     except OperationalError as error:
         if not partitions.busy(error):
             raise

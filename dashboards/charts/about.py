@@ -13,7 +13,7 @@ from core.models import Organisation
 from dashboards.charts.looks import looks
 from dashboards.charts.parts import MUTED, OTHERS, TEXT, Chart, begun, day_of, escaped, number, ranked
 from dashboards.selectors.about import Days, Week
-from dashboards.templatetags.figures import percent, usd
+from dashboards.templatetags.figures import percent, usd, usd_in, usd_places
 
 _DAYS: dict[str, Any] = {"type": "date", "tickformat": "%-d %b", "hoverformat": "%a %-d %b %Y"}
 _WEEKS: dict[str, Any] = {"type": "date", "tickformat": "%-d %b", "hoverformat": "week from %-d %b %Y"}
@@ -75,7 +75,7 @@ def spend_per_day(
     by_day: dict[date, list[str]] = defaultdict(list)
     for mark in shown:
         by_day[mark.day].append(mark.text)
-    highest = max(per_day.values())
+    highest, places = max(per_day.values()), usd_places(per_day.values())
     if by_day:
         traces.append(
             {
@@ -109,8 +109,8 @@ def spend_per_day(
         rows=[
             [
                 day_of(day),
-                *(usd(cells[name, day]) for name in named),
-                usd(per_day[day]),
+                *(usd_in(cells[name, day], places) for name in named),
+                usd_in(per_day[day], places),
                 *(["; ".join(by_day.get(day, ()))] if by_day else []),
             ]
             for day in reversed(axis)
@@ -135,10 +135,10 @@ def cost_per_1000(weeks: Sequence[Week], *, id: str = "per-1000-figure") -> Char
         return Chart(
             id=id,
             title=title,
-            empty_title="Not known yet",
+            empty_title="Unpriced so far",
             empty_text="It needs requests of models that have a price.",
         )
-    last = values[known[-1]]
+    last, places = values[known[-1]], usd_places(values.values())
     return Chart(
         id=id,
         title=title,
@@ -160,7 +160,8 @@ def cost_per_1000(weeks: Sequence[Week], *, id: str = "per-1000-figure") -> Char
         },
         columns=["Week from", "Requests", "Per 1,000"],
         rows=[
-            [day_of(week.monday), f"{week.sums.requests:,}", usd(week.sums.per_1000_usd)] for week in reversed(weeks)
+            [day_of(week.monday), f"{week.sums.requests:,}", usd_in(week.sums.per_1000_usd, places)]
+            for week in reversed(weeks)
         ],
     )
 

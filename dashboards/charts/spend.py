@@ -23,7 +23,7 @@ from dashboards.charts.parts import (
     number,
     ranked,
 )
-from dashboards.templatetags.figures import exact, percent, usd
+from dashboards.templatetags.figures import exact, percent, usd, usd_in, usd_places
 from usage.selectors.overview import Part, Week, share
 
 BY_WORDS = {"tier": "tier", "model": "model", "use_case": "use case", "team": "team"}
@@ -69,8 +69,9 @@ def daily_spend(
         )
         for name in named
     ]
-    grand = sum((cells[name, day] for name in named for day in days), Decimal(0))
-    dearest = max(days, key=lambda day: sum((cells[name, day] for name in named), Decimal(0)))
+    per_day = {day: sum((cells[name, day] for name in named), Decimal(0)) for day in days}
+    grand, places = sum(per_day.values(), Decimal(0)), usd_places(per_day.values())
+    dearest = max(days, key=lambda day: per_day[day])
     partial = f"; {day_of(today)} so far" if first <= today < until else ""
     return Chart(
         id="spend-figure",
@@ -85,8 +86,8 @@ def daily_spend(
         rows=[
             [
                 day_of(day),
-                *(usd(cells[name, day]) for name in named),
-                usd(sum((cells[name, day] for name in named), Decimal(0))),
+                *(usd_in(cells[name, day], places) for name in named),
+                usd_in(per_day[day], places),
             ]
             for day in reversed(days)
         ],

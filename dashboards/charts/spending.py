@@ -21,6 +21,7 @@ from dashboards.charts.spending_words import (
     cell,
     hover,
     key_name,
+    places_of,
     subtitle,
     which_of_two,
     written,
@@ -81,6 +82,7 @@ def _over_time(shown: Breakdown, series: Series, titles: Mapping[str, str], numb
     if not any(totals):
         return empty(shown, title)
     traces = _traces(q, series, totals, numbers)
+    places = places_of([value for trace in traces for value in trace.values] + totals, q.measure)
     return Drawn(
         chart=Chart(
             id=ID,
@@ -92,8 +94,8 @@ def _over_time(shown: Breakdown, series: Series, titles: Mapping[str, str], numb
             rows=[
                 [
                     bucket_name(bucket, q),
-                    *(cell(trace.values[at], q.measure) for trace in traces),
-                    *([cell(totals[at], q.measure)] if _last_column(q) else []),
+                    *(cell(trace.values[at], q.measure, places) for trace in traces),
+                    *([cell(totals[at], q.measure, places)] if _last_column(q) else []),
                 ]
                 for at, bucket in reversed(list(enumerate(series.buckets)))
             ],

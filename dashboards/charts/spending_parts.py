@@ -8,7 +8,7 @@ from decimal import Decimal
 
 from dashboards.charts.looks import looks
 from dashboards.charts.parts import OTHERS, TIERS, Chart, axis_labels, escaped, number
-from dashboards.charts.spending_words import axis, cell, hover, name_of, nothing, subtitle, written
+from dashboards.charts.spending_words import axis, cell, hover, name_of, nothing, places_of, subtitle, written
 from dashboards.selectors.spend import MOST_DRAWN, Breakdown, Line, plus
 from dashboards.selectors.spend_measures import measured, weight
 from dashboards.selectors.spend_question import Bucket, Question
@@ -68,6 +68,7 @@ def split(shown: Breakdown, titles: Mapping[str, str], numbers: Mapping[str, int
         if any(rest):
             columns.append((OTHERS, rest))
     left = len(shown.lines) - len(bars)
+    places = places_of((measured(bar.sums, q.measure) for bar in bars), q.measure)
     return Drawn(
         chart=Chart(
             id=ID,
@@ -98,8 +99,8 @@ def split(shown: Breakdown, titles: Mapping[str, str], numbers: Mapping[str, int
             rows=[
                 [
                     name_of(bar.name),
-                    *(cell(row[place], q.measure) for _, row in columns),
-                    cell(measured(bar.sums, q.measure), q.measure),
+                    *(cell(row[place], q.measure, places) for _, row in columns),
+                    cell(measured(bar.sums, q.measure), q.measure, places),
                 ]
                 for place, bar in enumerate(bars)
             ],
@@ -123,7 +124,7 @@ def treemap(shown: Breakdown, titles: Mapping[str, str], numbers: Mapping[str, i
     """Draw names as tiles, as large as what they come to; names of a second dimension lie within those of the first."""
     q = shown.question
     title = title_words(q, titles)
-    shades = looks(numbers)
+    shades, places = looks(numbers), places_of((measured(line.sums, q.measure) for line in shown.lines), q.measure)
     ids, labels, parents, values, colours, points = [], [], [], [], [], []
     rows = []
     for place, line in enumerate(shown.lines):
@@ -151,7 +152,7 @@ def treemap(shown: Breakdown, titles: Mapping[str, str], numbers: Mapping[str, i
             values.append(number(value))
             colours.append(shades[name].colour)
             points.append(names)
-            rows.append([f"{name} · {label}" if parent else name, cell(value, q.measure)])
+            rows.append([f"{name} · {label}" if parent else name, cell(value, q.measure, places)])
     if not ids:
         return empty(shown, title)
     return Drawn(

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any
 
+from django.utils.html import escape
 from django.utils.safestring import SafeString
 
 from dashboards.charts.parts import NONE_GIVEN, OTHERS, day_of
 from dashboards.selectors.spend import REST, Key
 from dashboards.selectors.spend_measures import COUNT, MEASURES, MS, SHARE, TOKENS, USD
 from dashboards.selectors.spend_question import Bucket, Question
-from dashboards.templatetags.figures import ABSENT, exact, milliseconds, percent, tokens, usd
+from dashboards.templatetags.figures import ABSENT, exact, milliseconds, percent, tokens, usd, usd_in, usd_places
 from usage.selectors.spend import Sums
 
 UNITS = {USD: "USD", TOKENS: "Tokens", COUNT: "Number", MS: "Milliseconds", SHARE: "Share"}
@@ -27,13 +29,13 @@ def key_name(key: Key) -> str:
     return OTHERS if key == REST else " · ".join(name_of(name) for name in key)
 
 
-def written(value: Decimal | None, measure: str) -> str:
-    """Write a value for the eye."""
+def written(value: Decimal | None, measure: str, places: int | None = None) -> str:
+    """Write a value for the eye; dollars of a column with its decimals (`places`)."""
     unit = MEASURES[measure].unit
     if value is None:
         return ABSENT
     if unit == USD:
-        return usd(value)
+        return usd(value) if places is None else usd_in(value, places)
     if unit == MS:
         return milliseconds(int(value))
     if unit == SHARE:
@@ -57,12 +59,18 @@ def in_full(value: Decimal | None, measure: str) -> str:
     return exact(value)
 
 
-def cell(value: Decimal | None, measure: str) -> str | SafeString:
+def places_of(values: Iterable[Decimal | None], measure: str) -> int | None:
+    """Return the decimals that the values of a measure have in one column; None where they are no dollars."""
+    return usd_places(values) if MEASURES[measure].unit == USD else None
+
+
+def cell(value: Decimal | None, measure: str, places: int | None = None) -> str | SafeString:
     """Write a value for a table; what that rounds shows every digit when pointed at."""
-    short, full = written(value, measure), in_full(value, measure)
+    short, full = written(value, measure, places), in_full(value, measure)
     if short == full or not value:
         return short
-    return SafeString(f'<span title="{full}">{short}</span>')  # digits, signs and letters of ours alone
+    # Digits, letters and signs of ours alone, of which "<" is one: nearly nothing.
+    return SafeString(f'<span title="{full}">{escape(short)}</span>')
 
 
 def bucket_name(bucket: Bucket, question: Question) -> str:

@@ -92,6 +92,19 @@ def usd_in(value: Number, places: int) -> str:
 
 
 @register.filter
+def usd_places_of(rows: Iterable[object], path: str) -> int:
+    """Return how many decimals the dollars have that stand at a path in each row, such as "sums.cost_usd"."""
+    found = template.Variable(f"row.{path}")
+    return usd_places(found.resolve({"row": row}) for row in rows)
+
+
+@register.filter
+def usd_of_call(value: Number) -> str:
+    """Return what one call cost, with six decimals whatever it is: among calls a cent is much."""
+    return usd_in(value, 6)
+
+
+@register.filter
 def usd_in_full(value: Number) -> str:
     """Return dollars with every digit, and cents at least: what is shown when a figure is pointed at."""
     return ABSENT if value is None else _full_usd(_decimal(value))

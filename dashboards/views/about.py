@@ -34,7 +34,6 @@ class PartShown:
     part: Part
     url: str
     share: str
-    per_1000: str
     tokens_per_call: str
     cache: str
     failed: str
@@ -58,7 +57,6 @@ def part_of(part: Part, url: str = "") -> PartShown:
         part=part,
         url=url,
         share=percent(part.share),
-        per_1000=usd(sums.per_1000_usd),
         tokens_per_call=exact(None if sums.tokens_per_call is None else round(sums.tokens_per_call)),
         cache=percent(sums.cache_share),
         failed=percent(sums.failed_share),

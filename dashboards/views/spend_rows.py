@@ -12,7 +12,7 @@ from django.utils.safestring import SafeString
 from dashboards.change_words import direction as direction_of
 from dashboards.change_words import relative, signed, told
 from dashboards.charts.spending import before_name
-from dashboards.charts.spending_words import bucket_name, cell, in_full, name_of, span_words, written
+from dashboards.charts.spending_words import bucket_name, cell, in_full, name_of, places_of, span_words, written
 from dashboards.selectors.spend import Breakdown, Line
 from dashboards.selectors.spend_measures import measured as measured_of
 from dashboards.selectors.spend_measures import per_1000_usd, weight, without_price
@@ -59,6 +59,7 @@ class _Around:
     total: Decimal
     largest: Decimal
     compared: bool
+    places: int | None  # decimals of the measure, where it is dollars
 
 
 def table(shown: Breakdown, state: State) -> dict[str, Any]:
@@ -70,6 +71,7 @@ def table(shown: Breakdown, state: State) -> dict[str, Any]:
         total=weight(shown.total.sums, q.measure),
         largest=max((weight(line.sums, q.measure) for line in shown.lines), default=Decimal(0)),
         compared=not shown.total.before.empty,
+        places=places_of((measured_of(line.sums, q.measure) for line in shown.lines), q.measure),
     )
     first = title_of(q.by) if q.dimensions else q.per.capitalize()
     return {
@@ -101,15 +103,15 @@ def _row(line: Line, around: _Around, *, names: Names | None = None, in_all: boo
         page = label_url(dimension, line.name or "")
         name = name_of(line.name)
         url, entries = drill_url(around.state, q, names), entries_url(q, names)
-    value, size = measured_of(line.sums, q.measure), weight(line.sums, q.measure)
+    value, size, places = measured_of(line.sums, q.measure), weight(line.sums, q.measure), around.places
     return Row(
         name=name,
         url=url,
         entries_url="" if line.sums.empty else entries,
         page_url=page,
         sums=line.sums,
-        value=cell(value, q.measure),
-        before=cell(measured_of(line.before, q.measure), q.measure) if q.compares else "",
+        value=cell(value, q.measure, places),
+        before=cell(measured_of(line.before, q.measure), q.measure, places) if q.compares else "",
         share=size / around.total if around.total > 0 else None,
         bar=f"{max(size, Decimal(0)) / around.largest * 100:.2f}" if around.largest > 0 else "0",
         change=_change_words(line, around),

@@ -55,8 +55,7 @@ def team(request: HttpRequest, pk: int) -> HttpResponse:
         "shares_chart": charts.shares(shown.weeks, organisation),
         "per_1000_chart": charts.cost_per_1000(shown.weeks),
         "use_cases": [
-            (one, reverse("use-case", args=[one.id]), usd(one.sums.per_1000_usd), percent(one.sums.frontier_share))
-            for one in shown.use_cases
+            (one, reverse("use-case", args=[one.id]), percent(one.sums.frontier_share)) for one in shown.use_cases
         ],
         "offerings": [about.part_of(one, offering_url(one.name)) for one in shown.offerings],
         "budgets": about.budget_lines(shown.budgets),

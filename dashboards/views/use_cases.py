@@ -64,7 +64,6 @@ class Shown:
     flags: Sequence[tuple[str, str]]
     change: str
     change_exact: str
-    per_1000: str
     frontier: str
     near: Sequence[Near]
     more: int  # budgets at risk that are not listed
@@ -209,7 +208,6 @@ def _shown(line: Line, page_name: str) -> Shown:
         flags=flags,
         change=signed(line.comparable_usd, line.before_usd),
         change_exact=f"{usd(line.comparable_usd)}, {usd(line.before_usd)} before",
-        per_1000=usd(line.per_1000_usd),
         frontier=percent(line.frontier_share),
         near=[near_of(row) for row in line.budgets[:MOST_BUDGETS]],
         more=max(0, len(line.budgets) - MOST_BUDGETS),

@@ -36,6 +36,18 @@ def test_dollars(value, shown):
     assert figures.usd(value) == shown
 
 
+def test_a_column_s_precision_is_asked_of_what_stands_at_a_path_in_its_rows():
+    rows = [({"sums": {"cost": Decimal(one)}}, "") for one in ("0.05", "-0.0123")]
+
+    assert figures.usd_places_of(rows, "0.sums.cost") == 4
+
+
+def test_what_single_calls_cost_lines_up_at_six_decimals():
+    assert [figures.usd_of_call(one) for one in (Decimal("0.7584"), Decimal("0.0000004"), Decimal(0), None)] == [
+        "$0.758400", f"<{NBSP}$0.000001", "$0.000000", figures.ABSENT,
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("column", "shown"),
     [

@@ -31,6 +31,22 @@ def test_files_and_icons_that_are_named_exist(path):
     assert set(re.findall(r'{% icon "([a-z]+)"', text)) <= drawn
 
 
+# Tables of routing and of reconciliation do not line up yet.
+NOT_YET = ("routing", "reconciliation")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [path for path in TEMPLATES if not path.name.startswith(NOT_YET)],
+    ids=lambda path: str(path.relative_to(ROOT)),
+)
+def test_dollars_of_a_column_have_one_precision(path):
+    cells = re.findall(r"<td\b.*?</td>", path.read_text(), flags=re.DOTALL)
+    figures = [re.sub(r'<span class="tk-sub".*?</span>', "", cell, flags=re.DOTALL) for cell in cells]
+
+    assert [figure for figure in figures if re.search(r"\|usd(_short)? }}", figure)] == []
+
+
 def test_the_sprite_of_the_icon_tag_exists():
     source = (ROOT / "dashboards" / "templatetags" / "console.py").read_text()
     (name,) = re.findall(r'^SPRITE = "(.+)"$', source, re.MULTILINE)

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal, localcontext
+from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from django import template
@@ -92,7 +93,7 @@ def usd_in(value: Number, places: int) -> str:
 
 
 @register.filter
-def usd_places_of(rows: Iterable[object], path: str) -> int:
+def usd_places_of(rows: Iterable[Any], path: str) -> int:
     """Return how many decimals the dollars have that stand at a path in each row, such as "sums.cost_usd"."""
     found = template.Variable(f"row.{path}")
     return usd_places(found.resolve({"row": row}) for row in rows)

@@ -53,6 +53,7 @@ _DAYS: dict[str, Any] = {"type": "date", "tickformat": "%-d %b", "hoverformat": 
 _BARS: dict[str, Any] = {"barmode": "stack", "bargap": 0, "barcornerradius": 0}
 _NO_REQUESTS = "Shares are of requests with status ok. There are none in these days."
 _LONGEST_TITLE = 60  # characters in a hover label
+_CHARACTERS = 44  # of the labels above, on the width of a phone
 
 
 def trace(kind: str, **given: Any) -> dict[str, Any]:
@@ -333,8 +334,8 @@ def _lines(
     """Return a line per version and its number above, where there is room for the number. See the note above."""
     shapes: list[dict[str, Any]] = []
     labels: list[dict[str, Any]] = []
-    room = _length(question) * len(bars) / 22
-    last: datetime | None = None
+    of_character = _length(question) * len(bars) / _CHARACTERS
+    free: datetime | None = None  # right of the label before
     for those in marked.values():
         for mark in those:
             place = _place(question, mark)
@@ -345,10 +346,12 @@ def _lines(
                 }
             )  # fmt: skip
         place = _place(question, those[0])
-        if last is not None and place - last < room:
+        numbers = sorted({mark.number for mark in those})
+        text = f"v{numbers[0]}" if len(numbers) == 1 else f"v{numbers[0]}\N{EN DASH}{numbers[-1]}"
+        half = of_character * len(text) / 2
+        if free is not None and place - half < free:
             continue
-        last = place
-        text = f"v{those[0].number}" if len(those) == 1 else f"v{those[0].number}\N{EN DASH}{those[-1].number}"
+        free = place + half
         if those[-1].url:
             text = f'<a href="{those[-1].url}" target="_self">{text}</a>'
         labels.append(

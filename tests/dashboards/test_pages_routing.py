@@ -172,6 +172,19 @@ def test_a_version_is_marked_where_it_was_published_in_the_organisation_s_zone()
     assert next(row for row in chart.rows if row[0] == "10 Jun 2026")[-1] == "version 4"
 
 
+def test_numbers_of_versions_stand_where_there_is_room_for_them():
+    for number, day in ((17, 3), (18, 5), (19, 9), (20, 10), (21, 16)):
+        for environment in ("production", "staging"):
+            publish(number, datetime(2026, 6, day, 12, tzinfo=UTC), environment=environment)
+    book(call(1), call(19))
+    layout = charts.share_by_tier(page_of.shares(asked())).figure["layout"]
+
+    assert len(layout["shapes"]) == 10
+    assert [label["text"].split(">")[1].split("<")[0] for label in layout["annotations"]] == [
+        "v17", "v18", "v19", "v21",  # each of both environments; a day is two characters wide
+    ]  # fmt: skip
+
+
 def test_more_days_than_a_quarter_are_drawn_per_week():
     publish(4, datetime(2026, 6, 10, 12, tzinfo=UTC))  # a Wednesday
     # A Tuesday before the range, a Wednesday and a Sunday of one week, the next Monday, and the last day's week.

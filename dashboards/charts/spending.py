@@ -208,15 +208,30 @@ def _xs(q: Question, series: Series) -> list[str]:
     return [_x(bucket, q) for bucket in series.buckets]
 
 
+def _hours_named(buckets: Sequence[Bucket]) -> list[str]:
+    """Return labels of hours with the day below where it changes, as an axis of dates has them."""
+    found, day = [], None
+    for bucket in buckets:
+        below = f"<br>{bucket.first.day} {bucket.first:%b}" if bucket.first != day else ""
+        found.append(f"{bucket.hour:%H:%M}{which_of_two(bucket).replace(' ', '<br>')}{below}")
+        day = bucket.first
+    return found
+
+
 def _axis(q: Question, series: Series) -> dict[str, Any]:
     if q.per == "month":  # of unequal lengths, so on an axis of dates their bars would be too
         every = -(-len(series.buckets) // MOST_MONTHS_NAMED)
         return {"type": "category", "tickvals": [_x(bucket, q) for bucket in series.buckets[::every]]}
     if q.per == "hour" and any(map(which_of_two, series.buckets)):
-        named = _xs(q, series)
-        return {"type": "category", "tickvals": named[:: -(-len(named) // MOST_HOURS_NAMED)]}
+        every = -(-len(series.buckets) // MOST_HOURS_NAMED)
+        return {
+            "type": "category",
+            "tickvals": _xs(q, series)[::every],
+            "ticktext": _hours_named(series.buckets[::every]),
+        }
     if q.per == "hour":
-        ticks = "%H:%M" if q.days == 1 else "%-d %b %H:%M"
+        # What follows the line's end is drawn where it changes: a label of both on one line lies askew on a phone.
+        ticks = "%H:%M" if q.days == 1 else "%H:%M\n%-d %b"
         return {"type": "date", "tickformat": ticks, "hoverformat": "%a %-d %b %Y, %H:%M"}
     ticks = "%-d %b" if q.days <= 366 else "%b %Y"
     found = {"type": "date", "tickformat": ticks, "hoverformat": "%a %-d %b %Y"}

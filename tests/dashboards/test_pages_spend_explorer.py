@@ -218,6 +218,7 @@ def test_an_hour_that_the_clock_shows_twice_stands_twice_on_the_axis_and_in_the_
     drawn = {x: y for x, y in zip(trace["x"], trace["y"], strict=True) if y}
     assert drawn == {"25 Oct 02:00 CEST": 1, "25 Oct 02:00 CET": 2}
     assert (len(set(trace["x"])), axis["type"]) == (25, "category")
+    assert axis["ticktext"][:2] == ["00:00<br>25 Oct", "04:00"]  # lines that are short enough for a phone
     assert "02:00 CEST" in page.split("<table", 1)[1]
     times = [row[0] for row in sheet.iter_rows(min_row=2, values_only=True) if row[1]]
     assert {"2026-10-25 02:00:00+02:00", "2026-10-25 02:00:00+01:00"} <= set(map(str, times))

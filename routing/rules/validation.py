@@ -6,7 +6,8 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from datetime import datetime
+from typing import Any, NamedTuple, Protocol
 
 from routing.rules import labelling
 from routing.rules.conditions import OPERATORS, ZONED, comparable, folded, kind_of, reader
@@ -204,8 +205,10 @@ class _Check:
 
     def reach(self) -> None:
         """Find rules that no request comes to, because earlier ones take everything that they would match."""
+        holds = [_Holds.of(rule) for rule in self.rules]
         for index, rule in enumerate(self.rules):
-            shadows = [earlier for earlier in self.rules[:index] if _takes_all_of(earlier, rule)]
+            before = zip(self.rules[:index], holds[:index], strict=True)
+            shadows = [earlier for earlier, held in before if held.whenever(holds[index])]
             if not shadows:
                 continue
             use_cases = rule.get("use_cases")
@@ -317,15 +320,24 @@ def _parts(condition: Mapping[str, Any] | None) -> list[Mapping[str, Any]]:
     return [condition]
 
 
-def _takes_all_of(earlier: Mapping[str, Any], later: Mapping[str, Any]) -> bool:
-    """Say whether a rule holds whenever a later one does, use cases aside: fewer demands, at no other times."""
-    demands = {_key(part) for part in _parts(later.get("when"))}
-    if any(_key(part) not in demands for part in _parts(earlier.get("when"))):
-        return False
-    since, until = instant(earlier.get("active_from")), instant(earlier.get("active_until"))
-    later_since, later_until = instant(later.get("active_from")), instant(later.get("active_until"))
-    begins = since is None or (later_since is not None and since <= later_since)
-    return begins and (until is None or (later_until is not None and until >= later_until))
+class _Holds(NamedTuple):
+    """When a rule holds, use cases aside: worked out once for each, as every two of them are compared."""
+
+    demands: frozenset[str]
+    since: datetime | None
+    until: datetime | None
+
+    @classmethod
+    def of(cls, rule: Mapping[str, Any]) -> _Holds:
+        demands = frozenset(_key(part) for part in _parts(rule.get("when")))
+        return cls(demands, instant(rule.get("active_from")), instant(rule.get("active_until")))
+
+    def whenever(self, later: _Holds) -> bool:
+        """Say whether it holds whenever a later one does: fewer demands, at no other times."""
+        if not self.demands <= later.demands:
+            return False
+        begins = self.since is None or (later.since is not None and self.since <= later.since)
+        return begins and (self.until is None or (later.until is not None and self.until >= later.until))
 
 
 def _key(value: Any) -> str:

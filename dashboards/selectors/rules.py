@@ -94,13 +94,13 @@ def held_budgets(*, at: datetime) -> list[HeldBudget]:
 
 
 def choices(*, at: datetime) -> Choices:
-    """Return what the editor of a rule offers. Seven queries, however much there is."""
+    """Return what the editor of a rule offers. Four queries, however much there is."""
     names = UseCase.objects.order_by("name").values_list("name", flat=True)
     return Choices(offerings=offerings(at=at), use_cases=list(names))
 
 
 def offerings(*, at: datetime) -> list[OfferingChoice]:
-    """Return the offerings that rules may send to, by tier, the cheapest first. Six queries."""
+    """Return the offerings that rules may send to, by tier, the cheapest first. Three queries."""
     known = catalogue.known(list(Offering.objects.values_list("name", flat=True)), at=at)
     found = [
         OfferingChoice(

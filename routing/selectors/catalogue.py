@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from catalog.models import Meter, Offering, OfferingTier, Price, Tier, UseCase, UseCaseAlias
+from django.db import connection
+
+from catalog.models import Meter, Tier
 from routing.rules.validation import OfferingFacts
 
 
@@ -56,7 +59,7 @@ def named_in(content: Mapping[str, Any]) -> set[str]:
 
 
 def filled(content: Mapping[str, Any], *, at: datetime) -> dict[str, Any]:
-    """Return a content with its offerings: its own, or what the catalogue has of those that it names. Five queries.
+    """Return a content with its offerings: its own, or what the catalogue has of those that it names. Two queries.
 
     What nobody knows is left out, and named by the check: a budget could not be held to it.
     """
@@ -75,51 +78,50 @@ def _texts(values: Any) -> Iterator[str]:
     return (value for value in values if isinstance(value, str))
 
 
+# Written out: this runs several times for each step of a draft, and to make its statements took longer than they do.
+_OFFERINGS = """
+    SELECT o.name, m.name, p.name, t.tier, o.region, o.data_class, o.retired_at <= %(at)s, o.gateway_names::text,
+        (SELECT jsonb_object_agg(s.meter, price.usd_per_1m::text)::text
+         FROM catalog_priceseries s JOIN catalog_price price ON price.series_id = s.id
+         WHERE s.model_id = o.model_id AND s.provider_id = o.provider_id AND s.contract_id IS NULL
+            AND s.context_over IS NULL AND s.service_tier IS NULL AND s.region IS NULL AND s.hour_window_id IS NULL
+            AND price.valid @> %(at)s::timestamptz AND upper_inf(price.recorded))
+    FROM catalog_offering o JOIN catalog_model m ON m.id = o.model_id JOIN catalog_provider p ON p.id = o.provider_id
+    LEFT JOIN catalog_offeringtier t ON t.offering_id = o.id AND t.valid @> %(at)s::timestamptz
+    WHERE o.name = ANY(%(names)s) ORDER BY o.id
+"""
+_CLASSES = """
+    SELECT name, data_class, 1 AS place FROM catalog_usecase WHERE data_class <> ''
+    UNION ALL
+    SELECT a.folded, u.data_class, 2 FROM catalog_usecasealias a JOIN catalog_usecase u ON u.id = a.use_case_id
+    WHERE u.data_class <> '' AND a.valid @> %(at)s::timestamptz ORDER BY place
+"""
+
+
 def known(names: Collection[str], *, at: datetime) -> Known:
-    """Return what the catalogue knows of these offerings at an instant. Five queries.
+    """Return what the catalogue knows of these offerings at an instant. Two queries.
 
     An offering has a price when its uncached input has one: every call sends some.
     """
-    names = [name for name in names if "\x00" not in name]
-    rows = list(Offering.objects.filter(name__in=names).select_related("model", "provider"))
-    tiers = OfferingTier.objects.filter(offering__in=[row.pk for row in rows], valid__contains=at)
-    tier_of = {offering: str(Tier(tier).label) for offering, tier in tiers.values_list("offering_id", "tier")}
-    listed = Price.objects.filter(
-        series__model__in={row.model_id for row in rows},
-        series__contract__isnull=True,
-        series__context_over__isnull=True,
-        series__service_tier__isnull=True,
-        series__region__isnull=True,
-        series__hour_window__isnull=True,
-        valid__contains=at,
-        recorded__upper_inf=True,
-    )
-    prices: dict[tuple[int, int], dict[str, Decimal]] = {}
-    columns = ("series__model_id", "series__provider_id", "series__meter", "usd_per_1m")
-    for model_id, provider_id, meter, usd in listed.values_list(*columns):
-        prices.setdefault((model_id, provider_id), {})[meter] = usd
-    usd_per_1m = {row.name: prices.get((row.model_id, row.provider_id), {}) for row in rows}
-    classes = dict(UseCase.objects.exclude(data_class="").values_list("name", "data_class"))
-    aliases = UseCaseAlias.objects.exclude(use_case__data_class="").filter(valid__contains=at)
-    classes |= dict(aliases.values_list("folded", "use_case__data_class"))
-    return Known(
-        facts={
-            row.name: OfferingFacts(
-                model=row.model.name,
-                provider=row.provider.name,
-                tier=None if tier_of.get(row.pk) == Tier.UNCLASSIFIED.label else tier_of.get(row.pk),
-                region=row.region,
-                data_class=row.data_class,
-                priced=Meter.UNCACHED_INPUT in usd_per_1m[row.name],
-                retired=row.retired_at is not None and row.retired_at <= at,
+    facts: dict[str, OfferingFacts] = {}
+    gateway_names: dict[str, dict[str, str]] = {}
+    usd_per_1m: dict[str, dict[str, Decimal]] = {}
+    with connection.cursor() as cursor:
+        cursor.execute(_OFFERINGS, {"names": [name for name in names if "\x00" not in name], "at": at})
+        for name, model, provider, tier, region, data_class, retired, named, listed in cursor.fetchall():
+            prices = {meter: Decimal(usd) for meter, usd in json.loads(listed or "{}").items()}
+            facts[name] = OfferingFacts(
+                model=model,
+                provider=provider,
+                tier=None if tier in (None, Tier.UNCLASSIFIED) else str(Tier(tier).label),
+                region=region,
+                data_class=data_class,
+                priced=Meter.UNCACHED_INPUT in prices,
+                retired=bool(retired),
             )
-            for row in rows
-        },
-        gateway_names={
-            row.name: {str(kind): str(name) for kind, name in row.gateway_names.items()}
-            for row in rows
-            if isinstance(row.gateway_names, dict)
-        },
-        usd_per_1m=usd_per_1m,
-        classes=classes,
-    )
+            usd_per_1m[name] = prices
+            if isinstance(by_kind := json.loads(named), dict):
+                gateway_names[name] = {str(kind): str(one) for kind, one in by_kind.items()}
+        cursor.execute(_CLASSES, {"at": at})
+        classes = {name: data_class for name, data_class, _ in cursor.fetchall()}
+    return Known(facts=facts, gateway_names=gateway_names, usd_per_1m=usd_per_1m, classes=classes)

@@ -21,7 +21,7 @@ def problems(content: Mapping[str, Any], *, at: datetime, environment: str | Non
     """Return every reason why a content is refused, by place; empty where it can be submitted.
 
     With the environment that it is for, also why a gateway that takes that one's rules in a form of its own could not
-    be given them. Five queries, one more with an environment, two more where a rule names a most in USD per 1000
+    be given them. Two queries, one more with an environment, two more where a rule names a most in USD per 1000
     tokens.
     """
     named = catalogue.named_in(content)

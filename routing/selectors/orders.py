@@ -70,7 +70,7 @@ def told(*, environment: str) -> dict[str, list[str]]:
 
 
 def scored(*, environment: Environment, content: Mapping[str, Any], at: datetime) -> dict[str, list[Scored]]:
-    """Return what the targets of each rule by score come to, by rule. Eight queries, none where no rule is by score.
+    """Return what the targets of each rule by score come to, by rule. Five queries, none where no rule is by score.
 
     Prices are list prices at `at`, at the tokens of the rule's use cases in the last 30 days (three in for one out
     where they had none). Latency and errors are those in this environment in the last six hours, whoever sent them.

@@ -93,7 +93,7 @@ def newest(
 
 
 def one(*, proposal_id: int, at: datetime, environment: str | None = None) -> ProposalDetail | None:
-    """Return a proposal with all that a decision about it needs. Ten to thirteen queries."""
+    """Return a proposal with all that a decision about it needs. Seven to ten queries."""
     found = _found().filter(pk=proposal_id)
     if environment is not None:
         found = found.filter(environment__name=environment)

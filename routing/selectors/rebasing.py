@@ -38,8 +38,8 @@ class Rebase:
 def one(*, proposal_id: int, environment: str, at: datetime, choices: Mapping[str, str] | None = None) -> Rebase | None:
     """Return a draft as it would be on the version in force, with the choices made so far; None where there is none.
 
-    Ten queries, two more where a rule names a most in USD per 1000 tokens. A conflict that nobody settled stands as it
-    is in force.
+    Seven queries, two more where a rule names a most in USD per 1000 tokens. A conflict that nobody settled stands as
+    it is in force.
     """
     found = proposals.with_content(proposal_id=proposal_id, environment=environment)
     if found is None:

@@ -393,5 +393,5 @@ def test_a_draft_asks_the_same_few_questions_however_many_rules_there_are(client
     signed_in(client, "engineer")
 
     for one in (draft, larger):
-        with django_assert_num_queries(15):
+        with django_assert_num_queries(12):
             client.get(at(one))

@@ -600,14 +600,14 @@ def test_the_editor_asks_the_same_few_questions_however_much_there_is(client, dj
     draft = draft_of()
     signed_in(client, "engineer")
 
-    with django_assert_max_num_queries(21):
+    with django_assert_max_num_queries(15):
         client.get(at(draft, "rules/1/"))
     for n in range(8):
         make_offering(f"model-{n}@anthropic")
         make_use_case(f"use-case-{n}")
     rules = [make_rule(f"rule-{n}", use_cases=[f"use-case-{n}"]) for n in range(8)]
     larger = draft_of(make_content(make_rule(), *rules))
-    with django_assert_max_num_queries(21):
+    with django_assert_max_num_queries(15):
         client.get(at(larger, "rules/1/"))
 
 

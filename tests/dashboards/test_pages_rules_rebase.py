@@ -279,8 +279,8 @@ def test_the_page_asks_the_same_few_questions_however_many_rules_there_are(clien
     signed_in(client, "engineer")
     client.get(at(draft, "rebase/"))
 
-    with django_assert_num_queries(13):
+    with django_assert_num_queries(10):
         client.get(at(draft, "rebase/"))
     version_of(make_content(*many))
-    with django_assert_num_queries(13):
+    with django_assert_num_queries(10):
         client.get(at(draft, "rebase/"))

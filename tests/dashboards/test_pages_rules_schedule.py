@@ -242,7 +242,7 @@ def test_an_approved_draft_asks_the_same_few_questions_however_much_was_schedule
     given = {"proposal": proposal, "publish_at": timezone.now(), "made_at": timezone.now(), "made_by": LEAD}
 
     for _ in range(2):
-        with django_assert_num_queries(19):
+        with django_assert_num_queries(16):
             client.get(at(proposal))
         Schedule.objects.bulk_create(
             Schedule(**given, state="cancelled", ended_at=timezone.now(), why="no") for _ in range(30)

@@ -339,11 +339,11 @@ def test_a_browsers_session_is_no_key():
 
 
 ASKED = [
-    ("check_budget", {"use_case": "code-review", "model": OPUS}, 21),
+    ("check_budget", {"use_case": "code-review", "model": OPUS}, 18),
     ("explain_decision", {"context": HARD}, 4),
     ("explain_decision", {"event_id": "call-1"}, 4),
     ("spend", {"from": "2026-06-01", "group_by": ["use_case"]}, 5),
-    ("suggest_model", {"use_case": "code-review", "task": "code"}, 19),
+    ("suggest_model", {"use_case": "code-review", "task": "code"}, 16),
 ]
 
 

@@ -469,7 +469,7 @@ def test_pages_of_rules_ask_as_often_however_much_there_is(django_assert_num_que
         make_draft(title=f"draft {number}")
     with django_assert_num_queries(len(lists) * 4 + 3):
         asked()
-    with django_assert_num_queries(16):
+    with django_assert_num_queries(13):
         writer.get(page_of(draft))
     with django_assert_num_queries(5):
         writer.get(reverse("admin:routing_version_change", args=[first.pk]))

@@ -229,7 +229,7 @@ def test_rules_of_both_sides_that_are_too_many_together_are_refused_with_a_reaso
 def test_what_it_would_be_is_shown_before_with_who_published_meanwhile(django_assert_num_queries):
     draft = overtaken({"title": "mine", "timeout_ms": 5}, {"title": "theirs"})
 
-    with django_assert_num_queries(10):
+    with django_assert_num_queries(7):
         found = selector.one(proposal_id=draft.pk, environment=ENVIRONMENT, at=NOON)
 
     assert found is not None

@@ -89,7 +89,7 @@ class BudgetChecked(Gives):
 
 
 def check(asked: CheckBudget, caller: Caller, at: datetime) -> BudgetChecked:
-    """Twenty-one queries, some more after a change of budgets, or where a name is somebody's alias."""
+    """Eighteen queries, some more after a change of budgets, or where a name is somebody's alias."""
     if asked.model is not None and asked.tier is not None:
         raise Invalid("Name a model or a tier, not both: a model has its tier.")
     use_case = names.one("use_case", asked.use_case)

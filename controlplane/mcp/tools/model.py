@@ -90,7 +90,7 @@ class Suggested(Gives):
 
 
 def suggest(asked: SuggestModel, caller: Caller, at: datetime) -> Suggested:
-    """Nineteen queries, some more after a change, or where a name is somebody's alias."""
+    """Sixteen queries, some more after a change, or where a name is somebody's alias."""
     use_case = names.one("use_case", asked.use_case)
     team = names.team_of(use_case, at=at) if asked.team is None else names.one("team", asked.team)
     environment = names.environment(asked.environment, caller)

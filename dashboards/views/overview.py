@@ -20,6 +20,7 @@ from dashboards.change_words import signed
 from dashboards.charts import bridge as bridge_charts
 from dashboards.charts import spend as charts
 from dashboards.charts.looks import looks
+from dashboards.selectors import first_steps
 from dashboards.selectors import overview as page_of
 from dashboards.selectors.alerts import LATELY
 from dashboards.selectors.numbers import numbers
@@ -27,6 +28,7 @@ from dashboards.selectors.overview import Calendar, Overview
 from dashboards.views import overview_tiles
 from dashboards.views.access import page
 from dashboards.views.changes_words import movers
+from dashboards.views.first_steps import steps
 from dashboards.views.month_address import month_of
 from usage.selectors import overview as usage
 from usage.selectors.overview import Part
@@ -82,6 +84,9 @@ def overview(request: HttpRequest) -> HttpResponse:
         "priced_share": shown.month.priced_share,
         "now": now,
     }
+    if not shown.anything:
+        taken = first_steps.taken()
+        context |= {"unused": not taken.used, "steps": [] if taken.used else steps(taken, person=request.user)}
     return render(request, "dashboards/overview.html", context)
 
 

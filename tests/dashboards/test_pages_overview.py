@@ -11,6 +11,7 @@ from dashboards.charts import spend as charts
 from dashboards.charts.looks import looks
 from dashboards.selectors import overview as page_of
 from tests.dashboards.seeing import HOSTILE, book, call, signed_in
+from tests.factories import make_budget
 from tests.usage import making
 from usage.selectors import overview, pictured
 from usage.selectors.overview import Sums, Week
@@ -54,15 +55,37 @@ def test_who_has_no_role_sees_nothing(client, path):
     assert client.get(path).status_code == 403
 
 
-def test_an_empty_installation_says_what_to_do_next(client):
+def test_an_empty_installation_says_what_to_do_next_and_shows_no_empty_tiles(client):
+    make_budget(unit="usd")
+    signed_in(client, "finance")
+
+    answer = client.get("/")
+
+    page, steps = answer.content.decode(), answer.context["steps"]
+    assert "No usage has arrived yet" in page
+    assert [(one.title, one.done, one.url, one.next) for one in steps] == [
+        ("Connect a gateway", False, "", False),
+        ("Send the first event", False, "", False),
+        ("Fill the price book", False, "/prices/import/", True),
+        ("Set a budget", True, "", False),
+        ("Say where alerts go", False, "", False),
+        ("Write the first rules", False, "", False),
+    ]
+    assert steps[0].who == "For somebody with the role admin or platform."
+    assert "tk-stat" not in page
+    assert "data-chart=" not in page
+
+
+def test_months_without_usage_do_not_look_like_an_empty_installation(client):
+    making.make_priced_offering()
+    book(call(usd=1))
     signed_in(client, "viewer")
 
-    page = client.get("/").content.decode()
+    page = client.get("/?month=2020-02").content.decode()
 
-    assert "No usage has arrived yet" in page
+    assert "Nothing was used in these months" in page
     assert "Nothing was spent in these days" in page
-    assert "No gateway has sent anything" in page
-    assert "data-chart=" not in page
+    assert "No usage has arrived yet" not in page
 
 
 def test_the_page_shows_what_was_booked_with_a_chart_and_a_table_of_the_same_numbers(client):

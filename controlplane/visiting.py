@@ -1,4 +1,4 @@
-"""The demo's gateways ask for rules as long as it runs: a child of the demo, beside the processes of every house."""
+"""The demo's gateways as long as it runs: they ask for rules, and report what they do by them. A child of the demo."""
 
 from __future__ import annotations
 
@@ -14,12 +14,16 @@ def main() -> None:
     from django.db import OperationalError, connection
     from django.utils import timezone
 
+    from controlplane.seed import live
     from controlplane.seed.fleet import EVERY_SECONDS, Fleet
 
-    fleet = Fleet()
+    fleet, traffic = Fleet(), None
     while True:
         try:
             fleet.ask(at=timezone.now())
+            traffic = traffic or live.resumed(at=timezone.now())
+            if traffic is not None:
+                traffic.go_on(at=timezone.now(), served=fleet.served)
         except OperationalError:
             connection.close()  # the database is away for a moment: the next round finds it
         time.sleep(EVERY_SECONDS)

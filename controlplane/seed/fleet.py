@@ -32,7 +32,7 @@ class Fleet:
 
     def __init__(self) -> None:
         self._polls = Polls()
-        self._served: Served | None = None
+        self.served: Served | None = None  # what they have, where anything is in force
         self._runs: dict[tuple[int, str], Pair] = {}
 
     def ask(self, *, at: datetime) -> int:
@@ -63,9 +63,9 @@ class Fleet:
         pointer = next(iter(loading.pointers(environment=ENVIRONMENT)), None)
         if pointer is None:
             return None
-        if self._served is None or not pointer.is_of(self._served):
-            self._served = loading.served(pointer)
-        return self._served
+        if self.served is None or not pointer.is_of(self.served):
+            self.served = loading.served(pointer)
+        return self.served
 
 
 def _keys() -> list[int]:

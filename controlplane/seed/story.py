@@ -62,6 +62,14 @@ SERVED = {
 }
 
 
+def served_by(name: str) -> Served:
+    """Return the model of a name in `SERVED`, or of an offering `model@provider` that the story knows nothing of."""
+    if name in SERVED:
+        return SERVED[name]
+    model, _, provider = name.rpartition("@")
+    return Served(provider, model, 900, 9)
+
+
 @dataclass(frozen=True, slots=True)
 class Route:
     """One rule's answer: the target and what follows when it fails, with its share of a use case's calls."""
@@ -242,22 +250,27 @@ def of_use_case(of: Plan, name: str, day: date) -> list[Event]:
     """Tell one use case's day, up to the plan's now."""
     work = BY_NAME[name]
     rng = random.Random(f"{of.seed}/{name}/{day}")  # noqa: S311 - a story, not a secret
+    instants = times(of, work, day, rng)
+    routes = _ROUTES[name](of, day)
+    weights = tuple(accumulate(route.share for route in routes))
+    telling = Telling(of, work, day, rng)
+    for at in instants:
+        route = rng.choices(routes, cum_weights=weights)[0]
+        telling.call(at, route)
+    told = telling.told
+    if name == SUPPORT and day == of.months[2]:
+        told += _first_calls(of, day, periods.day_start(day, of.zone))
+    return [event for event in told if event.occurred_at < of.now]
+
+
+def times(of: Plan, work: Work, day: date, rng: random.Random) -> list[datetime]:
+    """Return when a use case calls on a day, which may lie after the plan's, in order."""
     starts_at, ends_at = periods.day_start(day, of.zone), periods.day_start(day + timedelta(days=1), of.zone)
     length = (ends_at - starts_at).total_seconds()
     count = round(of.calls * work.share * _day_share(of, work, day) * rng.uniform(0.93, 1.07))
     hours = rng.choices(range(24), cum_weights=_CUMULATED[work.hours], k=count)
     seconds = sorted((hour + rng.random()) * length / 24 for hour in hours)
-
-    routes = _ROUTES[name](of, day)
-    weights = tuple(accumulate(route.share for route in routes))
-    telling = _Telling(of, work, day, rng)
-    for second in seconds:
-        route = rng.choices(routes, cum_weights=weights)[0]
-        telling.call(starts_at + timedelta(seconds=second), route)
-    told = telling.told
-    if name == SUPPORT and day == of.months[2]:
-        told += _first_calls(of, day, starts_at)
-    return [event for event in told if event.occurred_at < of.now]
+    return [starts_at + timedelta(seconds=second) for second in seconds]
 
 
 def late_event(of: Plan) -> Event:
@@ -265,7 +278,7 @@ def late_event(of: Plan) -> Event:
     day = of.months[0] + timedelta(days=20)
     at = periods.day_start(day, of.zone) + timedelta(hours=10, minutes=41)
     rng = random.Random(f"{of.seed}/late")  # noqa: S311
-    telling = _Telling(of, BY_NAME["contract-analysis"], day, rng)
+    telling = Telling(of, BY_NAME["contract-analysis"], day, rng)
     telling.attempt(at, "claude-opus-4.7", "contracts", 0, "", failed=False)
     return telling.told[0]
 
@@ -279,7 +292,7 @@ def _first_calls(of: Plan, day: date, starts_at: datetime) -> list[Event]:
         (BY_NAME[SUPPORT], "support-hard", LEAST_FRONTIER_CALLS),
         (_BACKLOG, "support-backlog", _backlog_calls(of)),
     ):
-        telling = _Telling(of, work, day, rng)
+        telling = Telling(of, work, day, rng)
         for n in range(count):
             telling.attempt(
                 starts_at + timedelta(seconds=span * (n + 0.5) / count), "gpt-5.5", rule, 0, "", failed=False
@@ -404,7 +417,7 @@ _ROUTES: dict[str, Callable[[Plan, date], list[Route]]] = {
 }
 
 
-class _Telling:
+class Telling:
     """Turns calls of one use case on one day into events."""
 
     def __init__(self, of: Plan, work: Work, day: date, rng: random.Random) -> None:
@@ -432,7 +445,7 @@ class _Telling:
             at += timedelta(milliseconds=took)
 
     def _chance_of_failure(self, name: str, at: datetime, index: int) -> float:
-        provider = SERVED[name].provider
+        provider = served_by(name).provider
         if self._outage and provider == FAILED_PROVIDER and self._outage[0] <= at < self._outage[1]:
             return 0.94
         if index == 0 and self._work.name == SUPPORT and name == "gemini-3-flash":
@@ -443,7 +456,7 @@ class _Telling:
         self, at: datetime, name: str, rule: str, index: int, group: str, *, failed: bool, hit: bool = False
     ) -> int:
         """Tell one attempt; returns the milliseconds it took."""
-        rng, work, served = self._rng, self._work, SERVED[name]
+        rng, work, served = self._rng, self._work, served_by(name)
         if self._session_left <= 0:
             self._session = f"s-{rng.getrandbits(32):08x}" if work.session_calls > 1 else ""
             self._session_left = 1 + int(rng.expovariate(1 / work.session_calls))
@@ -464,8 +477,8 @@ class _Telling:
             fallback_index=index,
             session=self._session,
             user=self._user,
-            context=_context(work, rng),
-            tags=_tags(work, rng),
+            context=context(work, rng),
+            tags=tags(work, rng),
         )
         if failed:
             event.status = "error"
@@ -516,7 +529,7 @@ _contexts: dict[tuple[str, str, str], dict[str, str]] = {}
 _tag_sets: dict[tuple[str, str], dict[str, str]] = {}
 
 
-def _context(work: Work, rng: random.Random) -> dict[str, str]:
+def context(work: Work, rng: random.Random) -> dict[str, str]:
     """Return a request context. Equal ones are one object: there are few, and nobody changes them."""
     key = (
         work.tasks[int(len(work.tasks) * rng.random())],
@@ -529,7 +542,7 @@ def _context(work: Work, rng: random.Random) -> dict[str, str]:
     return found
 
 
-def _tags(work: Work, rng: random.Random) -> dict[str, str]:
+def tags(work: Work, rng: random.Random) -> dict[str, str]:
     chance = rng.random()
     key = (
         ("prod", "prod", "staging")[bisect_right((0.5, 0.93), chance)],

@@ -28,7 +28,7 @@ from core import money
 TEXT, USD, NUMBER, SHARE, DAY, INSTANT = "text", "usd", "number", "share", "day", "instant"
 MOST_LINES = 1_048_575  # of a sheet, beside its head; what is more goes on in the next sheet
 MOST_CHARACTERS = 1_000_000_000  # of a sheet's XML: Excel reads no larger ones in a zip file that is streamed
-LONGEST_TEXT = 32_767  # of a cell
+LONGEST_TEXT = 32_767  # of a cell, in units of UTF-16: an emoji is two
 _EXACT_DIGITS = 15
 _FIRST_DAY = date(1900, 3, 1)  # Excel knows no date before 1900, and counts a 29 February in that year
 _ZERO = datetime(1899, 12, 30)  # noqa: DTZ001 (Excel's days are counted on a clock without a zone)
@@ -193,7 +193,9 @@ _KNOWN = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 
 
 def _escaped(text: str) -> str:
-    return _STRANGE.sub(lambda one: _KNOWN.get(one[0]) or f"_x{ord(one[0]):04X}_", text[:LONGEST_TEXT])
+    if len(text) > LONGEST_TEXT // 2:
+        text = text.encode("utf-16-le")[: 2 * LONGEST_TEXT].decode("utf-16-le", "ignore")
+    return _STRANGE.sub(lambda one: _KNOWN.get(one[0]) or f"_x{ord(one[0]):04X}_", text)
 
 
 def _letters(place: int) -> str:

@@ -3,8 +3,7 @@
     python tests/browser/screenshots.py http://127.0.0.1:8000 admin@example.com PASSWORD DIRECTORY [PAGE...]
 
 Writes a PNG per page, width and theme, of the whole page or, with `TALLEST=1600` in the environment, of at most so many
-pixels of it. Pages are `overview`, `budgets`, `budget` (the first of the
-list), `new-budget`, `alerts` and `alert`; all of them where none is named.
+pixels of it. Pages are those of `PATHS`, of `CLICKED` the first of their list; all of them where none is named.
 """
 
 from __future__ import annotations

@@ -94,7 +94,7 @@ def test_a_workbook_has_typed_cells_and_every_digit_of_money_beside_them():
 def test_what_a_sheet_cannot_hold_stands_as_text_or_on_the_next_sheet(monkeypatch):
     monkeypatch.setattr(workbooks, "MOST_LINES", 2)
     columns = [Column("n", NUMBER), Column("long"), Column("day", DAY)]
-    rows = [[10**15 + 1, "x" * 40_000, date(1, 1, 1)], [2, "", None], [3, "", None]]
+    rows = [[10**15 + 1, "x" * 40_000, date(1, 1, 1)], [2, "y" + "\N{PACKAGE}" * 20_000, None], [3, "", None]]
 
     book = openpyxl.load_workbook(
         io.BytesIO(body_of(downloads.download(name="n", columns=columns, rows=rows, kind="xlsx")))
@@ -102,6 +102,7 @@ def test_what_a_sheet_cannot_hold_stands_as_text_or_on_the_next_sheet(monkeypatc
 
     first = [cell.value for cell in book["Lines"][2]]
     assert first == ["1000000000000001", "x" * workbooks.LONGEST_TEXT, "0001-01-01"]
+    assert book["Lines"]["B3"].value == "y" + "\N{PACKAGE}" * 16_383  # each is two of Excel's characters
     assert [cell.value for cell in book["Lines 2"][1]] == ["n", "long", "day"]
     assert book["Lines 2"]["A2"].value == 3
 

@@ -26,6 +26,7 @@ from usage.services import booking, imports, intake, months, outlooks
 
 BATCH = 2000
 Progress = Callable[[str, int, int], None]
+_QUIET_NIGHTS = 240  # minutes: at night some of the company's gateways have a call in an hour
 _UNNAMED = "My organisation"  # as migrations leave it
 _INSTEAD = "The demo's company needs one of its own: start with --no-seed, or give another --data-dir."
 
@@ -213,8 +214,9 @@ def _gateway(name: str, kind: str, plan: Plan, at: datetime) -> Source:
     by = f"platform@{company.DOMAIN}"
     # The company's Bifrost has the rules from a process beside it that polls: they need not fit Bifrost's own form.
     gateway = Gateway.objects.filter(name=name).first() or gateways.create(
-        name=name, kind=kind, by=by, at=at, takes_rules=TakesRules.POLL
-    )
+        name=name, kind=kind, by=by, at=at, takes_rules=TakesRules.POLL,
+        settings={"silent_after_minutes": _QUIET_NIGHTS},
+    )  # fmt: skip
     if not GatewayKey.objects.filter(gateway=gateway).exists():
         # Its secret is nobody's: the demo's gateways poll from inside (seed/fleet.py).
         gateways.create_key(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter as Tally
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -91,7 +92,7 @@ def _is_whole(now: datetime, this: periods.Period) -> None:
     titles = sorted(waiting.values_list("alert__title", flat=True))
     assert titles[0].startswith("Growth, all models: noor.aziz@nordlicht.example asks for ")
     assert [one for one in titles[1:] if "ceiling" not in one] == [titles[-1]]
-    assert titles[-1].startswith("Support on frontier models: 7")
+    assert re.match(rf"Support on frontier models, {this.first_day:%B %Y}: 7\d", titles[-1])
     past = Crossing.objects.filter(period_end__lte=now)
     assert past.exists()
     told = Delivery.objects.filter(alert__in=past.values("alert"))

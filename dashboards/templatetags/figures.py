@@ -122,6 +122,15 @@ def usd_short(value: Number) -> str:
 
 
 @register.filter
+def usd_tile(value: Number) -> str:
+    """Return dollars for a tile, with cents as a statement has them: "$8,455.01"; from a million on short: "$1.2M"."""
+    if value is None:
+        return ABSENT
+    amount = _decimal(value)
+    return usd_short(amount) if amount.copy_abs() >= 1_000_000 else usd(amount)
+
+
+@register.filter
 def tokens(value: Number) -> str:
     """Return a count for a card or an axis: "1.2M", "85.3k", "850"."""
     if value is None:

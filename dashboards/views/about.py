@@ -15,7 +15,7 @@ from dashboards.alerts_words import kind_words, severity_tone
 from dashboards.change_words import signed
 from dashboards.selectors.about import DAYS_LISTED, Budgets, Days, Month
 from dashboards.selectors.use_case import Part
-from dashboards.templatetags.figures import exact, percent, usd, usd_short
+from dashboards.templatetags.figures import exact, percent, usd, usd_tile
 from dashboards.views import goal_words
 from dashboards.views.budgets_words import BudgetLine, line_of
 from dashboards.views.goal_words import Standing
@@ -74,7 +74,7 @@ def month_stats(month: Month, **filters: str) -> list[dict[str, str]]:
     return [
         stat(
             f"Spend in {calendar.name}",
-            usd_short(sums.cost_usd) if sums.known else "unpriced",
+            usd_tile(sums.cost_usd) if sums.known else "unpriced",
             f"{change} against the same {calendar.full_days} day{'' if calendar.full_days == 1 else 's'} "
             f"of {calendar.name_before}"
             if calendar.full_days and month.before_usd
@@ -84,7 +84,7 @@ def month_stats(month: Month, **filters: str) -> list[dict[str, str]]:
         ),
         stat(
             "Expected at its end",
-            usd_short(ahead.at_end_usd) if ahead and sums.known else "\N{EN DASH}",
+            usd_tile(ahead.at_end_usd) if ahead and sums.known else "\N{EN DASH}",
             f"{usd(ahead.per_day_usd)} a day, the mean of {ahead.full_days} full days"
             if ahead
             else "told from the third day of the month on",
@@ -102,7 +102,7 @@ def spend_stat(sums: Sums, days: Days, *, note: str, **filters: str) -> dict[str
     """Return what the listed days cost."""
     return stat(
         f"Spend, {DAYS_LISTED} days",
-        usd_short(sums.cost_usd) if sums.known else "unpriced",
+        usd_tile(sums.cost_usd) if sums.known else "unpriced",
         note,
         exact=f"${exact(sums.cost_usd)}" if sums.known else "",
         url=page_url("spend", **filters, **{"from": str(days.listed), "to": str(days.today)}),

@@ -11,7 +11,7 @@ from core.models import Organisation
 from dashboards.change_words import direction as direction_of
 from dashboards.change_words import relative, told, told_points
 from dashboards.selectors.overview import Calendar, Overview
-from dashboards.templatetags.figures import clock, exact, percent, usd, usd_short
+from dashboards.templatetags.figures import clock, exact, percent, usd, usd_short, usd_tile
 from dashboards.views import goal_words
 from dashboards.views.changes_words import spend_url
 from dashboards.views.stats import Stat
@@ -52,7 +52,7 @@ def _spent(shown: Overview) -> Stat:
         note = f"{whole.per_cent_used} % of the budget of {usd_short(whole.limit)} used; {note}"
     return Stat(
         label="Spend, month to date" if calendar.runs else f"Spend in {calendar.name}",
-        value="unpriced" if shown.month.without_price else _usd(shown.month.cost_usd),
+        value="unpriced" if shown.month.without_price else usd_tile(shown.month.cost_usd),
         exact=_exact_usd(shown.month.cost_usd),
         change=words,
         direction=direction,
@@ -95,7 +95,7 @@ def _forecast(shown: Overview) -> Stat:
     words, direction = told(change, f"{calendar.name_before} in whole"), direction_of(change)
     return Stat(
         label=label,
-        value=_usd(forecast.at_end_usd),
+        value=usd_tile(forecast.at_end_usd),
         exact=_exact_usd(forecast.at_end_usd),
         change=words,
         direction=direction,
@@ -117,7 +117,7 @@ def _against_budget(label: str, limit: Decimal, forecast: Forecast, budgets: dic
     note += f"; forecast of {clock(forecast.made_at)}"
     return Stat(
         label=label,
-        value=_usd(forecast.at_end),
+        value=usd_tile(forecast.at_end),
         exact=_exact_usd(forecast.at_end),
         change=f"{percent(share)} of the budget of {usd_short(limit)}",
         direction="up" if over else "down",
@@ -137,7 +137,7 @@ def _saved(shown: Overview) -> Stat:
     share = total.share
     return Stat(
         label="Saved by routing, estimated",
-        value=_usd(total.net_usd),
+        value=usd_tile(total.net_usd),
         exact=_exact_usd(total.net_usd),
         change=f"{percent(abs(share))} {'less' if share >= 0 else 'more'} than one model each" if share else "",
         direction="down" if total.net_usd >= 0 else "up",
@@ -231,11 +231,6 @@ def _unpriced(shown: Overview) -> Stat:
         url=f"{reverse('attention')}?list=unpriced" if month.unpriced_tokens else "#freshness",
         more="What to do" if month.unpriced_tokens else "How far the numbers reach",
     )
-
-
-def _usd(amount: Decimal) -> str:
-    """Return dollars and cents; millions, which no card has room for, short."""
-    return usd_short(amount) if abs(amount) >= 1_000_000 else usd(amount)
 
 
 def _exact_usd(amount: Decimal) -> str:

@@ -17,7 +17,7 @@ from dashboards.selectors.spend import Breakdown, Line
 from dashboards.selectors.spend_measures import measured as measured_of
 from dashboards.selectors.spend_measures import per_1000_usd, weight, without_price
 from dashboards.selectors.spend_question import BEFORE, MONTH, Question
-from dashboards.templatetags.figures import ABSENT, exact, percent, tokens, usd, usd_short
+from dashboards.templatetags.figures import ABSENT, exact, percent, tokens, usd, usd_tile
 from dashboards.templatetags.links import label_url
 from dashboards.views.spend_address import State, plural_of, title_of
 from dashboards.views.spend_links import Names, days_url, drill_url, entries_url
@@ -197,7 +197,7 @@ def stats(shown: Breakdown) -> list[Stat]:
 def _spent(total: Sums) -> str:
     if without_price(total):
         return "unpriced"
-    return usd_short(total.cost_usd) if abs(total.cost_usd) >= 1_000_000 else usd(total.cost_usd)
+    return usd_tile(total.cost_usd)
 
 
 def _stat(

@@ -22,7 +22,7 @@ from dashboards.selectors import attention as attention_of
 from dashboards.selectors import use_case as page_of
 from dashboards.selectors.numbers import numbers
 from dashboards.selectors.use_case import UseCasePage
-from dashboards.templatetags.figures import exact, percent, usd, usd_short
+from dashboards.templatetags.figures import exact, percent, usd, usd_tile
 from dashboards.templatetags.links import model_url, offering_url
 from dashboards.views import about
 from dashboards.views.access import page, zone_of
@@ -129,7 +129,7 @@ def _saved_stat(shown: UseCasePage) -> list[dict[str, str]]:
     return [
         about.stat(
             "Saved" if not compared or saved.net_usd >= 0 else "Cost more by",
-            usd_short(abs(saved.net_usd)) if compared else "\N{EN DASH}",
+            usd_tile(abs(saved.net_usd)) if compared else "\N{EN DASH}",
             f"{percent(abs(saved.share))} of what {shown.use_case.baseline} would have cost"
             if compared and saved.share is not None
             else "nothing can be compared with the baseline",

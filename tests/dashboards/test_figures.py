@@ -42,6 +42,12 @@ def test_a_column_s_precision_is_asked_of_what_stands_at_a_path_in_its_rows():
     assert figures.usd_places_of(rows, "0.sums.cost") == 4
 
 
+def test_a_tile_has_cents_up_to_a_million():
+    assert [figures.usd_tile(one) for one in (Decimal("8455.01"), Decimal("-1234567.89"), None)] == [
+        "$8,455.01", "-$1.2M", figures.ABSENT,
+    ]  # fmt: skip
+
+
 def test_what_single_calls_cost_lines_up_at_six_decimals():
     assert [figures.usd_of_call(one) for one in (Decimal("0.7584"), Decimal("0.0000004"), Decimal(0), None)] == [
         "$0.758400", f"<{NBSP}$0.000001", "$0.000000", figures.ABSENT,

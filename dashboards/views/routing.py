@@ -80,6 +80,7 @@ def routing(request: HttpRequest) -> HttpResponse:
             "may_edit": access.may(request.user, "rules.edit"),
             "offering_rows": [rows.offering_row(one, failing_rows, question) for one in shown.offerings],
             "ways_on": _ways_on(question),
+            "daily": page_of.MOST_DAILY,
             "complete_through": shown.complete_through,
             "priced_share": shown.priced_share,
         }

@@ -53,7 +53,7 @@ def _start() -> None:
     os.environ["TOLLKEEPER_DATA_DIR"] = str(directory)
     os.environ.update(servers.environment())
     if "PostgreSQL" in [server.name for server in servers.each]:
-        _spare_the_disk(servers.postgres.url)
+        _spare(servers.postgres.url)
         os.environ[HAS_TABLES] = "1"
 
 
@@ -65,16 +65,19 @@ def _own_redis(url: str, number: int) -> str:
     return urlunsplit(address._replace(path=f"/{number}"))
 
 
-def _spare_the_disk(url: str) -> None:
+def _spare(url: str) -> None:
     """Wait for no disk: what the tests keep here is thrown away, and no machine loses its power meanwhile.
 
-    The houses that tests kill have servers of their own, with the settings of the product.
+    Nor have a statement start helpers: it would for a question to many tables, though there is little in each, and
+    to start them takes many times as long. The houses that tests kill have servers of their own, with the settings of
+    the product.
     """
     import psycopg
 
     with psycopg.connect(url, autocommit=True) as connection:
         for setting in ("fsync", "synchronous_commit", "full_page_writes"):
             connection.execute(f"ALTER SYSTEM SET {setting} = off")
+        connection.execute("ALTER SYSTEM SET max_parallel_workers_per_gather = 0")
         connection.execute("SELECT pg_reload_conf()")
 
 

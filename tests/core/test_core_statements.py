@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event
@@ -21,6 +20,7 @@ from core.api_views import Api
 from core.large_files import Lines
 from core.services import barrier
 from tests.factories import make_key
+from tests.usage.waiting import until
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.urls(__name__)]
 
@@ -106,7 +106,7 @@ def test_whoever_changed_something_waits_for_open_bookings_however_long_they_tak
             with transaction.atomic():
                 barrier.hold_shared()
                 begun.set()
-                waits_for_long(until=time.monotonic() + 20)
+                until(waits_for_long, what="somebody who waits for this booking")
         finally:
             connection.close()
 
@@ -122,17 +122,20 @@ def test_whoever_changed_something_waits_for_open_bookings_however_long_they_tak
         assert cursor.fetchone() == ("100ms",)
 
 
-def waits_for_long(*, until: float) -> None:
-    """Return once somebody has waited for a lock for three times as long as a statement may run."""
-    found: tuple[bool] | None = None
-    while found is None and time.monotonic() < until:
-        with connection.cursor() as cursor:
-            cursor.execute(
-                "SELECT true FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'advisory' "
-                "AND clock_timestamp() - query_start > %s * interval '1 second'",
-                [LIMIT_SECONDS * 3],
-            )
-            found = cursor.fetchone()
+def waits_for_long() -> bool:
+    """Say whether somebody has waited for a lock for three times as long as a statement may run.
+
+    Within one transaction `pg_stat_activity` stays as it was when it was first looked at; `pg_locks` does not.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT count(*) > 0 FROM pg_locks WHERE locktype = 'advisory' "
+            "AND database = (SELECT oid FROM pg_database WHERE datname = current_database()) "
+            "AND clock_timestamp() - waitstart > %s * interval '1 second'",
+            [LIMIT_SECONDS * 3],
+        )
+        row = cursor.fetchone()
+    return bool(row and row[0])
 
 
 def test_a_process_that_is_no_web_process_has_no_limit():

@@ -9,7 +9,7 @@ class QuickCommand(BaseCommand):
     """A command that begins at once.
 
     Django's checks import every page of the console, which takes longer than most commands do; `manage.py check`, the
-    tests and each migration run them.
+    tests and `manage.py migrate` run them.
     """
 
     requires_system_checks: tuple[str, ...] = ()

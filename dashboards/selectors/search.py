@@ -6,8 +6,9 @@ and answers with them, best first, in one query, and a line there with the actio
 asks for.
 
 # Note [Best first]
-A name that is the text comes before one that begins with it, and that before one that holds it somewhere; then the
-shorter name, then the alphabet. Upper and lower case are the same, and `%`, `_` and `\\` are characters like others.
+A name that is the text comes before one that begins with it, and that before one that holds it somewhere; then models
+that were ever used before those that are only listed, then the shorter name, then the alphabet. Upper and lower case are
+the same, and `%`, `_` and `\\` are characters like others.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
-from django.db.models import Case, F, IntegerField, Min, Q, QuerySet, Value, When
+from django.db.models import Case, Exists, F, IntegerField, Min, OuterRef, Q, QuerySet, Value, When
 from django.db.models.functions import Length, Lower
 from django.urls import NoReverseMatch, reverse
 from django.utils import timezone
@@ -31,6 +32,7 @@ from routing.models import Proposal, Version
 from routing.models.proposals import ProposalState
 from routing.rules import document
 from usage.formats.labels import MAX_ID
+from usage.models import RollupDay
 from usage.selectors import stories
 from usage.services.once import digest_of
 
@@ -92,8 +94,13 @@ def meant(found: Sequence[Found]) -> Hit | None:
     return exact[0] if len(exact) == 1 else None
 
 
-def _matching(rows: QuerySet[Any], text: str, most: int, *, also: Sequence[str] = ()) -> Sequence[Any]:
-    """Return rows whose name, or a column of `also`, holds the text, with their `rank`. See Note [Best first]."""
+def _matching(
+    rows: QuerySet[Any], text: str, most: int, *, also: Sequence[str] = (), used: Exists | None = None
+) -> Sequence[Any]:
+    """Return rows whose name, or a column of `also`, holds the text, with their `rank`. See Note [Best first].
+
+    `used` says of which rows there are sums; those come before others of their rank.
+    """
     columns = ("name", *also)
 
     def any_of(lookup: str) -> Q:
@@ -109,7 +116,8 @@ def _matching(rows: QuerySet[Any], text: str, most: int, *, also: Sequence[str] 
         output_field=IntegerField(),
     )
     found = rows.filter(any_of("icontains")).annotate(rank=rank)
-    return list(found.order_by("rank", Length("name"), Lower("name"), "id")[:most])
+    first = [] if used is None else [used.desc()]
+    return list(found.order_by("rank", *first, Length("name"), Lower("name"), "id")[:most])
 
 
 def _address(name: str, *arguments: Any) -> str:
@@ -154,14 +162,16 @@ def teams(text: str, most: int) -> list[Hit]:
 
 
 def models(text: str, most: int) -> list[Hit]:
+    used = Exists(RollupDay.objects.filter(offering__model=OuterRef("pk")))
     return [
         Hit(name=row.name, url=_address("model", row.name) or _spend(model=row.name), note=row.lab, rank=row.rank)
-        for row in _matching(Model.objects.all(), text, most)
+        for row in _matching(Model.objects.all(), text, most, used=used)
     ]
 
 
 def offerings(text: str, most: int) -> list[Hit]:
     """Find models at providers: prices, regions and tiers are theirs."""
+    used = Exists(RollupDay.objects.filter(offering=OuterRef("pk")))
     return [
         Hit(
             name=row.name,
@@ -169,7 +179,7 @@ def offerings(text: str, most: int) -> list[Hit]:
             note=_joined("retired" if row.retired_at else "", _waiting(row)),
             rank=row.rank,
         )
-        for row in _matching(Offering.objects.all(), text, most)
+        for row in _matching(Offering.objects.all(), text, most, used=used)
     ]
 
 

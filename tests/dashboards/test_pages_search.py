@@ -22,7 +22,7 @@ from dashboards.models import SavedView
 from dashboards.selectors import search
 from routing.models import Environment, Proposal, Version
 from tests.alerts.making import make_alert, make_channel
-from tests.dashboards.seeing import HOSTILE, signed_in
+from tests.dashboards.seeing import HOSTILE, book, call, signed_in
 from tests.factories import make_budget, make_user
 from tests.usage import making
 
@@ -263,6 +263,18 @@ def test_the_best_come_first_exact_then_beginning_then_inside():
     assert answer["Use cases"] == ["Code", "codex", "code-review", "barcode", "my-code"]
     assert list(answer) == ["Use cases", "Teams", "Budgets"]
     assert list(found("our")) == ["Budgets"]
+
+
+def test_models_that_were_used_come_before_those_that_are_only_listed():
+    for version in ("5", "4.7", "4.6"):
+        making.make_offering(f"opus-{version}@anthropic", uncached_input="1")
+    book(call(model="opus-4.7", provider="anthropic"))
+
+    answer = found("opus")
+
+    assert answer["Models"] == ["opus-4.7", "opus-5", "opus-4.6"]
+    assert answer["Offerings"] == ["opus-4.7@anthropic", "opus-5@anthropic", "opus-4.6@anthropic"]
+    assert found("opus-5")["Models"] == ["opus-5"]
 
 
 def test_kinds_stand_in_the_order_of_their_best_hit():

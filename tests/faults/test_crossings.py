@@ -500,7 +500,7 @@ def _messages_agree(house: Crossings, crossings: list[Crossing], far_sides: dict
         assert [int(one) for one in re.findall(r"[0-9]+", passed)] == thresholds
         assert rows["Limit"].endswith(f"(version {group[0].version})")
         assert severity == (Severity.CRITICAL if critical else Severity.WARNING)
-        assert title.startswith(f"{name}: ")
+        assert re.match(rf"{re.escape(name)}, [^:]+: ", title)  # with its period
         for channel, wants in CHANNELS.items():
             if severity >= wants["least_severity"] and name in (wants["budgets"] or [name]):
                 past = group[0].past

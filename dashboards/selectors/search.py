@@ -7,8 +7,8 @@ asks for.
 
 # Note [Best first]
 A name that is the text comes before one that begins with it, and that before one that holds it somewhere; then models
-that were ever used before those that are only listed, then the shorter name, then the alphabet. Upper and lower case are
-the same, and `%`, `_` and `\\` are characters like others.
+that were ever used before those that are only listed, then the shorter name, then the alphabet. Upper and lower case
+are the same, and `%`, `_` and `\\` are characters like others.
 """
 
 from __future__ import annotations

@@ -36,6 +36,7 @@ from dashboards.forms_rules_typed import (
     setting_of,
 )
 from dashboards.selectors.rules import Choices
+from dashboards.templatetags.console import sentence
 from routing.rules.conditions import TAG
 from routing.rules.document import Problem
 from routing.rules.words import condition_text, percent
@@ -511,7 +512,7 @@ class RuleEditor:
 
 
 def _sentence(problem: Problem) -> str:
-    text = problem.text[:1].upper() + problem.text[1:]
+    text = sentence(problem.text)
     if problem.code == "weights":
         found = re.match(r"the weights sum to (\d+)", problem.text)
         if found:

@@ -16,6 +16,7 @@ from django.http import QueryDict
 from django.utils.datastructures import MultiValueDict
 
 from dashboards.forms import Told
+from dashboards.templatetags.console import sentence
 from routing.rules.document import Problem
 from routing.rules.labelling_words import KEYWORDS, signal_text
 
@@ -248,7 +249,7 @@ class LabelsForm:
             if not problem.pointer.startswith("/heuristics"):
                 continue
             at = _POINTER.fullmatch(problem.pointer)
-            text = problem.text[:1].upper() + problem.text[1:] + "."
+            text = f"{sentence(problem.text)}."
             form = None if at is None else self._form_at(at)
             if form is None or at is None:
                 many = "At most 20 tasks and 50 entries with points."

@@ -21,6 +21,12 @@ register = template.Library()
 SPRITE = "vendor/icons-3.51.0.svg"
 
 
+@register.filter
+def sentence(text: str) -> str:
+    """Return words with a capital at their beginning, unless they begin with the name of an offering."""
+    return text if "@" in text.partition(" ")[0] else text[:1].upper() + text[1:]
+
+
 @register.simple_tag
 def icon(name: str, label: str = "", extra: str = "") -> SafeString:
     """Render an icon of the sprite. Without a label it is decoration and silent to a screen reader."""

@@ -17,6 +17,7 @@ from core import access
 from core.errors import Conflict, Invalid, NotFound
 from dashboards.forms import Told
 from dashboards.forms_rules import ApproveForm, TitleForm, WhyForm
+from dashboards.templatetags.console import sentence
 from dashboards.views import rules_scheduling as scheduling
 from dashboards.views.access import demand, page
 from dashboards.views.rules_arranging import ARRANGING, arranged_of
@@ -153,8 +154,7 @@ def _problem_shown(problem: Problem, found: ProposalDetail) -> ProblemShown:
         where, url = "Labels", reverse("rules-labels", args=[row.environment, row.id])
     else:
         where, url = "Catalogue" if problem.pointer.startswith("/offerings") else "Draft", ""
-    text = problem.text[:1].upper() + problem.text[1:]
-    return ProblemShown(where=where, text=text, url=f"{url}#rule-form" if url else "")
+    return ProblemShown(where=where, text=sentence(problem.text), url=f"{url}#rule-form" if url else "")
 
 
 # --- Steps

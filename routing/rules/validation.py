@@ -183,7 +183,7 @@ class _Check:
         if facts.retired:
             self.add(place, "retired", f"{name} is retired")
         if not facts.priced:
-            self.add(place, "no_price", f"{name} has no price")
+            self.add(place, "no_price", f"{name} is unpriced")
 
     def offering(self, name: str, facts: Mapping[str, Any]) -> None:
         """Hold what the document says of an offering to the catalogue: a budget matches by it."""

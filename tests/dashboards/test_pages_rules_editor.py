@@ -422,7 +422,7 @@ def test_an_offering_that_was_retired_is_shown_and_named_at_its_row(client):
     answer = client.get(at(draft, "rules/1/"))
 
     assert f"{MIDDLE} (not to be had)" in answer.content.decode()
-    assert errors_of(answer) == {"fallback-0-offering": [f"{MIDDLE[0].upper()}{MIDDLE[1:]} is retired."]}
+    assert errors_of(answer) == {"fallback-0-offering": [f"{MIDDLE} is retired."]}
 
 
 # --- Rows without scripts

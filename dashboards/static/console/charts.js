@@ -141,6 +141,14 @@
     return data.some(function (trace) { return trace.orientation === 'h'; }) ? 'y unified' : 'x unified';
   }
 
+  // As many decimals at every mark of an axis as the step between two of them needs: $0.50 and $1.00, $100 and $200.
+  var DOLLARS = [
+    { dtickrange: [null, 0.000099], value: ',.6f' },
+    { dtickrange: [0.000099, 0.0099], value: ',.4f' },
+    { dtickrange: [0.0099, 0.99], value: ',.2f' },
+    { dtickrange: [0.99, null], value: ',' },
+  ];
+
   function dressed(figure, width, scheme) {
     var paint = palette(scheme);
     var data = resolved(figure.data || [], paint.colour);
@@ -149,6 +157,7 @@
     layout.autosize = true;
     if (layout.hovermode === undefined) layout.hovermode = hovermode(data);
     if (layout.dragmode === undefined) layout.dragmode = false;
+    if (layout.yaxis && layout.yaxis.tickprefix === '$') layout.yaxis.tickformatstops = DOLLARS;
     paint.done();
     return { data: data, layout: layout };
   }

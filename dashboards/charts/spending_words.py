@@ -69,8 +69,9 @@ def cell(value: Decimal | None, measure: str, places: int | None = None) -> str 
     short, full = written(value, measure, places), in_full(value, measure)
     if short == full or not value:
         return short
-    # Digits, letters and signs of ours alone, of which "<" is one: nearly nothing.
-    return SafeString(f'<span title="{full}">{escape(short)}</span>')
+    if short[0] in "<>":  # nearly nothing; all else is digits, signs and letters of ours
+        short = escape(short)
+    return SafeString(f'<span title="{full}">{short}</span>')
 
 
 def bucket_name(bucket: Bucket, question: Question) -> str:

@@ -85,9 +85,10 @@ def usd_in(value: Number, places: int) -> str:
     """Return dollars with so many decimals, for a column that has one precision; nearly nothing is not nothing."""
     if value is None:
         return ABSENT
-    amount, step = _decimal(value), Decimal(1).scaleb(-places)
+    amount = _decimal(value)
     rounded = _rounded(amount, places)
     if rounded == 0 and amount != 0:
+        step = Decimal(1).scaleb(-places)
         return f"<{GAP}${step:f}" if amount > 0 else f">{GAP}-${step:f}"
     return _signed(f"{rounded.copy_abs():,f}", negative=rounded < 0, symbol="$")
 

@@ -6,13 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal
+from functools import partial
 from typing import Any
 from urllib.parse import urlencode
 
 from django.urls import reverse
 
 from core import money
-from dashboards.templatetags.figures import exact, percent, tokens, usd
+from dashboards.templatetags.figures import exact, percent, tokens, usd, usd_in, usd_places
 from dashboards.templatetags.links import offering_url
 from usage.selectors.compared import (
     AGREES,
@@ -97,7 +98,12 @@ class Line:
     url: str
 
 
-def line_of(row: Row, asked: Asked) -> Line:
+def places_of(found: Reconciliation) -> int:
+    """Return how many decimals the costs of a table have, theirs and ours."""
+    return usd_places(side for row in found.rows for side in (row.figures[COST].theirs, row.figures[COST].ours))
+
+
+def line_of(row: Row, asked: Asked, places: int) -> Line:
     tone, state = STATES[row.state]
     place = asked.query(provider=row.provider)
     if row.day is None:
@@ -106,7 +112,7 @@ def line_of(row: Row, asked: Asked) -> Line:
         url = spend_url(replace(asked, provider=row.provider, first=row.day, last=row.day), model=row.model)
     return Line(
         row=row,
-        cells=cells_of(row.figures, asked.tolerance),
+        cells=cells_of(row.figures, asked.tolerance, places),
         tone=tone,
         state=state,
         reasons=[told(one, asked, row) for one in row.reasons] if row.state != AGREES else [],
@@ -114,12 +120,14 @@ def line_of(row: Row, asked: Asked) -> Line:
     )
 
 
-def cells_of(figures: Mapping[str, Pair], tolerance: Decimal) -> list[Cell]:
-    return [cell_of(name, figures[name], tolerance) for name in MEASURES]
+def cells_of(figures: Mapping[str, Pair], tolerance: Decimal, places: int) -> list[Cell]:
+    return [cell_of(name, figures[name], tolerance, places) for name in MEASURES]
 
 
-def cell_of(name: str, pair: Pair, tolerance: Decimal) -> Cell:
-    short = usd if name == COST else tokens
+def cell_of(name: str, pair: Pair, tolerance: Decimal, places: int = 2) -> Cell:
+    """Return a cell; a cost has so many decimals, and a difference of costs as many as it takes."""
+    short = partial(usd_in, places=places) if name == COST else tokens
+    apart = usd if name == COST else tokens
     sign = "$" if name == COST else ""
     said = [("provider", pair.theirs), ("we", pair.ours), ("difference", pair.difference)]
     exactly = [f"{who} {sign}{exact(value)}" for who, value in said if value is not None]
@@ -128,7 +136,7 @@ def cell_of(name: str, pair: Pair, tolerance: Decimal) -> Cell:
         title=TITLES[name],
         theirs=short(pair.theirs),
         ours=short(pair.ours),
-        difference=_signed(short(pair.difference), pair),
+        difference=_signed(apart(pair.difference), pair),
         share=share_words(pair),
         tone=tone,
         exact=", ".join(exactly),
@@ -169,7 +177,7 @@ def _sum(*values: Any) -> Any:
 
 
 _ACTIONS = {
-    "unpriced": ("attention", "Used without a price"),
+    "unpriced": ("attention", "Unpriced usage"),
     "uncounted": ("attention", "Not counted by gateways"),
     "theirs-only": ("gateways", "Gateways"),
     "not-reported": ("gateways", "Gateways"),

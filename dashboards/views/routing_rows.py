@@ -17,7 +17,7 @@ from dashboards.charts.routing import REASONS
 from dashboards.selectors.routing import OfferingLine, Page, Question
 from dashboards.selectors.routing_rules import IdleRule, Move, ReasonLine, RuleLine, VersionLine
 from dashboards.selectors.spend_question import NONE
-from dashboards.templatetags.figures import GAP, exact, milliseconds, percent, usd
+from dashboards.templatetags.figures import GAP, exact, milliseconds, percent
 from dashboards.views.routing_address import elsewhere
 from dashboards.views.rules_switches import off_url
 from dashboards.views.stats import Stat
@@ -161,7 +161,6 @@ def rule_row(line: RuleLine, shown: Page) -> dict[str, Any]:
         "version": "" if line.rest else f"{line.number}" if line.number else "\N{EN DASH}",
         "url": _version_url(line.environment, line.number) if _is_published(line, shown) else "",
         "of_all": share(line.sums.answered, shown.total.answered),
-        "cost_usd": usd(line.sums.cost_usd),
         "spend_url": elsewhere("spend", shown.question, by="use_case", **filters) if not line.rest else "",
         "entries_url": elsewhere("entries", shown.question, **filters) if not line.rest else "",
     }

@@ -70,7 +70,7 @@ def test_the_page_shows_the_month_that_statements_tell_of_model_by_model(client,
     assert (cells["Input"].theirs, cells["Input"].ours, cells["Input"].share, cells["Input"].tone) == (
         "4.0k", "2.0k", "-50.0\N{NO-BREAK SPACE}%", "bad",
     )  # fmt: skip
-    assert (cells["Cost"].theirs, cells["Cost"].ours, cells["Cost"].tone) == ("$0.0160", "$0.0160", "good")
+    assert (cells["Cost"].theirs, cells["Cost"].ours, cells["Cost"].tone) == ("$0.02", "$0.02", "good")  # as its column
     assert (lines["gpt-5.5"].state, lines["gpt-5.5-2026-04-23"].state) == ("apart", "not in the ledger")
     assert "2 of 30 days" in page
     assert "1 to 14 Jun 2026, 17 to 30 Jun 2026" in page

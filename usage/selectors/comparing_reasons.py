@@ -33,7 +33,7 @@ def of_row(row: Row, sums: Sums, *, unknown: bool, tolerance: Decimal) -> list[R
         )
     if sums.unpriced_tokens:
         found.append(
-            ("unpriced", f"{sums.unpriced_tokens:,} tokens have no price here, so they are in no cost of ours.")
+            ("unpriced", f"{sums.unpriced_tokens:,} tokens are unpriced here, so they are in no cost of ours.")
         )
     if sums.uncounted_requests:
         many = "1 request" if sums.uncounted_requests == 1 else f"{sums.uncounted_requests:,} requests"

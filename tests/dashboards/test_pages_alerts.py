@@ -9,8 +9,9 @@ from alerts.models import Alert, AlertState
 from alerts.services import acknowledging
 from dashboards.forms_alerts import snoozes
 from tests.alerts.making import make_alert, make_channel
-from tests.dashboards.seeing import HOSTILE, signed_in
+from tests.dashboards.seeing import HOSTILE, book, call, signed_in
 from tests.factories import make_budget, make_team
+from tests.usage import making
 
 pytestmark = pytest.mark.django_db
 NOON = datetime(2026, 6, 15, 12, tzinfo=UTC)
@@ -66,6 +67,8 @@ def test_without_alerts_the_page_says_so(client):
 
 
 def test_text_that_is_markup_stays_text(client):
+    making.make_priced_offering()
+    book(call(at=timezone.now()))  # the first page of a house that was never used has its first steps alone
     alert = make_alert(title=HOSTILE, facts={"summary": HOSTILE, "rows": [[HOSTILE, HOSTILE]], "next": HOSTILE})
     signed_in(client, "engineer")
     client.post(f"/alerts/{alert.pk}/comments/", {"text": HOSTILE})

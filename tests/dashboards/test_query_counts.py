@@ -100,7 +100,7 @@ QUERIES = {
     "rules/<environment:environment>/drafts/<int:pk>/": 15,
     "rules/<environment:environment>/drafts/<int:pk>/rebase/": 10,
     "rules/<environment:environment>/drafts/<int:pk>/try/": 14,
-    "rules/<environment:environment>/drafts/<int:pk>/try/documents/": 18,
+    "rules/<environment:environment>/drafts/<int:pk>/try/documents/": 21,  # three of them where a budget is passed
     "rules/<environment:environment>/drafts/<int:pk>/labels/": 11,
     "rules/<environment:environment>/drafts/<int:pk>/text/": 11,
     "rules/<environment:environment>/drafts/<int:pk>/rules.<str:form>": 11,

@@ -203,7 +203,9 @@ def test_without_its_database_web_lives_and_is_not_ready_and_recovers_by_itself(
 
 
 def test_without_redis_web_stays_ready(house):
-    assert house.starts("web"), (house.data / "web.log").read_text()
+    # A worker that loses Redis while it starts ends, and Docker would start it again: here nobody would.
+    for name, process in house.processes.items():
+        assert process.poll() is not None or house.starts(name), (house.data / f"{name}.log").read_text()
 
     house.servers.redis.kill()
     down = house.status("/readyz")

@@ -74,9 +74,14 @@ class Question:
         return periods.monday(day) if self.weekly else day
 
     @property
+    def days_before(self) -> int:
+        """How many of the days before are stood beside these: as many, and no more than a quarter."""
+        return min(max(1, self.known_days), MOST_DAILY)
+
+    @property
     def since(self) -> date:
-        """First of as many days right before."""
-        return self.first - ONE_DAY * max(1, self.known_days)
+        """First of the days before."""
+        return self.first - ONE_DAY * self.days_before
 
     @property
     def scope(self) -> Scope:
@@ -101,7 +106,7 @@ class Shares:
 
 @dataclass(frozen=True, kw_only=True)
 class OfferingLine:
-    """How an offering did, and how it had done before in as many days."""
+    """How an offering did, and how it had done in the days before."""
 
     now: OfferingSums
     before: OfferingSums | None

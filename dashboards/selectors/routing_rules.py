@@ -249,16 +249,23 @@ def versions(rows: Sequence[RuleFlow], known: Sequence[Version]) -> list[Version
 def rules(rows: Sequence[RuleFlow]) -> list[RuleLine]:
     """Return the rules that answered most, by version; those beyond are one line, so that they add up."""
     groups = _grouped(rows, "environment", "rules_version", "rule")
+
+    def busiest(group: tuple[tuple[str, int, str], list[RuleFlow]]) -> tuple[int, Decimal, str, int, str]:
+        (environment, number, rule), those = group
+        answered, cost = sum(row.answered for row in those), sum((row.cost_usd for row in those), Decimal(0))
+        return -answered, -cost, environment, -number, rule
+
+    # Few of hundreds are shown: what they did is only added up for these.
+    ranked = sorted(groups.items(), key=busiest)
+    listed = len(ranked) if len(ranked) <= MOST_RULES + 1 else MOST_RULES
     lines = [
         RuleLine(environment=environment, number=number, rule=rule, sums=sum_of(those))
-        for (environment, number, rule), those in groups.items()
+        for (environment, number, rule), those in ranked[:listed]
     ]
-    lines.sort(key=lambda line: (-line.sums.answered, -line.sums.cost_usd, line.environment, -line.number, line.rule))
-    if len(lines) <= MOST_RULES + 1:
-        return lines
-    left = {(line.environment, line.number, line.rule) for line in lines[MOST_RULES:]}
-    rest = [row for row in rows if (row.environment, row.rules_version, row.rule) in left]
-    return [*lines[:MOST_RULES], RuleLine(environment="", number=0, rule="", sums=sum_of(rest), rest=len(left))]
+    if left := ranked[listed:]:
+        rest = sum_of(row for _, those in left for row in those)
+        lines.append(RuleLine(environment="", number=0, rule="", sums=rest, rest=len(left)))
+    return lines
 
 
 def reasons(rows: Sequence[RuleFlow]) -> list[ReasonLine]:

@@ -170,7 +170,8 @@ def _asked(statement: str, given: dict[str, Any]) -> list[tuple[Any, ...]]:
 
 
 def _served(row: Sequence[Any]) -> dict[str, Any]:
-    return dict(zip(("answered", "tokens", "cost_usd", "by_fallback"), row, strict=True))
+    answered, tokens, cost_usd, by_fallback = row
+    return {"answered": answered, "tokens": tokens, "cost_usd": cost_usd, "by_fallback": by_fallback}
 
 
 def flows(scope: Scope, *, source: str, middle: date) -> Flows:

@@ -30,7 +30,7 @@ from usage.services import partitions
 # Tables that Django does not manage, and so would not flush.
 UNMANAGED = (
     "ledger", "ledger_unsummed", "event_key", "rollup_15min", "rollup_day", "rollup_day_tag", "rollup_day_user",
-    "rollup_past", "rollup_past_week", "rollup_past_days", "rollup_past_weeks",
+    "rollup_past", "rollup_past_week", "rollup_past_attempts", "rollup_past_days", "rollup_past_weeks",
 )  # fmt: skip
 
 # What migrations fill in and no test changes.

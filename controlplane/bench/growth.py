@@ -62,7 +62,7 @@ _KEYS = (
     "use_case_id, booked_at, id, booked_at FROM ledger WHERE booked_at >= %(known_from)s AND id >= %(first_id)s"
 )
 _GROWING = ("ledger", "event_key", "rollup_15min", "rollup_day", "receipt")
-_GATHERED = ("rollup_past", "rollup_past_week", "rollup_past_days", "rollup_past_weeks")
+_GATHERED = ("rollup_past", "rollup_past_week", "rollup_past_attempts", "rollup_past_days", "rollup_past_weeks")
 
 
 def fill(*, entries: int, at: datetime, progress: Progress = lambda said: None) -> None:

@@ -332,6 +332,14 @@ def _count(*, at: datetime, progress: Progress) -> None:
     outlooks.look(at=at)
 
 
+def _chores(*, at: datetime) -> None:
+    """Do what concerns reads of the chores of every hour; a house that was kept may have new tables."""
+    from usage.services import analysing, past
+
+    past.gather(at=at)
+    analysing.analyse()
+
+
 def main(entries: int) -> None:
     """Found the company where it is not there yet, and tell so many entries more; none with 0."""
     from django.conf import settings
@@ -340,19 +348,18 @@ def main(entries: int) -> None:
 
     from controlplane import seed
     from usage.models import Receipt
-    from usage.services import analysing
 
     tell = teller("a year")
     call_command("migrate", verbosity=0)
     if not seed.is_filled():
         found(at=timezone.now(), progress=tell)
     if not entries:
-        analysing.analyse()
+        _chores(at=timezone.now())
         return
     newest = Receipt.objects.order_by("-received_at").values_list("received_at", flat=True).first()
     fill(entries=entries, at=(newest or timezone.now()).astimezone(UTC), progress=tell)
     settle(settings.DATABASE_URL)
-    analysing.analyse()  # as the chores of every hour do
+    _chores(at=timezone.now())
     tell("done\n")
 
 

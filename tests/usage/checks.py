@@ -127,6 +127,16 @@ def _assert_gathered_equals_ledger(day: str, zone: str) -> None:
         f"WHERE {week} IN (SELECT week FROM rollup_past_weeks) GROUP BY {_places(2 + len(key))}",
         {"zone": zone},
     )
+    key = ("use_case_id", "team_id", "offering_id", "tier", "status")
+    buckets = ", ".join(f"latency_{place}" for place in range(16))
+    _assert_same(
+        f"SELECT week, {', '.join(key)}, requests, tokens, unpriced_tokens, latency_ms, ARRAY[{buckets}] "
+        "FROM rollup_past_attempts",
+        f"SELECT {week}, {', '.join(key)}, sum(requests), sum({INPUT} + {OUTPUT}), {_SUMS['unpriced_tokens']}, "
+        f"{_SUMS['latency_ms']}, {_SUMS['latency_histogram']} FROM ledger "
+        f"WHERE {week} IN (SELECT week FROM rollup_past_weeks) GROUP BY {_places(1 + len(key))}",
+        {"zone": zone},
+    )
 
 
 def assert_counters_equal_ledger() -> None:

@@ -201,7 +201,9 @@ WRONG = {
 
 @pytest.mark.usefixtures("_booked")
 @pytest.mark.parametrize("wrong", WRONG)
-@pytest.mark.parametrize(("table", "column"), [("rollup_past", "day"), ("rollup_past_week", "week")])
+@pytest.mark.parametrize(
+    ("table", "column"), [("rollup_past", "day"), ("rollup_past_week", "week"), ("rollup_past_attempts", "week")]
+)
 def test_the_check_finds_what_is_wrong_with_a_gathered_day_or_week_and_to_rebuild_it_takes_it_away(
     table: str, column: str, wrong: str
 ):

@@ -154,7 +154,7 @@ def test_what_is_distributed_by_use_case_has_it_first_in_its_key():
 
     assert {name for name, column in distributed.items() if column == "use_case_id"} == {
         "ledger", "ledger_unsummed", "rollup_15min", "rollup_day", "rollup_day_tag", "rollup_day_user", "rollup_past",
-        "rollup_past_week",
+        "rollup_past_week", "rollup_past_attempts",
     }  # fmt: skip
     for name, column in distributed.items():
         key = key_of(name)

@@ -214,5 +214,6 @@ WORDS = {
     recount.TAGS: "by day and tag",
     past.OF_DAYS: "of days that are over",
     past.OF_WEEKS: "of weeks that are over",
+    past.OF_ATTEMPTS: "of attempts of weeks that are over",
     counters.WHAT: "of budgets",
 }

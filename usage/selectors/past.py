@@ -4,9 +4,10 @@
 A day has a thousand rows in `rollup_day`, which tells apart versions of the rules, rules, tasks, environments and what
 was asked for. Most pages ask for none of that, and adding up a year of it took them a third of a second. So days that
 are over stand in `rollup_past` too, added up over these dimensions. What asks for them adds up weeks: the next day has
-nearly the same rows, so `rollup_past_week` has a quarter as many.
+nearly the same rows, so `rollup_past_week` has a quarter as many. `rollup_past_attempts` has weeks, too, by fewer
+dimensions and with every status and latency.
 
-`services/past.py` gathers both while no booking is open; a booking into such a day takes all of day and week away
+`services/past.py` gathers all while no booking is open; a booking into such a day takes all of day and week away
 again, in its own transaction (`FORGET`). So in every snapshot a day is there as it is in `rollup_day`, or not at all,
 and one statement that reads what is there, and `rollup_day` for the rest, reads each day once. The nightly check
 compares them with `rollup_day` (`wrong`), and to rebuild a day takes away what is wrong.
@@ -24,7 +25,7 @@ from usage.models import LATENCY_BUCKETS, Status
 from usage.rules.postings import METER_COLUMNS
 from usage.selectors.drivers import INPUT, OUTPUT
 
-OF_DAYS, OF_WEEKS = "rollup_past", "rollup_past_week"
+OF_DAYS, OF_WEEKS, OF_ATTEMPTS = "rollup_past", "rollup_past_week", "rollup_past_attempts"
 
 # What a row of a day is told apart by, beside `lacks_price`: whether something in it has tokens and no cost.
 KEY = ("use_case_id", "day", "offering_id", "team_id", "gateway_id", "tier", "status", "correction_of", "reason")
@@ -40,17 +41,27 @@ WEEK_KEY = (
     "week", "use_case_id", "team_id", "offering_id", "rules_version", "tier", "environment", "rule", "reason", "task",
     "requested_model",
 )  # fmt: skip
+_TOKENS = f"sum({' + '.join((*INPUT, *OUTPUT))})"
 _WEEK_SUMS = {
     "requests": "sum(requests)",
-    "tokens": f"sum({' + '.join((*INPUT, *OUTPUT))})",
+    "tokens": _TOKENS,
     "cost_usd": "sum(cost_usd)",
     "fallback_requests": "sum(fallback_requests)",
     "first_day": "min(day)",
     "last_day": "max(day)",
 }
+ATTEMPTS_KEY = ("week", "use_case_id", "team_id", "offering_id", "tier", "status")
+ATTEMPTS = {
+    "requests": "sum(requests)",
+    "tokens": _TOKENS,
+    "unpriced_tokens": "sum(unpriced_tokens)",
+    "latency_ms": "sum(latency_ms)",
+    **{name: f"sum({sql})" for name, sql in BUCKETS.items()},
+}
 COLUMNS = {
     OF_DAYS: ", ".join((*KEY, "lacks_price", *SUMS, *BUCKETS)),
     OF_WEEKS: ", ".join((*WEEK_KEY, "ok", *_WEEK_SUMS)),
+    OF_ATTEMPTS: ", ".join((*ATTEMPTS_KEY, *ATTEMPTS)),
 }
 
 # Weeks and days are locked in their order, whatever the plan: two bookings into the same days wait for one another.
@@ -58,7 +69,8 @@ _IN_ORDER = "DELETE FROM {0} WHERE {1} IN (SELECT {1} FROM {0} WHERE {1} = ANY(%
 FORGET = (
     f"WITH days AS ({_IN_ORDER.format('rollup_past_days', 'day')} RETURNING day), "
     f"weeks AS ({_IN_ORDER.format('rollup_past_weeks', 'week')} RETURNING week), "
-    "of_days AS (DELETE FROM rollup_past WHERE day IN (SELECT day FROM days)) "
+    "of_days AS (DELETE FROM rollup_past WHERE day IN (SELECT day FROM days)), "
+    "attempts AS (DELETE FROM rollup_past_attempts WHERE week IN (SELECT week FROM weeks)) "
     "DELETE FROM rollup_past_week WHERE week IN (SELECT week FROM weeks)"
 )
 
@@ -77,6 +89,11 @@ def anew(table: str, which: str) -> str:
             f"{', '.join(f'sum({name})' for name in (*SUMS, *BUCKETS.values()))} "
             f"FROM rollup_day WHERE day IN (SELECT day FROM {which}) GROUP BY {', '.join(KEY)}, {LACKS_PRICE}"
         )
+    if table == OF_ATTEMPTS:
+        return (
+            f"SELECT {', '.join(ATTEMPTS_KEY)}, {', '.join(ATTEMPTS.values())} "
+            f"FROM {which} JOIN rollup_day ON day >= week AND day < week + 7 GROUP BY {', '.join(ATTEMPTS_KEY)}"
+        )
     return (
         f"SELECT {', '.join(WEEK_KEY)}, status = {int(Status.OK)} AS ok, {', '.join(_WEEK_SUMS.values())} "
         f"FROM {which} JOIN rollup_day ON day >= week AND day < week + 7 "
@@ -93,6 +110,7 @@ def wrong(day: date) -> dict[str, int]:
     for table, gathered, column, told_apart in (
         (OF_DAYS, "rollup_past_days", "day", (*KEY, "lacks_price")),
         (OF_WEEKS, "rollup_past_weeks", "week", (*WEEK_KEY, "ok")),
+        (OF_ATTEMPTS, "rollup_past_weeks", "week", ATTEMPTS_KEY),
     ):
         which = f"(SELECT {column} FROM {gathered} WHERE {column} = %(day)s) AS which"
         held = f"SELECT {COLUMNS[table]} FROM {table} WHERE {column} = %(day)s"
@@ -127,7 +145,7 @@ def parts_of_days(*, first: str = "%(first)s", until: str = "%(until)s") -> tupl
     return "rollup_past", f"(SELECT {columns}, {LACKS_PRICE} AS lacks_price FROM rollup_day WHERE day = ANY({rest}))"
 
 
-# Of `rollup_past_week`: weeks within [first, until) that lie on one side of `middle`. All three are parameters.
+# Of tables of weeks: weeks within [first, until) that lie on one side of `middle`. All three are parameters.
 WHOLE_WEEKS = (
     "week >= %(first)s::date AND week <= %(until)s::date - 7 "
     "AND NOT (week > %(middle)s::date - 7 AND week < %(middle)s::date)"

@@ -117,6 +117,7 @@ class OfferingSums:
 
 
 _TOKENS = " + ".join((*INPUT, *OUTPUT))
+_IN_DAYS = "day >= %(first)s AND day < %(until)s"
 _IS_OK = f"status = {Status.OK:d}"
 _WAY = f"CASE WHEN rule = '' AND reason = '{DEFAULT}' THEN '{DEFAULT}' ELSE rule END"
 # Conditions are left to the second step: a filter of a sum is looked at for every row of a range.
@@ -134,11 +135,6 @@ def _served_if(condition: str) -> str:
     coalesce(sum(tokens) FILTER (WHERE {condition}), 0)::bigint,
     coalesce(sum(cost_usd) FILTER (WHERE {condition}), 0),
     coalesce(sum({_FELL}) FILTER (WHERE {condition}), 0)::bigint"""
-
-
-def _where(scope: Scope, since: date | None = None) -> tuple[str, dict[str, Any]]:
-    also, given = _narrowed(scope)
-    return f"day >= %(first)s AND day < %(until)s{also}", given | {"first": since or scope.first}
 
 
 def _narrowed(scope: Scope) -> tuple[str, dict[str, Any]]:
@@ -259,11 +255,11 @@ def flows(scope: Scope, *, source: str, middle: date) -> Flows:
 
 def days(scope: Scope) -> list[DayFlow]:
     """Return what each model of each tier answered per day and reason, in order of days. One query."""
-    where, given = _where(scope)
+    also, given = _narrowed(scope)
     return _per_day(
         f"""
         SELECT day, tier, reason, offering_id, {_SUMMED} FROM {_coarse(scope)} r
-        WHERE {where} AND {_IS_OK} GROUP BY day, tier, reason, offering_id
+        WHERE {_IN_DAYS}{also} AND {_IS_OK} GROUP BY day, tier, reason, offering_id
         """,
         given,
     )
@@ -312,27 +308,33 @@ def offerings(scope: Scope, *, since: date) -> tuple[list[OfferingSums], list[Of
 
     One query.
     """
-    where, given = _where(scope, since)
-    tables, buckets = list(past.parts_of_days()), list(past.BUCKETS)
-    if scope.environment:
-        tables, buckets = ["rollup_day"], list(past.BUCKETS.values())
-    measures = ("requests", _TOKENS, "unpriced_tokens", "latency_ms", *buckets)
-    summed = ", ".join(f"sum({measure})::bigint AS sum_{place}" for place, measure in enumerate(measures))
+    also, given = _narrowed(scope)
+    measures = ("requests", _TOKENS, "unpriced_tokens", "latency_ms")
+    if scope.environment:  # which is told apart by `rollup_day` alone
+        sources = [("rollup_day", "day", _IN_DAYS, (*measures, *past.BUCKETS.values()))]
+    else:
+        gathered, rest = past.parts_of_days()
+        sources = [
+            ("rollup_past_attempts", "week", past.WHOLE_WEEKS, tuple(past.ATTEMPTS)),
+            (gathered, "day", past.other_days(), (*measures, *past.BUCKETS)),
+            (rest, "day", past.other_days(), (*measures, *past.BUCKETS)),
+        ]
     parts = " UNION ALL ".join(
-        f"SELECT day >= %(now)s AS now, offering_id, tier, status, {summed} FROM {table} r WHERE {where} "
-        "GROUP BY 1, 2, 3, 4"
-        for table in tables
+        f"SELECT {time} >= %(middle)s AS now, offering_id, tier, status, "
+        f"{', '.join(f'sum({sql})::bigint AS {name}' for sql, name in zip(summed, past.ATTEMPTS, strict=True))} "
+        f"FROM {table} r WHERE {where}{also} GROUP BY 1, 2, 3, 4"
+        for table, time, where, summed in sources
     )
     rows = _asked(
         f"""
         SELECT found.now, found.offering_id, found.tier, found.status,
-            {", ".join(f"sum(sum_{place})::bigint" for place in range(len(measures)))}, offering.name, model.name
+            {", ".join(f"sum({name})::bigint" for name in past.ATTEMPTS)}, offering.name, model.name
         FROM ({parts}) found
         LEFT JOIN catalog_offering offering ON offering.id = found.offering_id
         LEFT JOIN catalog_model model ON model.id = offering.model_id
         GROUP BY 1, 2, 3, 4, offering.name, model.name
         """,
-        {**given, "now": scope.first},
+        {**given, "first": since, "middle": scope.first},
     )
     by_status: dict[tuple[bool, str, str, int], dict[int, tuple[int, ...]]] = defaultdict(dict)
     for now, _, tier, status, *sums, offering, model in rows:

@@ -24,7 +24,9 @@ _DAYS = (
     "ORDER BY day, use_case_id"
 )
 _WEEKS = (
-    "WITH fresh AS (INSERT INTO rollup_past_weeks VALUES (%(week)s) ON CONFLICT DO NOTHING RETURNING week) "
+    "WITH fresh AS (INSERT INTO rollup_past_weeks VALUES (%(week)s) ON CONFLICT DO NOTHING RETURNING week), "
+    f"attempts AS (INSERT INTO rollup_past_attempts ({past.COLUMNS[past.OF_ATTEMPTS]}) "
+    f"{past.anew(past.OF_ATTEMPTS, 'fresh')} ORDER BY use_case_id) "
     f"INSERT INTO rollup_past_week ({past.COLUMNS[past.OF_WEEKS]}) {past.anew(past.OF_WEEKS, 'fresh')} "
     "ORDER BY use_case_id"
 )

@@ -53,7 +53,7 @@ def rebuild_day(*, day: date, calendar: Kept) -> dict[str, int]:
 def _replaced(day: date, calendar: Kept) -> dict[str, int]:
     barrier.hold_exclusive()
     found = _compared(day, calendar)
-    if found.keys() & {past.OF_DAYS, past.OF_WEEKS}:
+    if found.keys() & past.COLUMNS.keys():
         recount.forget_past(day)
     for table in [table for table in recount.TABLES if table in found]:
         recount.write_anew(table=table, day=day, spans=calendar.spans(day), tags=calendar.declared_tags)

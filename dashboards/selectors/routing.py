@@ -62,8 +62,8 @@ class Question:
 
     @property
     def middle(self) -> date:
-        """First day of the second half, of the days that there are already."""
-        return self.first + ONE_DAY * (self.known_days // 2)
+        """First day of the second half, of the days that there are already; of weeks a Monday, so that none is cut."""
+        return self.bar(self.first + ONE_DAY * (self.known_days // 2))
 
     @property
     def weekly(self) -> bool:
@@ -223,7 +223,7 @@ def _published(question: Question) -> list[Version]:
 
 def _shares(question: Question, found: Flows, known: Sequence[Version]) -> Shares:
     asked = question.scope
-    days = routing_flows.weeks(asked, middle=question.middle) if question.weekly else routing_flows.days(asked)
+    days = routing_flows.weeks(asked) if question.weekly else routing_flows.days(asked)
     of_models: dict[str, Decimal] = defaultdict(Decimal)
     for one in days:
         of_models[one.model] += measured(one, question.measure)

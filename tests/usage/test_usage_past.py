@@ -93,7 +93,7 @@ def every_figure() -> dict[str, Any]:
             Scope(first=FIRST, until=UNTIL, use_case_id=use_case), source="use_case", middle=FIRST
         ),
         "days": lambda: routing_flows.days(ALL),
-        "weeks": lambda: routing_flows.weeks(ALL, middle=MIDDLE),
+        "weeks": lambda: routing_flows.weeks(ALL),
         "offerings": lambda: routing_flows.offerings(
             Scope(first=FIRST + 20 * DAY, until=UNTIL), since=FIRST
         ),

@@ -51,17 +51,14 @@ def test_a_model_s_day_holds_answered_requests_only():
     assert days[0].cost_usd == Decimal("0.008")
 
 
-def test_a_week_is_cut_by_the_ends_of_the_range_and_by_its_middle():
+def test_a_week_is_cut_by_the_ends_of_the_range():
     # 1 June 2026 is a Monday; the range begins on a Wednesday and ends with a Tuesday.
-    book(
-        call(2), call(3), call(7), call(8, **CHEAP), call(10), call(11, **CHEAP), call(14), call(22), call(23), call(24)
-    )
+    book(call(2), call(3), call(7), call(8, **CHEAP), call(10), call(14), call(22), call(23), call(24))
 
-    weeks = routing_flows.weeks(Scope(first=date(2026, 6, 3), until=date(2026, 6, 24)), middle=date(2026, 6, 11))
+    weeks = routing_flows.weeks(Scope(first=date(2026, 6, 3), until=date(2026, 6, 24)))
 
     assert [(one.day.day, one.tier, one.answered) for one in weeks] == [
-        (3, "frontier", 2), (8, "frontier", 1), (8, "economy", 1), (11, "frontier", 1), (11, "economy", 1),
-        (22, "frontier", 2),
+        (3, "frontier", 2), (8, "frontier", 2), (8, "economy", 1), (22, "frontier", 2),
     ]  # fmt: skip
 
 
@@ -95,7 +92,7 @@ def test_a_scope_holds_its_days_its_environment_its_use_case_and_its_team():
         return [
             sum(one.answered for one in rows)
             for rows in (
-                routing_flows.days(scope), routing_flows.weeks(scope, middle=date(2026, 6, 15)),
+                routing_flows.days(scope), routing_flows.weeks(scope),
                 flows.rules, flows.ways, flows.use_cases, flows.pairs,
                 routing_flows.offerings(scope, since=scope.first)[0], routing.rules(scope),
             )
@@ -215,7 +212,7 @@ def test_each_question_is_one_read(django_assert_num_queries):
     for ask in (
         lambda: found(),
         lambda: routing_flows.days(JUNE),
-        lambda: routing_flows.weeks(JUNE, middle=date(2026, 6, 15)),
+        lambda: routing_flows.weeks(JUNE),
         lambda: routing_flows.offerings(JUNE, since=date(2026, 5, 1)),
         lambda: routing.rules(JUNE),
         lambda: routing.last_fired(rules=["rule-1"], since=JUNE.first, until=JUNE.until),

@@ -88,7 +88,7 @@ class Flows:
 class DayFlow(Served):
     """What a model of a tier answered on a day, or in a week, for one of the reasons that gateways give."""
 
-    day: date  # of a week, or of as much of it as is asked for, the first
+    day: date  # of a week, or of as much of it as is in the range, the first
     tier: str
     model: str
     reason: str
@@ -265,22 +265,19 @@ def days(scope: Scope) -> list[DayFlow]:
     )
 
 
-def weeks(scope: Scope, *, middle: date) -> list[DayFlow]:
-    """Return the same per week from Monday; one that `middle` lies in is there up to it, and from it on. One query."""
+def weeks(scope: Scope) -> list[DayFlow]:
+    """Return the same per week from Monday. One query."""
     also, given = _narrowed(scope)
-    # The first day of the part that a day belongs to: `greatest` passes over nulls.
-    monday = "day - (extract(isodow FROM day)::int - 1)"
-    part = f"greatest({monday}, %(first)s, CASE WHEN day >= %(middle)s THEN %(middle)s::date END)"
     return _per_day(
         f"""
         SELECT week AS day, tier, reason, offering_id, sum(requests)::bigint AS requests, sum(tokens)::bigint AS tokens,
             sum(cost_usd) AS cost_usd, sum(fallback_requests)::bigint AS fallbacks
         FROM rollup_past_week WHERE {past.WHOLE_WEEKS}{also} AND ok GROUP BY week, tier, reason, offering_id
         UNION ALL
-        SELECT {part}, tier, reason, offering_id, {_SUMMED}
+        SELECT greatest(day - (extract(isodow FROM day)::int - 1), %(first)s), tier, reason, offering_id, {_SUMMED}
         FROM rollup_day WHERE {past.other_days()}{also} AND {_IS_OK} GROUP BY 1, tier, reason, offering_id
         """,
-        {**given, "middle": middle},
+        {**given, "middle": scope.first},  # it cuts no week
     )
 
 

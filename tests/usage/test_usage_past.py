@@ -17,7 +17,7 @@ from tests.usage.checks import assert_rollups_equal_ledger
 from tests.usage.making import DAY, NOON
 from tests.usage.waiting import another_connection, until_somebody_waits_for_a_lock
 from usage.models import Reconciliation
-from usage.selectors import about, kept, pictured, routing_flows, savings, spend
+from usage.selectors import about, chargeback, kept, pictured, routing_flows, savings, spend
 from usage.selectors.about import Of
 from usage.selectors.past import FORGET, forgotten
 from usage.selectors.past import wrong as wrong_sums
@@ -76,6 +76,9 @@ def every_figure() -> dict[str, Any]:
         first=FIRST, until=UNTIL, comparable_until=TODAY, before=FIRST - 30 * DAY, before_until=FIRST
     )
     use_case = UseCase.objects.get(name="case-0").pk
+    of_statement = chargeback.Days(
+        first=FIRST + 15 * DAY, until=UNTIL, comparable_until=TODAY, before=FIRST, before_until=FIRST + 15 * DAY
+    )
     whole: dict[str, Callable[[], Any]] = {
         "spend by day": lambda: asked("day", "use_case", "reason"),
         "spend by rule": lambda: asked("week", "rule"),
@@ -94,6 +97,8 @@ def every_figure() -> dict[str, Any]:
         ),
         "days": lambda: routing_flows.days(ALL),
         "weeks": lambda: routing_flows.weeks(ALL),
+        "statement": lambda: chargeback.cells(days=of_statement),
+        "statement of a use case": lambda: chargeback.cells(days=of_statement, use_case_id=use_case),
         "offerings": lambda: routing_flows.offerings(
             Scope(first=FIRST + 20 * DAY, until=UNTIL), since=FIRST
         ),

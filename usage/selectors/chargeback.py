@@ -17,7 +17,7 @@ from django.db import connection
 
 from catalog.models import Tier
 from usage.models import Status
-from usage.selectors import overview
+from usage.selectors import overview, past
 
 _ZERO = Decimal(0)
 _DIGITS = 80  # sums have more digits than a Decimal context's usual 28
@@ -198,7 +198,7 @@ def cells(*, days: Days, team_id: int | None = None, use_case_id: int | None = N
         WITH s AS (
             SELECT r.day >= %(first)s AS here, r.team_id, r.use_case_id, r.offering_id, r.tier, r.correction_of,
                 {_SUMS}, {_COMPARED} AS compared_usd
-            FROM rollup_day r WHERE r.day >= %(before)s AND r.day < %(until)s{only}
+            FROM {past.sums_of_days(first="%(before)s")} r WHERE r.day >= %(before)s AND r.day < %(until)s{only}
             GROUP BY 1, 2, 3, 4, 5, 6
         )
         SELECT s.here, s.team_id, t.name, s.use_case_id, u.name, o.name, m.name, s.tier, s.correction_of,

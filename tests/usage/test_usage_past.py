@@ -17,7 +17,7 @@ from tests.usage.checks import assert_rollups_equal_ledger
 from tests.usage.making import DAY, NOON
 from tests.usage.waiting import another_connection, until_somebody_waits_for_a_lock
 from usage.models import Reconciliation
-from usage.selectors import about, chargeback, kept, pictured, routing_flows, savings, spend
+from usage.selectors import about, chargeback, kept, months, pictured, routing_flows, savings, spend
 from usage.selectors.about import Of
 from usage.selectors.past import FORGET, forgotten
 from usage.selectors.past import wrong as wrong_sums
@@ -97,6 +97,7 @@ def every_figure() -> dict[str, Any]:
         ),
         "days": lambda: routing_flows.days(ALL),
         "weeks": lambda: routing_flows.weeks(ALL),
+        "a month": lambda: months.one(FIRST.replace(day=1), at=NOON, zone="UTC"),
         "statement": lambda: chargeback.cells(days=of_statement),
         "statement of a use case": lambda: chargeback.cells(days=of_statement, use_case_id=use_case),
         "offerings": lambda: routing_flows.offerings(

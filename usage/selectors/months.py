@@ -26,7 +26,7 @@ from django.db.models import Count, Max, Q
 from catalog.models import ClaimState, Tier
 from core import periods
 from usage.models import HeldEvent, Month, Rebuild, RollupDay
-from usage.selectors import corrections, freshness, overview, reported
+from usage.selectors import corrections, freshness, overview, past, reported
 from usage.selectors.corrections import CorrectionRow
 from usage.selectors.overview import UnpricedOffering
 
@@ -324,9 +324,10 @@ def _parts(dimension: str, table: str, *, first: date, until: date) -> tuple[Par
         cursor.execute(
             f"SELECT n.id, n.name, s.cost, s.corrections, s.requests FROM (SELECT {dimension}_id AS id, "
             "sum(cost_usd) AS cost, coalesce(sum(cost_usd) FILTER (WHERE correction_of <> 0), 0) AS corrections, "
-            "sum(requests)::bigint AS requests FROM rollup_day WHERE day >= %s AND day < %s GROUP BY 1) s "
+            f"sum(requests)::bigint AS requests FROM {past.sums_of_days()} r "
+            "WHERE day >= %(first)s AND day < %(until)s GROUP BY 1) s "
             f"JOIN {table} n ON n.id = s.id WHERE s.cost <> 0 OR s.requests <> 0 ORDER BY s.cost DESC, n.name",
-            [first, until],
+            {"first": first, "until": until},
         )
         return tuple(
             Part(id=id_, name=name, cost_usd=cost, corrections_usd=late, requests=requests)
@@ -337,11 +338,14 @@ def _parts(dimension: str, table: str, *, first: date, until: date) -> tuple[Par
 def _names_waiting(*, first: date, until: date) -> tuple[int, int]:
     with connection.cursor() as cursor:
         cursor.execute(
-            "WITH used AS (SELECT offering_id, use_case_id, sum(requests) AS requests FROM rollup_day "
-            "WHERE day >= %s AND day < %s GROUP BY 1, 2 HAVING sum(requests) <> 0) SELECT "
-            "(SELECT count(*) FROM catalog_offering o WHERE o.state = %s AND o.id IN (SELECT offering_id FROM used)), "
-            "(SELECT count(*) FROM catalog_usecase u WHERE u.state = %s AND u.id IN (SELECT use_case_id FROM used))",
-            [first, until, ClaimState.WAITING, ClaimState.WAITING],
+            "WITH used AS (SELECT offering_id, use_case_id, sum(requests) AS requests "
+            f"FROM {past.sums_of_days()} r WHERE day >= %(first)s AND day < %(until)s "
+            "GROUP BY 1, 2 HAVING sum(requests) <> 0) SELECT "
+            "(SELECT count(*) FROM catalog_offering o WHERE o.state = %(waits)s "
+            "AND o.id IN (SELECT offering_id FROM used)), "
+            "(SELECT count(*) FROM catalog_usecase u WHERE u.state = %(waits)s "
+            "AND u.id IN (SELECT use_case_id FROM used))",
+            {"first": first, "until": until, "waits": ClaimState.WAITING},
         )
         row = cursor.fetchone()
     return (int(row[0]), int(row[1])) if row else (0, 0)

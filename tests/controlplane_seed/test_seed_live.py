@@ -14,7 +14,7 @@ from tests.routing.making import CHEAP, MIDDLE, OPUS, make_content, make_rule, m
 from tests.usage import making
 from tests.usage.making import make_gateway
 from usage.events import Event
-from usage.models import Receipt, Source
+from usage.models import Receipt, Source, SourceKind
 from usage.services import imports, intake
 
 ENDED = datetime(2026, 6, 17, 11, 20, tzinfo=ZoneInfo(company.ZONE))  # a Wednesday, in the middle of a month
@@ -99,6 +99,20 @@ def test_a_call_is_told_once_however_often_the_demo_is_started_and_a_long_pause_
     assert min(event.occurred_at for event in again) > max(event.occurred_at for event in first)
     assert min(event.occurred_at for event in later) >= ENDED + timedelta(days=9) - live.CAUGHT_UP
     assert {event.use_case for event in later} <= set(story.BY_NAME)
+
+
+def test_a_call_that_somebody_dates_to_tomorrow_keeps_none_of_the_gateways_silent_until_then():
+    first = go_on(at=ENDED + HOUR, fleet=Fleet())
+    Receipt.objects.create(
+        source=Source.objects.filter(kind=SourceKind.LIVE).earliest("pk"), environment="production", format="native",
+        received_at=ENDED + HOUR, try_after=ENDED + HOUR, last_occurred_at=ENDED + timedelta(hours=20), event_count=1,
+        events=intake.pack([]),
+    )  # fmt: skip
+
+    again = go_on(at=ENDED + 2 * HOUR, fleet=Fleet())
+
+    assert min(event.occurred_at for event in again) > max(event.occurred_at for event in first)
+    assert {event.use_case for event in again} <= set(story.BY_NAME)
 
 
 def test_a_house_without_the_company_has_nothing_that_goes_on():

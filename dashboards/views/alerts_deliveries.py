@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from urllib.parse import urlencode
 
 from django.contrib import messages
@@ -182,11 +182,11 @@ def _seen_at(request: HttpRequest) -> datetime:
     """
     try:
         seen_at = datetime.fromisoformat(request.POST.get("seen_at", ""))
-    except ValueError as error:
+        if seen_at.tzinfo is not None:
+            return seen_at.astimezone(UTC)  # Python knows offsets that PostgreSQL does not
+    except (ValueError, OverflowError) as error:
         raise Http404("The page has to say when it was made.") from error
-    if seen_at.tzinfo is None:
-        raise Http404("The page has to say when it was made.")
-    return seen_at
+    raise Http404("The page has to say when it was made.")
 
 
 def _back(request: HttpRequest) -> HttpResponse:

@@ -24,7 +24,7 @@ from catalog.selectors.price_rows import PriceRow
 from core import periods
 from dashboards.charts.prices import price
 from dashboards.selectors import rule_of
-from dashboards.templatetags.figures import exact, usd
+from dashboards.templatetags.figures import exact, usd, usd_in_full
 from dashboards.templatetags.links import offering_url
 from dashboards.views import days
 from dashboards.views.access import page
@@ -159,7 +159,7 @@ def _booked(story: Story) -> list[Booked]:
                 what=what,
                 why=why,
                 restatement_url=url,
-                running="" if one.running_usd is None else f"${exact(one.running_usd)}",
+                running="" if one.running_usd is None else usd_in_full(one.running_usd),
             )
         )
     return found

@@ -76,7 +76,7 @@ def test_one_click_shows_what_assigning_a_suggestion_does_and_another_does_it(cl
     shown, done = click(client, line.assign_url, into=line.into, since=line.since, reason="")
 
     assert shown.context["estimate"].total.entries == 1
-    assert b'would be <strong title="$5">$5.00</strong>' in shown.content
+    assert b'would be <strong title="$5.00">$5.00</strong>' in shown.content
     assert LedgerEntry.objects.count() == before
     assert done["Location"] == "/attention/"
     assert Offering.objects.get(name=SNAPSHOT).state == "merged"

@@ -335,7 +335,7 @@ def test_a_month_is_closed_in_two_steps_with_a_reason(client, booked):
 
     assert "This cannot be undone" not in form.content.decode()
     assert "This cannot be undone" in second.content.decode()
-    assert '<strong title="$7">$7.00</strong> for good' in second.content.decode()
+    assert '<strong title="$7.00">$7.00</strong> for good' in second.content.decode()
     month = Month.objects.get()
     assert (month.label, month.closed_by, month.reason) == (LAST, person.email, "invoices compared")
     assert "is closed. Its totals never change" in done.content.decode()

@@ -29,9 +29,9 @@ def shown(page: str) -> list[tuple[str, Decimal]]:
     found = []
     for row in rows:
         url = re.search(r'href="(/events/[^"]+)"', row)
-        cost = re.search(r'data-label="Cost"><span title="\$([-\d,.]+)"', row)
+        cost = re.search(r'data-label="Cost"><span title="(-?)\$([\d,.]+)"', row)
         assert url
-        found.append((unescape(url[1]), Decimal(cost[1].replace(",", "")) if cost else Decimal(0)))
+        found.append((unescape(url[1]), Decimal(cost[1] + cost[2].replace(",", "")) if cost else Decimal(0)))
     return found
 
 
@@ -200,6 +200,21 @@ def test_the_page_of_an_event_says_what_it_cost_on_whose_word_and_how_it_came_in
     assert "u-42" not in page, "a person's key is only shown as a hash"
     assert "User, as a hash" in page
     assert hashlib.sha256(b"u-42").hexdigest()[:12] not in page, "nor as one that can be guessed at"
+
+
+def test_what_was_taken_back_has_its_minus_before_the_dollar(client):
+    making.make_priced_offering()
+    taken_back = call(event_id="wrong")
+    book(taken_back, making.make_event(event_id="void", occurred_at=taken_back.occurred_at, voids="wrong"))
+    signed_in(client, "viewer")
+
+    page = client.get(address("wrong", Source.objects.get().pk)).content.decode()
+    listed = client.get("/entries/").content.decode()
+
+    lines = re.findall(r'data-label="Cost">([^<]+)</td>\s*<td [^>]*data-label="Cost with it">([^<]+)<', page)
+    assert lines == [("$5.00", "$5.00"), ("-$5.00", "$0.00")]
+    assert 'title="-$5.00"' in listed
+    assert "$-" not in page + listed
 
 
 def test_an_event_that_nobody_knows_is_404_and_the_page_says_how_it_is_found(client):

@@ -11,6 +11,7 @@ from core.models import Organisation
 from dashboards.change_words import direction as direction_of
 from dashboards.change_words import relative, told, told_points
 from dashboards.selectors.overview import Calendar, Overview
+from dashboards.selectors.spend_question import MONTH
 from dashboards.templatetags.figures import clock, exact, percent, usd, usd_short, usd_tile
 from dashboards.views import goal_words
 from dashboards.views.changes_words import spend_url
@@ -32,7 +33,8 @@ def stats(shown: Overview, organisation: Organisation) -> list[Stat]:
 
 
 def _explorer(calendar: Calendar, by: str = "use_case") -> str:
-    return spend_url(Days(first=calendar.first, until=calendar.drawn_until), by=by)
+    """Return where the month is asked about, against the month before as on its tile: one change, on both pages."""
+    return spend_url(Days(first=calendar.first, until=calendar.drawn_until), by=by, against=MONTH)
 
 
 _DEARER = {"up": "bad", "down": "good"}

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
@@ -99,6 +100,16 @@ def test_the_page_shows_what_was_booked_with_a_chart_and_a_table_of_the_same_num
     assert 'data-chart="spend-figure"' in page
     assert "Numbers of this chart" in page
     assert "support-routing" in page
+
+
+def test_the_tiles_of_dollars_lead_to_the_explorer_beside_the_month_that_they_name(client):
+    making.make_priced_offering()
+    book(call())
+    signed_in(client, "finance")
+
+    page = client.get("/").content.decode()
+
+    assert re.findall(r'href="/spend/[^"]*by=(\w+)&amp;against=month"', page) == ["use_case", "model"]
 
 
 def test_days_that_are_over_are_compared_with_the_same_days_a_month_before():

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import UTC, date, timedelta
 from functools import cache
 from typing import Any
 from urllib.parse import urlencode
 
 from django.urls import reverse
 
-from dashboards.selectors.spend_question import NONE, Question
+from dashboards.selectors.spend_question import NONE, Bucket, Question
 from dashboards.templatetags.links import offering_url
 from dashboards.views.spend_address import State
 from usage.selectors.spend_ask import TAG
@@ -58,16 +58,31 @@ def days_url(state: State, first: date, last: date) -> str:
 
 def entries_url(question: Question, names: Names, *, first: date | None = None, last: date | None = None) -> str:
     """Return where the entries behind a sum are listed; empty where no address says it."""
-    if any(name.startswith(TAG) and value is None for name, value in names.items()):
+    of = entries_of(question, names)
+    if of is None:
         return ""
+    days = urlencode([("from", (first or question.first).isoformat()), ("to", (last or question.last).isoformat())])
+    return f"{entries_path()}?{'&'.join(filter(None, [days, of]))}"
+
+
+def entries_of(question: Question, names: Names) -> str | None:
+    """Return what an address says of the entries behind a sum, without when; None where none can."""
+    if any(name.startswith(TAG) and value is None for name, value in names.items()):
+        return None
     filters = {**question.filters, **{name: (value or NONE,) for name, value in names.items()}}
-    pairs = [("from", (first or question.first).isoformat()), ("to", (last or question.last).isoformat())]
-    pairs += [(name, value) for name, values in filters.items() for value in values]
-    return f"{_entries()}?{urlencode(pairs)}"
+    return urlencode([(name, value) for name, values in filters.items() for value in values])
+
+
+def entries_within(bucket: Bucket) -> str:
+    """Return what an address says of when the entries of an hour were, or of the days of a longer bucket."""
+    if bucket.hour is None:
+        return urlencode([("from", bucket.first.isoformat()), ("to", bucket.last.isoformat())])
+    begins = bucket.hour.astimezone(UTC)
+    return urlencode([("from", f"{begins:%Y-%m-%dT%H:%MZ}"), ("to", f"{begins + timedelta(hours=1):%Y-%m-%dT%H:%MZ}")])
 
 
 @cache
-def _entries() -> str:
+def entries_path() -> str:
     return reverse("entries")
 
 

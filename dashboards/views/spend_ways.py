@@ -34,7 +34,7 @@ from dashboards.selectors.spend_question import (
 from dashboards.views import days
 from dashboards.views.links import Link
 from dashboards.views.spend_address import State, title_of
-from dashboards.views.spend_links import Names, narrowed
+from dashboards.views.spend_links import Names, entries_of, entries_path, entries_within, narrowed
 from dashboards.views.spend_ranges import RANGES, USUAL
 from usage.selectors.spend_ask import TAG
 
@@ -156,7 +156,8 @@ def offered(state: State) -> dict[str, Any]:
 def marks(drawn: Drawn, state: State, question: Question) -> dict[str, Any]:
     """Return where a click on the chart leads, as parts of a query: `base`, that of the trace, and that of the point.
 
-    A part that is null leads nowhere; where there are no `traces` the point says it all.
+    A part that is null leads nowhere; where there are no `traces` the point says it all. They lead to the explorer, or
+    to `path`: what there is to see of an hour of a day is its entries.
     """
     within = urlencode([("from", question.first.isoformat()), ("to", question.last.isoformat())])
 
@@ -175,15 +176,19 @@ def marks(drawn: Drawn, state: State, question: Question) -> dict[str, Any]:
         }
     if not drawn.traces:
         return {"base": within, "points": [None if isinstance(each, Bucket) else of(each) for each in drawn.points]}
+    buckets = [each if isinstance(each, Bucket) else None for each in drawn.points]
+    if question.days == 1:
+        return {
+            "path": entries_path(),
+            "base": "",
+            "traces": [None if each is None else entries_of(question, each) for each in drawn.traces],
+            "points": [each and entries_within(each) for each in buckets],
+        }
     return {
         "base": "",
         "traces": [of(each) for each in drawn.traces],
-        # The hours of a day are all that there is to see of it.
         "points": [
-            urlencode([("from", each.first.isoformat()), ("to", each.last.isoformat())])
-            if isinstance(each, Bucket) and question.days > 1
-            else None
-            for each in drawn.points
+            each and urlencode([("from", each.first.isoformat()), ("to", each.last.isoformat())]) for each in buckets
         ],
     }
 

@@ -262,6 +262,22 @@ def test_each_line_leads_to_its_entries_and_each_bar_to_what_it_is_made_of(clien
     assert cell == named | {"model": ["gpt-5.5"], "by": ["provider"]}
 
 
+def test_a_bar_of_an_hour_leads_to_the_entries_of_that_hour(client):
+    making.make_priced_offering()
+    for minute in (0, 59, 60):
+        book(call(at=datetime(2026, 3, 10, 12, tzinfo=UTC) + timedelta(minutes=minute), team="platform"))
+    signed_in(client, "viewer")
+
+    page = client.get("/spend/?from=2026-03-10&to=2026-03-10&by=model&team=platform").content.decode()
+
+    (marks,) = [json.loads(text) for text in re.findall(r'id="spend-marks"[^>]*>(\{.*?\})</script>', page)]
+    noon = f"{marks['traces'][0]}&{marks['points'][12]}"
+    assert parse_qs(noon) == {
+        "team": ["platform"], "model": ["gpt-5.5"], "from": ["2026-03-10T12:00Z"], "to": ["2026-03-10T13:00Z"],
+    }  # fmt: skip
+    assert client.get(f"{marks['path']}?{noon}").content.decode().count('data-label="Cost"') == 2
+
+
 def test_what_does_not_fit_is_shown_another_way_and_said(client):
     making.make_priced_offering()
     book(call(at=datetime(2026, 3, 10, tzinfo=UTC)))

@@ -1,4 +1,5 @@
 // A click on the chart of the spend page leads to the same question about what was clicked: its name, its days, or both.
+// An hour of a day leads to its entries.
 // Where that is comes with the page: a query in parts, by trace and by point. Everything is in the table as links, too.
 (function () {
   'use strict';
@@ -8,7 +9,7 @@
     var parts = [marks.base, marks.traces ? marks.traces[trace] : '', marks.points[point]];
     // Null leads nowhere. A trace that stands for many names adds nothing: undefined is one that is only compared with.
     if (parts.some(function (part) { return part === null || part === undefined; })) return null;
-    return block.dataset.path + '?' + parts.filter(Boolean).join('&');
+    return (marks.path || block.dataset.path) + '?' + parts.filter(Boolean).join('&');
   }
 
   // All values of a place are pointed at together; which of them was meant is where the pointer is.

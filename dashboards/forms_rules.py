@@ -190,11 +190,11 @@ class SwitchForm(Told):
     )
     reason = forms.CharField(required=False, label="Reason", help_text="Shown to everybody who sees the switch")
 
-    def __init__(self, *args: Any, names: Mapping[str, Sequence[str]], **given: Any) -> None:
+    def __init__(self, *args: Any, names: Mapping[str, Sequence[tuple[str, str]]], **given: Any) -> None:
         super().__init__(*args, **given)
         choices: list[Any] = [("", "Choose")]
         choices += [
-            (f"{kind.capitalize()}s", [(f"{kind}:{name}", name) for name in known]) for kind, known in names.items()
+            (heading, [(f"{kind}:{name}", name) for kind, name in known]) for heading, known in names.items() if known
         ]
         self.fields["what"].widget.choices = choices
 

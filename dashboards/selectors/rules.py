@@ -115,13 +115,20 @@ def offerings(*, at: datetime) -> list[OfferingChoice]:
     return sorted(found, key=lambda one: (_TIERS.index(one.tier), one.input_usd or Decimal(0), one.name))
 
 
-def names_to_switch(*, at: datetime) -> dict[str, list[str]]:
-    """Return what can be turned off, by kind; retired offerings are left out. Three queries."""
-    alive = Offering.objects.exclude(retired_at__lte=at)
+def names_to_switch(*, environment: str, at: datetime) -> dict[str, list[tuple[str, str]]]:
+    """Return what can be turned off, kind and name, under headings: what an environment's rules send to comes first.
+
+    Retired offerings are left out. Five queries.
+    """
+    live = versions.content_of(environment=environment, number=versions.live_number(environment=environment))
+    alive = Offering.objects.exclude(retired_at__lte=at).order_by("name").values_list("name", flat=True)
+    offered = [("offering", name) for name in alive]
+    used = [one for one in offered if one[1] in live.get("offerings", {})]
     return {
-        "provider": list(Provider.objects.order_by("name").values_list("name", flat=True)),
-        "model": list(Model.objects.order_by("name").values_list("name", flat=True)),
-        "offering": list(alive.order_by("name").values_list("name", flat=True)),
+        f"Of the rules in {environment}": used,
+        "Providers": [("provider", name) for name in Provider.objects.order_by("name").values_list("name", flat=True)],
+        "Models": [("model", name) for name in Model.objects.order_by("name").values_list("name", flat=True)],
+        "Other offerings" if used else "Offerings": [one for one in offered if one not in set(used)],
     }
 
 

@@ -54,10 +54,10 @@ def switches_page(request: HttpRequest, environment: str) -> HttpResponse:
     found_environment(environment)
     now = timezone.now()
     if request.method != "POST":
-        form = SwitchForm(names=page_of.names_to_switch(at=now), initial=_filled(request))
+        form = SwitchForm(names=page_of.names_to_switch(environment=environment, at=now), initial=_filled(request))
         return _switches(request, environment, form)
     demand(request, "switches.turn")
-    form = SwitchForm(request.POST, names=page_of.names_to_switch(at=now))
+    form = SwitchForm(request.POST, names=page_of.names_to_switch(environment=environment, at=now))
     if not _turned_off(request, form, at=now):
         return _switches(request, environment, form, status=422)
     return redirect("rules-switches", environment=environment)
@@ -68,7 +68,7 @@ def turn_off(request: HttpRequest, environment: str) -> HttpResponse:
     """Show the form alone, filled in by the page that one comes from, and go back there."""
     found_environment(environment)
     now = timezone.now()
-    names = page_of.names_to_switch(at=now)
+    names = page_of.names_to_switch(environment=environment, at=now)
     sent = request.POST if request.method == "POST" else request.GET
     back = _back(sent, environment)
     form = SwitchForm(request.POST, names=names) if request.method == "POST" else SwitchForm(

@@ -62,6 +62,21 @@ def test_what_is_off_is_taken_back_at_once_and_both_words_are_kept(client):
     assert page.index("taken back in the console") < page.index("a false alarm")
 
 
+def test_what_the_rules_send_to_is_the_first_to_choose_from_and_named_once(client):
+    signed_in(client, "engineer")
+    without_rules = client.get(PAGE).context["form"].fields["what"].widget.choices
+    version_of()
+    making.make_offering("spare-model@elsewhere")
+
+    choices = client.get(PAGE).context["form"].fields["what"].widget.choices
+
+    headings = [heading for heading, _ in choices[1:]]
+    assert [heading for heading, _ in without_rules[1:]] == ["Providers", "Models", "Offerings"]
+    assert headings == ["Of the rules in production", "Providers", "Models", "Other offerings"]
+    assert (f"offering:{OPUS}", OPUS) in choices[1][1]
+    assert choices[4][1] == [("offering:spare-model@elsewhere", "spare-model@elsewhere")]
+
+
 @pytest.mark.parametrize(
     ("sent", "where"),
     [
@@ -107,12 +122,12 @@ def test_who_may_not_switch_sees_and_turns_nothing(client, role):
 def test_every_word_is_listed_in_pages_and_asked_in_few_questions(client, django_assert_num_queries):
     turn()
     signed_in(client, "engineer")
-    with django_assert_num_queries(13):
+    with django_assert_num_queries(14):
         client.get(PAGE)
     for n in range(29):
         turn(reason=f"number {n}")
 
-    with django_assert_num_queries(13):
+    with django_assert_num_queries(14):
         first = client.get(PAGE).content.decode()
     last = Switch.objects.order_by("-id")[24].pk
     second = client.get(f"{PAGE}?before={last}").content.decode()
@@ -234,14 +249,14 @@ def test_what_requests_cost_is_asked_once_for_all_switches_of_a_page(client, dja
     moved(minutes_ago=49.5)
     signed_in(client, "viewer")
     client.get(PAGE)
-    with django_assert_num_queries(16):
+    with django_assert_num_queries(18):
         client.get(PAGE)
     for n in range(1, 8):
         turn(at=timezone.now() - timedelta(minutes=50 - n), seconds=30)
         moved(minutes_ago=49.8 - n)
     client.get(PAGE)
 
-    with django_assert_num_queries(16):
+    with django_assert_num_queries(18):
         page = client.get(PAGE).content.decode()
 
     assert page.count("saved $0.00330") == 8

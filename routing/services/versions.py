@@ -24,7 +24,8 @@ class StaleDraft(Conflict):
     def __init__(self, message: str, changes: list[str], advice: str = "") -> None:
         told = "; ".join(changes[:_LINES_TOLD]) or "nothing in the rules themselves"
         more = f"; and {len(changes) - _LINES_TOLD} more" if len(changes) > _LINES_TOLD else ""
-        super().__init__(f"{message} What changed meanwhile: {told}{more}.{advice}")
+        end = "" if f"{told}{more}".endswith((".", "!", "?")) else "."  # as a rationale does
+        super().__init__(f"{message} What changed meanwhile: {told}{more}{end}{advice}")
         self.changes = changes
 
 

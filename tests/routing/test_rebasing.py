@@ -261,3 +261,10 @@ def test_a_refused_publication_leads_to_bringing_it_up_to_date():
 
     with pytest.raises(versions.StaleDraft, match=r"Bring the draft up to date with it, then have it approved\."):
         versions.publish(proposal_id=draft.pk, by=PUBLISHER, at=NOON)
+
+
+def test_a_refused_publication_ends_what_changed_with_one_full_stop():
+    draft = overtaken({"title": "mine"}, {"rationale": "Opus finds more."}, make=make_approved)
+
+    with pytest.raises(versions.StaleDraft, match=r"to Opus finds more\. Bring the draft up to date"):
+        versions.publish(proposal_id=draft.pk, by=PUBLISHER, at=NOON)

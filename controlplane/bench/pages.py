@@ -49,12 +49,12 @@ LONG = (
     "/spend/?from={year}&to={today}&by=use_case&then=model",
     "/spend/?from={year}&to={today}&by=use_case&use_case=support-routing",
     "/spend/?from={week}&to={today}&per=hour&by=model",
-    "/routing/?from={half}&to={today}",
-    "/routing/?from={half}&to={today}&source=task&measure=cost",
+    "/routing/?from={months}&to={today}",
+    "/routing/?from={months}&to={today}&source=task&measure=cost",
     "/rules/production/hits/?days=30",
     "/savings/?from={year}&to={today}",
 )
-DAYS_OF = {"year": 365, "half": 184, "week": 7}  # {half}: the most that the routing page draws
+DAYS_OF = {"year": 365, "months": 124, "week": 7}  # {months}: the most that the routing page draws
 
 
 @dataclass(kw_only=True)

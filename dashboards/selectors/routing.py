@@ -27,7 +27,7 @@ from usage.selectors.routing_flows import DayFlow, Flows, OfferingSums, Pair, Us
 
 MEASURES = ("requests", "tokens", "cost")
 SOURCES = tuple(routing_flows.SOURCES)
-MOST_DAYS = 184  # half a year: more would be slow
+MOST_DAYS = 124  # four months, a quarter with what went before: more would be slow
 MOST_DAILY = 92  # a quarter: bars of more days are a smear, so they are drawn per week
 MOST_MODELS = 6
 MOST_USE_CASES = 12

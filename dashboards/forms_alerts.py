@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 
 from django import forms
 
+from core import periods
 from dashboards.forms import Told
 from dashboards.forms_prices import MomentField
 
@@ -28,7 +29,7 @@ class Snooze:
 def snoozes(*, at: datetime, zone: str) -> list[Snooze]:
     """Return what is offered: an hour, the next morning of a zone's clock, and the next Monday's if it is another."""
     today = at.astimezone(ZoneInfo(zone)).date()
-    tomorrow, monday = today + timedelta(days=1), today + timedelta(days=7 - today.weekday())
+    tomorrow, monday = today + timedelta(days=1), periods.monday(today) + timedelta(days=7)
     found = [
         Snooze(key="hour", words="For an hour", until=at + timedelta(hours=1)),
         Snooze(key="tomorrow", words=f"Until tomorrow, {_named(tomorrow)}", until=_morning(tomorrow, zone)),

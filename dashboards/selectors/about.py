@@ -97,7 +97,7 @@ def weeks(rows: Iterable[Row], named: Mapping[int, Named]) -> list[Week]:
     """Fold rows by (day, offering, tier) into weeks, oldest first."""
     found: dict[date, list[Row]] = defaultdict(list)
     for row in rows:
-        found[row.keys[0] - timedelta(days=row.keys[0].weekday())].append(row)
+        found[periods.monday(row.keys[0])].append(row)
     return [
         Week(monday=monday, sums=about.added(row.sums for row in each), on_open=on_open(each, named))
         for monday, each in sorted(found.items())

@@ -130,7 +130,7 @@ class Sources:
     def __init__(self, *, at: datetime, zone: str) -> None:
         self.at, self.zone = at, zone
         self.today = periods.local_day(at, zone)
-        self.monday = self.today - timedelta(days=self.today.weekday())
+        self.monday = periods.monday(self.today)
 
     def daily(self, coverage: Coverage) -> Daily:
         """Return yesterday. Twelve queries at most for any number of channels, more after a change of budgets."""

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from django.db import connection
 
 from catalog.models import Tier
+from core import periods
 from usage.models import Status
 from usage.selectors import past
 from usage.selectors.drivers import INPUT, OUTPUT
@@ -81,7 +82,7 @@ class _Row(NamedTuple):
 
 def pictured(*, first: date, until: date, month: Ranges) -> Pictured:
     """Return the sums of [first, until), which holds all of `month`'s days. One query."""
-    monday = first - timedelta(days=first.weekday())
+    monday = periods.monday(first)
     by_day: dict[date, list[Sums]] = defaultdict(list)
     tiers, weeks = [], []
     spans: dict[int, dict[int, Sums]] = defaultdict(dict)

@@ -50,7 +50,7 @@ def gather(*, at: datetime) -> int:
     days = _missing("rollup_past_days", "day", first, until - timedelta(days=1), 1)
     for place in range(0, len(days), _AT_ONCE):
         _gather(_DAYS, {"days": days[place : place + _AT_ONCE]})
-    for week in _missing("rollup_past_weeks", "week", first - timedelta(days=first.weekday()), until - _WEEK, 7):
+    for week in _missing("rollup_past_weeks", "week", periods.monday(first), until - _WEEK, 7):
         _gather(_WEEKS, {"week": week})
     return len(days)
 

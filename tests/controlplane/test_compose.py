@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import json
 import os
 import signal
 import subprocess
@@ -12,8 +13,10 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
+import psutil
 import pytest
 import yaml
+from redis import Redis
 
 from controlplane.embedded.servers import POSTGRES_SETTINGS, REDIS_SETTINGS, Servers, die_with_parent, temporary_dir
 from controlplane.processes import PROCESSES
@@ -83,13 +86,15 @@ class House:
 
     def starts(self, name: str) -> bool:
         """Wait until the process says that it is up; asking the health check meanwhile would only slow it down."""
-        log = self.data / f"{name}.log"
         deadline = time.monotonic() + PATIENCE_SECONDS
         while time.monotonic() < deadline and self.processes[name].poll() is None:
-            if self.healthy(name) if name == "scheduler" else UP[name] in log.read_text():
+            if self.healthy(name) if name == "scheduler" else UP[name] in self.log(name):
                 return True
             time.sleep(0.05)
         return False
+
+    def log(self, name: str) -> str:
+        return (self.data / f"{name}.log").read_text()
 
     def status(self, path: str) -> int:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
@@ -183,7 +188,7 @@ def test_each_service_starts_and_becomes_healthy_and_stops_when_told(house):
     healthy = {name: house.becomes_healthy(name) for name in OURS}
 
     assert started == healthy == dict.fromkeys(OURS, True), {
-        name: (house.data / f"{name}.log").read_text() for name in OURS if not healthy[name]
+        name: house.log(name) for name in OURS if not healthy[name]
     }
     for name in ("publisher", "scheduler", "intake", "alerts", "background"):
         grace = SERVICES[name]["stop_grace_period"].removesuffix("s")
@@ -191,7 +196,7 @@ def test_each_service_starts_and_becomes_healthy_and_stops_when_told(house):
 
 
 def test_without_its_database_web_lives_and_is_not_ready_and_recovers_by_itself(house):
-    assert house.starts("web"), (house.data / "web.log").read_text()
+    assert house.starts("web"), house.log("web")
 
     house.servers.postgres.kill()
     down = house.status("/healthz"), house.status("/readyz"), house.healthy("web")
@@ -205,10 +210,37 @@ def test_without_its_database_web_lives_and_is_not_ready_and_recovers_by_itself(
 def test_without_redis_web_stays_ready(house):
     # A worker that loses Redis while it starts ends, and Docker would start it again: here nobody would.
     for name, process in house.processes.items():
-        assert process.poll() is not None or house.starts(name), (house.data / f"{name}.log").read_text()
+        assert process.poll() is not None or house.starts(name), house.log(name)
 
     house.servers.redis.kill()
     down = house.status("/readyz")
     house.servers.redis.start()
 
     assert down == 200
+
+
+def test_a_worker_that_loses_redis_with_nudges_in_its_hands_goes_on(house):
+    for name in ("scheduler", "intake"):  # the one nudges, the other takes it up
+        if house.processes[name].poll() is not None:
+            house.start(name)
+        assert house.starts(name), house.log(name)
+    redis = Redis.from_url(house.servers.redis.url)
+
+    def taken() -> bool:
+        """A nudge is with the worker, which has not acknowledged it."""
+        return any(json.loads(told)[2] == "intake" for told in redis.hvals("unacked"))
+
+    pool = psutil.Process(house.processes["intake"].pid).children()
+    for child in pool:
+        child.suspend()  # a nudge is acknowledged when one of them begins with it
+    assert eventually(taken)
+    losses = house.log("intake").count("Connection to broker lost")
+
+    house.servers.redis.kill()
+    house.servers.redis.start()
+    assert eventually(lambda: house.log("intake").count("Connection to broker lost") > losses)
+    for child in pool:
+        child.resume()
+
+    assert house.becomes_healthy("intake"), house.log("intake")
+    assert eventually(lambda: redis.llen("intake") == 0 and not taken())

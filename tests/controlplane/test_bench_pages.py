@@ -27,6 +27,16 @@ def test_one_slow_page_misses_its_limit_though_all_pages_together_meet_theirs():
     assert (round(growth.value, 3), growth.meets) == (1.1, True)
 
 
+def test_a_page_that_was_opened_more_often_weighs_no_more_than_the_others():
+    quick = [page(f"/quick/{n}/", [0.02] * 7, [0.02] * 7) for n in range(20)]
+
+    every, slowest, _ = pages.figures(
+        [*quick, page("/slow/", [0.2] * 40, [0.21] * 7 + [0.25] * 32 + [0.9])], [], small=10, entries=100
+    )
+
+    assert (every.value, slowest.value) == (0.02, 0.25)
+
+
 def test_every_variable_of_the_addresses_is_known():
     variables = {
         (route.split("/")[0], name)

@@ -1,10 +1,4 @@
-"""What the routing page shows, in few reads of `rollup_day`. See `routing` for what is counted.
-
-# Note [Two steps]
-A day has thousands of rows, and the next day nearly the same ones: the same rule sends the same use case to the same
-offerings. So the rows of the range are added up once, without their days, and what the figures ask for is added up from
-these sums, which are as few as those of a single day. Days and latencies are read on their own: their groups are few.
-"""
+"""What the routing page shows, in few reads of `rollup_day`. See `routing` for what is counted."""
 
 from __future__ import annotations
 
@@ -120,7 +114,6 @@ _TOKENS = " + ".join((*INPUT, *OUTPUT))
 _IN_DAYS = "day >= %(first)s AND day < %(until)s"
 _IS_OK = f"status = {Status.OK:d}"
 _WAY = f"CASE WHEN rule = '' AND reason = '{DEFAULT}' THEN '{DEFAULT}' ELSE rule END"
-# Conditions are left to the second step: a filter of a sum is looked at for every row of a range.
 _SUMMED = f"""
     sum(requests)::bigint AS requests, sum({_TOKENS})::bigint AS tokens, sum(cost_usd) AS cost_usd,
     sum(fallback_requests)::bigint AS fallbacks"""
@@ -180,17 +173,17 @@ def flows(scope: Scope, *, source: str, middle: date) -> Flows:
     task = "task, " if source == "task" else ""
     key = f"environment, rules_version, rule, reason, use_case_id, {task}offering_id, tier, requested_model"
     frontier = f"ok AND tier = {Tier.FRONTIER:d}"
-    # See Note [Two steps]; what is read of weeks and of days is added up in the second one.
+    # Rows of weeks and days are added up once, for all of it: to add them up without their days first takes longer.
     rows = _asked(
         f"""
-        WITH fine AS MATERIALIZED (
-            SELECT {key}, {_WAY} AS way, ok, week >= %(middle)s AS late,
-                sum(requests)::bigint AS requests, sum(tokens)::bigint AS tokens, sum(cost_usd) AS cost_usd,
-                sum(fallback_requests)::bigint AS fallbacks, min(first_day) AS first_day, max(last_day) AS last_day
-            FROM rollup_past_week WHERE {past.WHOLE_WEEKS}{also} GROUP BY {key}, ok, late
+        WITH rows AS (
+            SELECT {key}, {_WAY} AS way, ok, week >= %(middle)s AS late, requests, tokens, cost_usd,
+                fallback_requests AS fallbacks, first_day, last_day
+            FROM rollup_past_week WHERE {past.WHOLE_WEEKS}{also}
             UNION ALL
-            SELECT {key}, {_WAY}, {_IS_OK} AS ok, day >= %(middle)s AS late, {_SUMMED}, min(day), max(day)
-            FROM rollup_day WHERE {past.other_days()}{also} GROUP BY {key}, ok, late
+            SELECT {key}, {_WAY}, {_IS_OK}, day >= %(middle)s, requests, {_TOKENS}, cost_usd, fallback_requests,
+                day, day
+            FROM rollup_day WHERE {past.other_days()}{also}
         ), found AS (
             SELECT
                 CASE WHEN grouping(rules_version) = 0 THEN 1 WHEN grouping(way) = 0 THEN 2
@@ -202,7 +195,7 @@ def flows(scope: Scope, *, source: str, middle: date) -> Flows:
                 coalesce(sum({_FELL}) FILTER (WHERE ok AND late), 0)::bigint,
                 coalesce(sum(requests) FILTER (WHERE {frontier}), 0)::bigint,
                 coalesce(sum({_FELL}) FILTER (WHERE {frontier}), 0)::bigint
-            FROM fine
+            FROM rows
             GROUP BY GROUPING SETS (
                 (environment, rules_version, rule, reason, offering_id, tier), ({SOURCES[source]}, way, offering_id),
                 (use_case_id), (requested_model, offering_id)

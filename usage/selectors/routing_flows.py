@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
@@ -172,7 +172,6 @@ def flows(scope: Scope, *, source: str, middle: date) -> Flows:
     also, given = _narrowed(scope)
     task = "task, " if source == "task" else ""
     key = f"environment, rules_version, rule, reason, use_case_id, {task}offering_id, tier, requested_model"
-    frontier = f"ok AND tier = {Tier.FRONTIER:d}"
     # Rows of weeks and days are added up once, for all of it: to add them up without their days first takes longer.
     rows = _asked(
         f"""
@@ -187,18 +186,14 @@ def flows(scope: Scope, *, source: str, middle: date) -> Flows:
         ), found AS (
             SELECT
                 CASE WHEN grouping(rules_version) = 0 THEN 1 WHEN grouping(way) = 0 THEN 2
-                     WHEN grouping(requested_model) = 0 THEN 4 ELSE 3 END AS kind,
+                     WHEN grouping(late) = 0 THEN 3 ELSE 4 END AS kind,
                 environment, rules_version, rule, reason, tier, way, use_case_id, {task or "'', "}
-                offering_id, requested_model, {_served_if("ok")},
-                sum(requests - {_FELL})::bigint, min(first_day), max(last_day),
-                coalesce(sum(requests) FILTER (WHERE ok AND late), 0)::bigint,
-                coalesce(sum({_FELL}) FILTER (WHERE ok AND late), 0)::bigint,
-                coalesce(sum(requests) FILTER (WHERE {frontier}), 0)::bigint,
-                coalesce(sum({_FELL}) FILTER (WHERE {frontier}), 0)::bigint
+                offering_id, requested_model, late, {_served_if("ok")},
+                sum(requests - {_FELL})::bigint, min(first_day), max(last_day)
             FROM rows
             GROUP BY GROUPING SETS (
                 (environment, rules_version, rule, reason, offering_id, tier), ({SOURCES[source]}, way, offering_id),
-                (use_case_id), (requested_model, offering_id)
+                (use_case_id, tier, late), (requested_model, offering_id)
             )
         )
         SELECT found.*, offering.name, model.name, use_case.name
@@ -211,11 +206,10 @@ def flows(scope: Scope, *, source: str, middle: date) -> Flows:
     )
     rules: list[RuleFlow] = []
     ways: list[Way] = []
-    use_cases: list[UseCaseFallbacks] = []
+    of_use_cases: dict[str, list[tuple[int, bool, int, int]]] = defaultdict(list)
     pairs: list[Pair] = []
-    for kind, environment, version, rule, reason, tier, way, _, task, _, requested, *rest in rows:
-        *served, first_choices, first_day, last_day, late_answered, late_fell, on_frontier, fell_on_frontier = rest[:-3]
-        offering, model, use_case = rest[-3:]
+    for kind, environment, version, rule, reason, tier, way, _, task, _, requested, late, *rest in rows:
+        *served, first_choices, first_day, last_day, offering, model, use_case = rest
         sums = _served(served)
         if kind == 1:
             rules.append(
@@ -227,23 +221,34 @@ def flows(scope: Scope, *, source: str, middle: date) -> Flows:
             )  # fmt: skip
         elif kind == 2 and sums["answered"]:
             ways.append(Way(source=task if source == "task" else use_case, rule=way, model=model, **sums))
-        elif kind == 3 and sums["answered"]:
-            use_cases.append(
-                UseCaseFallbacks(
-                    use_case=use_case, answered=sums["answered"], by_fallback=sums["by_fallback"],
-                    on_frontier=on_frontier, fallback_on_frontier=fell_on_frontier, late_answered=late_answered,
-                    late_by_fallback=late_fell,
-                )
-            )  # fmt: skip
+        elif kind == 3:
+            of_use_cases[use_case].append((tier, late, sums["answered"], sums["by_fallback"]))
         elif kind == 4 and sums["answered"]:
             pairs.append(Pair(requested=requested, offering=offering, model=model, **sums))
     rules.sort(
         key=lambda one: (one.environment, one.rules_version, one.rule, one.reason, one.tier, one.offering)
     )  # fmt: skip
     ways.sort(key=lambda one: (one.source, one.rule, one.model))
+    use_cases = [found for use_case, parts in of_use_cases.items() if (found := _fallbacks(use_case, parts)).answered]
     use_cases.sort(key=lambda one: (-one.by_fallback, -one.answered, one.use_case))
     pairs.sort(key=lambda one: (-one.answered, one.requested, one.offering))
     return Flows(rules=rules, ways=ways, use_cases=use_cases, pairs=pairs)
+
+
+def _fallbacks(use_case: str, parts: Sequence[tuple[int, bool, int, int]]) -> UseCaseFallbacks:
+    """Add up what a use case was answered by tier and half of the range; each part ends with that and by fallbacks."""
+
+    def summed(wanted: Callable[[int, bool], bool]) -> tuple[int, int]:
+        those = [(answered, fell) for tier, late, answered, fell in parts if wanted(tier, late)]
+        return sum(answered for answered, _ in those), sum(fell for _, fell in those)
+
+    answered, by_fallback = summed(lambda tier, late: True)
+    on_frontier, fallback_on_frontier = summed(lambda tier, late: tier == Tier.FRONTIER)
+    late_answered, late_by_fallback = summed(lambda tier, late: late)
+    return UseCaseFallbacks(
+        use_case=use_case, answered=answered, by_fallback=by_fallback, on_frontier=on_frontier,
+        fallback_on_frontier=fallback_on_frontier, late_answered=late_answered, late_by_fallback=late_by_fallback,
+    )  # fmt: skip
 
 
 def days(scope: Scope) -> list[DayFlow]:

@@ -15,7 +15,7 @@ T = TypeVar("T")
 FULL = os.environ.get("TOLLKEEPER_SOAK") == "1"
 
 
-def drawn(few: int = 40, many: int = 1000, **more: Any) -> settings:
+def drawn(few: int = 25, many: int = 1000, **more: Any) -> settings:
     """Return settings for a drawn test. A busy machine is slow, not wrong: nothing is said of time."""
     return settings(
         **{

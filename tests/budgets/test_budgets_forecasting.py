@@ -214,7 +214,7 @@ ZONES = ("UTC", "Asia/Kolkata", "Asia/Kathmandu", "Australia/Lord_Howe", "Americ
 amounts = st.decimals(-(10**6), 10**9, places=6)
 
 
-@drawn(few=25)
+@drawn()
 @given(
     minutes=st.integers(0, 3 * 366 * 24 * 60),
     kind=st.sampled_from(periods.KINDS),

@@ -370,7 +370,7 @@ def test_nothing_that_can_be_sent_breaks_a_draft(client):
     ]
     names = ["saves", "place", "to", "title", "why", "comment", "sha256", "rule", "offering"]
 
-    for _ in rounds(40, 1000):
+    for _ in rounds(20, 1000):
         draft = Proposal.objects.order_by("-id").first()
         if draft is None or draft.settled_at is not None:
             draft = draft_of(three())

@@ -652,7 +652,7 @@ def test_nothing_that_can_be_typed_breaks_the_editor(client):
     ]
     seen = set()
 
-    for _ in rounds(40, 1000):
+    for _ in rounds(20, 1000):
         sent: dict[str, Any] = typed()
         for name in chance.sample(names, chance.randint(1, 6)):
             sent[name] = chance.choice(SOUP)

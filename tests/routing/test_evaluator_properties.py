@@ -192,7 +192,7 @@ CONTEXTS = st.builds(
     st.dictionaries(st.sampled_from(REQUEST), ANYTHING | WORDS, max_size=8),
     st.fixed_dictionaries({}, optional={"text": TEXTS}),
 )
-QUICK = drawn(40, suppress_health_check=list(HealthCheck))
+QUICK = drawn(suppress_health_check=list(HealthCheck))
 
 
 @QUICK

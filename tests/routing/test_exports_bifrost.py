@@ -67,7 +67,7 @@ def first(rules, context):
     raise AssertionError("the default takes everything")
 
 
-@drawn(40, 2000)
+@drawn(many=2000)
 @given(contents(), states(), st.lists(CONTEXTS, min_size=4, max_size=4))
 def test_bifrost_sends_every_request_where_our_evaluator_does(of, state, contexts):
     given_rules = frozen(of, **state)

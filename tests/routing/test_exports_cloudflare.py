@@ -98,7 +98,7 @@ def ways(elements, said):
     return after(elements[0]["id"])
 
 
-@drawn(40, 2000)
+@drawn(many=2000)
 @given(contents(without=NOT_THERE), states(), st.lists(CONTEXTS, min_size=4, max_size=4))
 def test_cloudflare_sends_every_request_where_our_evaluator_does(of, state, contexts):
     rules = frozen(of, **state)

@@ -39,7 +39,7 @@ def called(offering):
     return f"{facts['provider']}/{facts['model']}"
 
 
-@drawn(40, 2000)
+@drawn(many=2000)
 @given(contents(), states())
 def test_each_use_case_goes_where_our_evaluator_sends_it(of, state):
     rules = frozen(of, **state)

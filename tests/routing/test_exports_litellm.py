@@ -143,7 +143,7 @@ def test_what_a_file_cannot_say_is_refused_with_its_place(facts, code, pointer):
     assert (code, pointer) in {(one.code, one.pointer) for one in problems}
 
 
-@drawn(60, 2000)
+@drawn(many=2000)
 @given(contents(), states(), st.lists(LABELS, min_size=3, max_size=3))
 def test_a_group_sends_its_requests_where_our_evaluator_may(of, state, labels):
     for one in of["rules"]:

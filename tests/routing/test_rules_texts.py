@@ -82,7 +82,7 @@ def test_yaml_is_laid_out_as_people_write_rules():
     )
 
 
-@drawn(60)
+@drawn()
 @example(values={name: name for name in TRAPS}, form=texts.YAML)
 @example(values={"list": TRAPS}, form=texts.YAML)
 @given(values=st.dictionaries(TEXTS, VALUES, max_size=5), form=st.sampled_from(texts.FORMS))

@@ -93,7 +93,7 @@ drawn_cell = st.builds(Cell, st.integers(1, 3), st.integers(1, 3), drawn_side, d
 
 
 @given(st.lists(drawn_cell, max_size=8))
-@drawn(100)
+@drawn(50)
 def test_the_parts_of_every_use_case_add_up_to_its_change_to_the_last_decimal(cells):
     found = bridge.explain(cells)
 

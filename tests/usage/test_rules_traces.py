@@ -238,7 +238,7 @@ def traces(draw):
 
 
 @given(data=st.data())
-@drawn(80, 3000)
+@drawn(40, 3000)
 def test_each_call_counts_once_in_any_order_and_split_into_any_bodies(data):
     spans = data.draw(traces())
     calls = {one.event_id.partition("-")[0] for one in spans if one.event_id.startswith("c")}

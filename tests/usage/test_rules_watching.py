@@ -15,7 +15,7 @@ from tests.drawing import drawn
 from usage.rules import watching
 from usage.rules.watching import Counted
 
-MANY = drawn(25)
+MANY = drawn()
 DAY = timedelta(days=1)
 FRIDAY = date(2026, 11, 20)
 

@@ -357,7 +357,7 @@ _JSON = st.recursive(
 _FILES = st.binary(max_size=60) | _JSON.map(lambda one: json.dumps(one).encode())
 
 
-@drawn(60)
+@drawn()
 @given(format=st.sampled_from(sorted(FORMATS)), content=_FILES)
 def test_a_file_is_read_or_refused_and_breaks_no_reader(format, content):
     with contextlib.suppress(Malformed, Invalid):

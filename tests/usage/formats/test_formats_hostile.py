@@ -28,7 +28,7 @@ from usage.models import Receipt
 from usage.services import intake
 
 pytestmark = pytest.mark.soak
-attacked = drawn(60)
+attacked = drawn()
 
 PAYLOADS = Path(__file__).parents[2] / "payloads"
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)

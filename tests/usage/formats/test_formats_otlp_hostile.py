@@ -65,7 +65,7 @@ def check(body):
 
 
 @given(body=st.binary(max_size=300) | st.text(max_size=300).map(str.encode))
-@drawn(80, 2000)
+@drawn(40, 2000)
 def test_any_bytes_are_read_or_unreadable(body):
     check(body)
 
@@ -95,13 +95,13 @@ def mutated(draw, bodies, replacements, cuts):
 
 
 @given(body=mutated(IN_JSON, st.sampled_from(ODD) | st.binary(max_size=9), b":,[{}]"))
-@drawn(80, 2000)
+@drawn(40, 2000)
 def test_valid_json_with_anything_in_it_is_read_or_unreadable(body):
     check(body)
 
 
 @given(body=mutated(IN_PROTOBUF, st.binary(max_size=12), b"\x08\x09\x0a\x12\x1a\x22\x4a"))
-@drawn(80, 2000)
+@drawn(40, 2000)
 def test_valid_protobuf_with_anything_in_it_is_read_or_unreadable(body):
     check(body)
 
@@ -114,7 +114,7 @@ VALUES = (
 
 
 @given(data=st.data())
-@drawn(80, 2000)
+@drawn(40, 2000)
 def test_any_values_of_any_attributes_leave_the_other_spans_alone(data):
     request = ExportTraceServiceRequest.FromString(IN_PROTOBUF[0])
     spans = request.resource_spans[0].scope_spans[0].spans
@@ -151,7 +151,7 @@ def parsed_id(request, number):
 
 
 @given(links=st.lists(st.tuples(st.integers(1, 12), st.integers(0, 12), st.booleans()), max_size=40))
-@drawn(40)
+@drawn()
 def test_spans_in_any_relation_are_read(links):
     request = ExportTraceServiceRequest()
     spans = request.resource_spans.add().scope_spans.add().spans

@@ -173,7 +173,7 @@ def choices() -> Choices:
 
 
 def shares(question: Question) -> Shares:
-    """Return who served how much, the ways there, and the versions of the rules. Five queries."""
+    """Return who served how much, the ways there, and the versions of the rules. Five queries at most."""
     return _shares(question, _flows(question), _published(question))
 
 
@@ -214,7 +214,9 @@ def page(*, question: Question, at: datetime) -> Page:
 
 
 def _flows(question: Question) -> Flows:
-    return routing_flows.flows(question.scope, source=question.source, middle=question.middle)
+    return routing_flows.flows(
+        question.scope, source=question.source, middle=question.middle, weekly=question.weekly
+    )  # fmt: skip
 
 
 def _published(question: Question) -> list[Version]:
@@ -222,8 +224,7 @@ def _published(question: Question) -> list[Version]:
 
 
 def _shares(question: Question, found: Flows, known: Sequence[Version]) -> Shares:
-    asked = question.scope
-    days = routing_flows.weeks(asked) if question.weekly else routing_flows.days(asked)
+    days = found.weeks if question.weekly else routing_flows.days(question.scope)
     of_models: dict[str, Decimal] = defaultdict(Decimal)
     for one in days:
         of_models[one.model] += measured(one, question.measure)

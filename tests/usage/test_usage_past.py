@@ -96,7 +96,7 @@ def every_figure() -> dict[str, Any]:
             Scope(first=FIRST, until=UNTIL, use_case_id=use_case), source="use_case", middle=FIRST
         ),
         "days": lambda: routing_flows.days(ALL),
-        "weeks": lambda: routing_flows.weeks(ALL),
+        "weeks": lambda: routing_flows.flows(ALL, source="task", middle=MIDDLE, weekly=True),
         "a month": lambda: months.one(FIRST.replace(day=1), at=NOON, zone="UTC"),
         "statement": lambda: chargeback.cells(days=of_statement),
         "statement of a use case": lambda: chargeback.cells(days=of_statement, use_case_id=use_case),

@@ -55,7 +55,7 @@ def test_a_week_is_cut_by_the_ends_of_the_range():
     # 1 June 2026 is a Monday; the range begins on a Wednesday and ends with a Tuesday.
     book(call(2), call(3), call(7), call(8, **CHEAP), call(10), call(14), call(22), call(23), call(24))
 
-    weeks = routing_flows.weeks(Scope(first=date(2026, 6, 3), until=date(2026, 6, 24)))
+    weeks = found(Scope(first=date(2026, 6, 3), until=date(2026, 6, 24)), weekly=True).weeks
 
     assert [(one.day.day, one.tier, one.answered) for one in weeks] == [
         (3, "frontier", 2), (8, "frontier", 2), (8, "economy", 1), (22, "frontier", 2),
@@ -88,11 +88,11 @@ def test_a_scope_holds_its_days_its_environment_its_use_case_and_its_team():
 
     def answered(**asked: Any) -> list[int]:
         scope = Scope(**{"first": JUNE.first, "until": JUNE.until, **asked})
-        flows = found(scope)
+        flows = found(scope, weekly=True)
         return [
             sum(one.answered for one in rows)
             for rows in (
-                routing_flows.days(scope), routing_flows.weeks(scope),
+                routing_flows.days(scope), flows.weeks,
                 flows.rules, flows.ways, flows.use_cases, flows.pairs,
                 routing_flows.offerings(scope, since=scope.first)[0], routing.rules(scope),
             )
@@ -212,7 +212,7 @@ def test_each_question_is_one_read(django_assert_num_queries):
     for ask in (
         lambda: found(),
         lambda: routing_flows.days(JUNE),
-        lambda: routing_flows.weeks(JUNE),
+        lambda: found(weekly=True),
         lambda: routing_flows.offerings(JUNE, since=date(2026, 5, 1)),
         lambda: routing.rules(JUNE),
         lambda: routing.last_fired(rules=["rule-1"], since=JUNE.first, until=JUNE.until),

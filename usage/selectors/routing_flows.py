@@ -69,16 +69,6 @@ class Pair(Served):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Flows:
-    """The same answered requests, told apart in four ways."""
-
-    rules: Sequence[RuleFlow]
-    ways: Sequence[Way]
-    use_cases: Sequence[UseCaseFallbacks]
-    pairs: Sequence[Pair]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class DayFlow(Served):
     """What a model of a tier answered on a day, or in a week, for one of the reasons that gateways give."""
 
@@ -86,6 +76,17 @@ class DayFlow(Served):
     tier: str
     model: str
     reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flows:
+    """The same answered requests, told apart in four ways, or five."""
+
+    rules: Sequence[RuleFlow]
+    ways: Sequence[Way]
+    use_cases: Sequence[UseCaseFallbacks]
+    pairs: Sequence[Pair]
+    weeks: Sequence[DayFlow]  # from Monday, in order; empty where they are not asked for
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,11 +164,11 @@ def _served(row: Sequence[Any]) -> dict[str, Any]:
     return {"answered": answered, "tokens": tokens, "cost_usd": cost_usd, "by_fallback": by_fallback}
 
 
-def flows(scope: Scope, *, source: str, middle: date) -> Flows:
+def flows(scope: Scope, *, source: str, middle: date, weekly: bool = False) -> Flows:
     """Return what went which way; `source` is what ways begin with, `middle` the first day of the second half.
 
     Rules by environment, version, rule, reason and tier, use cases by what fallbacks answered, pairs by what was
-    answered. One query.
+    answered; with `weekly`, what each model of each tier answered per week and reason, too. One query.
     """
     also, given = _narrowed(scope)
     task = "task, " if source == "task" else ""
@@ -177,23 +178,24 @@ def flows(scope: Scope, *, source: str, middle: date) -> Flows:
         f"""
         WITH rows AS (
             SELECT {key}, {_WAY} AS way, ok, week >= %(middle)s AS late, requests, tokens, cost_usd,
-                fallback_requests AS fallbacks, first_day, last_day
+                fallback_requests AS fallbacks, first_day, last_day, week AS bar
             FROM rollup_past_week WHERE {past.WHOLE_WEEKS}{also}
             UNION ALL
             SELECT {key}, {_WAY}, {_IS_OK}, day >= %(middle)s, requests, {_TOKENS}, cost_usd, fallback_requests,
-                day, day
+                day, day, greatest(day - (extract(isodow FROM day)::int - 1), %(first)s)
             FROM rollup_day WHERE {past.other_days()}{also}
         ), found AS (
             SELECT
                 CASE WHEN grouping(rules_version) = 0 THEN 1 WHEN grouping(way) = 0 THEN 2
-                     WHEN grouping(late) = 0 THEN 3 ELSE 4 END AS kind,
+                     WHEN grouping(late) = 0 THEN 3 WHEN grouping(requested_model) = 0 THEN 4 ELSE 5 END AS kind,
                 environment, rules_version, rule, reason, tier, way, use_case_id, {task or "'', "}
-                offering_id, requested_model, late, {_served_if("ok")},
+                offering_id, requested_model, late, {"bar" if weekly else "NULL::date"}, {_served_if("ok")},
                 sum(requests - {_FELL})::bigint, min(first_day), max(last_day)
             FROM rows
             GROUP BY GROUPING SETS (
                 (environment, rules_version, rule, reason, offering_id, tier), ({SOURCES[source]}, way, offering_id),
                 (use_case_id, tier, late), (requested_model, offering_id)
+                {", (bar, tier, reason, offering_id)" if weekly else ""}
             )
         )
         SELECT found.*, offering.name, model.name, use_case.name
@@ -208,7 +210,8 @@ def flows(scope: Scope, *, source: str, middle: date) -> Flows:
     ways: list[Way] = []
     of_use_cases: dict[str, list[tuple[int, bool, int, int]]] = defaultdict(list)
     pairs: list[Pair] = []
-    for kind, environment, version, rule, reason, tier, way, _, task, _, requested, late, *rest in rows:
+    of_weeks: dict[tuple[date, int, str, str], list[Sequence[Any]]] = defaultdict(list)
+    for kind, environment, version, rule, reason, tier, way, _, task, _, requested, late, bar, *rest in rows:
         *served, first_choices, first_day, last_day, offering, model, use_case = rest
         sums = _served(served)
         if kind == 1:
@@ -225,6 +228,8 @@ def flows(scope: Scope, *, source: str, middle: date) -> Flows:
             of_use_cases[use_case].append((tier, late, sums["answered"], sums["by_fallback"]))
         elif kind == 4 and sums["answered"]:
             pairs.append(Pair(requested=requested, offering=offering, model=model, **sums))
+        elif kind == 5 and any(served):
+            of_weeks[bar, tier, reason, model].append(served)
     rules.sort(
         key=lambda one: (one.environment, one.rules_version, one.rule, one.reason, one.tier, one.offering)
     )  # fmt: skip
@@ -232,7 +237,13 @@ def flows(scope: Scope, *, source: str, middle: date) -> Flows:
     use_cases = [found for use_case, parts in of_use_cases.items() if (found := _fallbacks(use_case, parts)).answered]
     use_cases.sort(key=lambda one: (-one.by_fallback, -one.answered, one.use_case))
     pairs.sort(key=lambda one: (-one.answered, one.requested, one.offering))
-    return Flows(rules=rules, ways=ways, use_cases=use_cases, pairs=pairs)
+    weeks = [
+        DayFlow(
+            day=day, tier=TIERS[tier], reason=reason, model=model, **_served(list(map(sum, zip(*parts, strict=True))))
+        )
+        for (day, tier, reason, model), parts in sorted(of_weeks.items())
+    ]
+    return Flows(rules=rules, ways=ways, use_cases=use_cases, pairs=pairs, weeks=weeks)
 
 
 def _fallbacks(use_case: str, parts: Sequence[tuple[int, bool, int, int]]) -> UseCaseFallbacks:
@@ -254,37 +265,13 @@ def _fallbacks(use_case: str, parts: Sequence[tuple[int, bool, int, int]]) -> Us
 def days(scope: Scope) -> list[DayFlow]:
     """Return what each model of each tier answered per day and reason, in order of days. One query."""
     also, given = _narrowed(scope)
-    return _per_day(
-        f"""
-        SELECT day, tier, reason, offering_id, {_SUMMED} FROM {_coarse(scope)} r
-        WHERE {_IN_DAYS}{also} AND {_IS_OK} GROUP BY day, tier, reason, offering_id
-        """,
-        given,
-    )
-
-
-def weeks(scope: Scope) -> list[DayFlow]:
-    """Return the same per week from Monday. One query."""
-    also, given = _narrowed(scope)
-    return _per_day(
-        f"""
-        SELECT week AS day, tier, reason, offering_id, sum(requests)::bigint AS requests, sum(tokens)::bigint AS tokens,
-            sum(cost_usd) AS cost_usd, sum(fallback_requests)::bigint AS fallbacks
-        FROM rollup_past_week WHERE {past.WHOLE_WEEKS}{also} AND ok GROUP BY week, tier, reason, offering_id
-        UNION ALL
-        SELECT greatest(day - (extract(isodow FROM day)::int - 1), %(first)s), tier, reason, offering_id, {_SUMMED}
-        FROM rollup_day WHERE {past.other_days()}{also} AND {_IS_OK} GROUP BY 1, tier, reason, offering_id
-        """,
-        {**given, "middle": scope.first},  # it cuts no week
-    )
-
-
-def _per_day(found: str, given: dict[str, Any]) -> list[DayFlow]:
-    """Add up rows of a day, a tier, a reason and an offering by the offering's model."""
     rows = _asked(
         f"""
         SELECT found.day, found.tier, found.reason, model.name, {_served_if("TRUE")}
-        FROM ({found}) found
+        FROM (
+            SELECT day, tier, reason, offering_id, {_SUMMED} FROM {_coarse(scope)} r
+            WHERE {_IN_DAYS}{also} AND {_IS_OK} GROUP BY day, tier, reason, offering_id
+        ) found
         LEFT JOIN catalog_offering offering ON offering.id = found.offering_id
         LEFT JOIN catalog_model model ON model.id = offering.model_id
         GROUP BY found.day, found.tier, found.reason, model.name

@@ -27,12 +27,22 @@ _USUAL = ("use_case", "model")
 Names = dict[str, str | None]  # by dimension; None: none given
 
 
+def sayable(names: Names) -> bool:
+    """Tell whether an address can say these names: sums do not keep what has no value of a tag."""
+    return not any(name.startswith(TAG) and value is None for name, value in names.items())
+
+
+def days_said(first: date, last: date) -> str:
+    """Return what an address says of some days, the last one included."""
+    return urlencode([("from", first.isoformat()), ("to", last.isoformat())])
+
+
 def narrowed(state: State, question: Question, names: Names) -> dict[str, Any] | None:
     """Return the changes that make the question one about some names, told apart by what is not settled yet.
 
-    None where no address says it: sums do not keep what has no value of a tag.
+    None where no address says it.
     """
-    if any(name.startswith(TAG) and value is None for name, value in names.items()):
+    if not sayable(names):
         return None
     filters = {**state.filters, **{name: (value or NONE,) for name, value in names.items()}}
     left = [name for name in question.dimensions if name not in names]
@@ -61,13 +71,13 @@ def entries_url(question: Question, names: Names, *, first: date | None = None, 
     of = entries_of(question, names)
     if of is None:
         return ""
-    days = urlencode([("from", (first or question.first).isoformat()), ("to", (last or question.last).isoformat())])
+    days = days_said(first or question.first, last or question.last)
     return f"{entries_path()}?{'&'.join(filter(None, [days, of]))}"
 
 
 def entries_of(question: Question, names: Names) -> str | None:
     """Return what an address says of the entries behind a sum, without when; None where none can."""
-    if any(name.startswith(TAG) and value is None for name, value in names.items()):
+    if not sayable(names):
         return None
     filters = {**question.filters, **{name: (value or NONE,) for name, value in names.items()}}
     return urlencode([(name, value) for name, values in filters.items() for value in values])
@@ -76,7 +86,7 @@ def entries_of(question: Question, names: Names) -> str | None:
 def entries_within(bucket: Bucket) -> str:
     """Return what an address says of when the entries of an hour were, or of the days of a longer bucket."""
     if bucket.hour is None:
-        return urlencode([("from", bucket.first.isoformat()), ("to", bucket.last.isoformat())])
+        return days_said(bucket.first, bucket.last)
     begins = bucket.hour.astimezone(UTC)
     return urlencode([("from", f"{begins:%Y-%m-%dT%H:%MZ}"), ("to", f"{begins + timedelta(hours=1):%Y-%m-%dT%H:%MZ}")])
 

@@ -34,7 +34,7 @@ from dashboards.selectors.spend_question import (
 from dashboards.views import days
 from dashboards.views.links import Link
 from dashboards.views.spend_address import State, title_of
-from dashboards.views.spend_links import Names, entries_of, entries_path, entries_within, narrowed
+from dashboards.views.spend_links import Names, days_said, entries_of, entries_path, entries_within, narrowed, sayable
 from dashboards.views.spend_ranges import RANGES, USUAL
 from usage.selectors.spend_ask import TAG
 
@@ -159,7 +159,7 @@ def marks(drawn: Drawn, state: State, question: Question) -> dict[str, Any]:
     A part that is null leads nowhere; where there are no `traces` the point says it all. They lead to the explorer, or
     to `path`: what there is to see of an hour of a day is its entries.
     """
-    within = urlencode([("from", question.first.isoformat()), ("to", question.last.isoformat())])
+    within = days_said(question.first, question.last)
 
     def of(names: Names | None) -> str | None:
         changes = None if names is None else narrowed(state, question, names)
@@ -187,9 +187,7 @@ def marks(drawn: Drawn, state: State, question: Question) -> dict[str, Any]:
     return {
         "base": "",
         "traces": [of(each) for each in drawn.traces],
-        "points": [
-            each and urlencode([("from", each.first.isoformat()), ("to", each.last.isoformat())]) for each in buckets
-        ],
+        "points": [each and days_said(each.first, each.last) for each in buckets],
     }
 
 
@@ -197,6 +195,6 @@ _NO_DAYS: dict[str, Any] = {"range": "", "first": None, "last": None, "per": ""}
 
 
 def _named(names: Names) -> str | None:
-    if any(name.startswith(TAG) and value is None for name, value in names.items()):
+    if not sayable(names):
         return None
     return urlencode([(name, value or NONE) for name, value in names.items()])

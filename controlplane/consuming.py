@@ -17,7 +17,10 @@ class SteadyConsumer(Consumer):
     """
 
     def on_connection_error_after_connected(self, exc: Exception) -> None:
-        """Close every channel by itself, twice where the first time fails, and reconnect as Celery does."""
+        """Close every channel by itself, and reconnect as Celery does.
+
+        Twice, since a broken read fails the first time and not again; a channel that is closed stays so.
+        """
         for channel in list(self.connection.transport.channels):
             for _ in range(2):
                 with suppress(Exception):

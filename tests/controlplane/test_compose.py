@@ -208,7 +208,7 @@ def test_without_its_database_web_lives_and_is_not_ready_and_recovers_by_itself(
 
 
 def test_without_redis_web_stays_ready(house):
-    # A worker that loses Redis while it starts ends, and Docker would start it again: here nobody would.
+    # Redis is taken from services that are up; how they would start without it is not asked here.
     for name, process in house.processes.items():
         assert process.poll() is not None or house.starts(name), house.log(name)
 
